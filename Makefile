@@ -1,0 +1,71 @@
+# Every target makes the environment that it needs. `make PYTHON=python3.12 test` uses another interpreter.
+PYTHON ?= python3
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
+LOCK_PYTHONS ?= python3.11 python3.12 python3.13
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+FOLDERS := core policies adapters blocks flows simulation gateway deployments
+
+.PHONY: demo test check bench soak typing lock clean environment
+
+# One simple command, so that make starts Python itself: Ctrl-C and SIGTERM reach it, and make waits until it has ended.
+demo: $(INSTALLED)
+	$(BIN)/python -m ebbflow.deployments.demo $(DEMO_ARGS)
+
+# Many tests wait for processes and servers, so two modules run at once; PYTEST_ARGS="-n 0" runs them one by one.
+test: $(INSTALLED)
+	$(BIN)/pytest -m "not soak" $(AT_ONCE) $(PYTEST_ARGS)
+
+# Exit code 5 is pytest's "no test was selected".
+soak: $(INSTALLED)
+	$(BIN)/pytest -m soak $(AT_ONCE) $(PYTEST_ARGS) || [ $$? -eq 5 ]
+
+bench: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.run
+
+check: $(INSTALLED) typing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy tests docs
+	$(BIN)/lint-imports
+
+# Type checkers do not follow an editable install of a namespace; they follow these links.
+typing:
+	@mkdir -p .typing/ebbflow
+	@for folder in $(FOLDERS); do \
+	  if [ -d $$folder ]; then ln -sfn ../../$$folder .typing/ebbflow/$$folder; fi; \
+	done
+
+# Resolves the ranges of pyproject.toml anew, on the oldest Python first: what it chooses runs on the newer ones too.
+# A newer Python adds only what it needs besides, with a marker.
+lock:
+	rm -rf build/lock && mkdir -p build/lock
+	@echo "# What the ranges of pyproject.toml, with the dev extra, resolve to: the versions that we test with." > build/lock/pins
+	@echo "# Written by \`make lock\`: run it again to renew them, and commit the result." >> build/lock/pins
+	set -e; for python in $(LOCK_PYTHONS); do \
+	  $$python -m venv --clear build/lock/venv; \
+	  build/lock/venv/bin/pip install --quiet --disable-pip-version-check --editable ".[dev]" --constraint build/lock/pins; \
+	  build/lock/venv/bin/pip freeze --all --exclude pip --exclude ebbflow > build/lock/found; \
+	  marker=$$($$python -c 'import sys; print("" if sys.version_info < (3, 12) else "; python_version >= \"%d.%d\"" % sys.version_info[:2])'); \
+	  sed 's/;.*//' build/lock/pins > build/lock/known; \
+	  grep -vxFf build/lock/known build/lock/found | sed "s/$$/$$marker/" >> build/lock/pins || true; \
+	done
+	mv build/lock/pins constraints.txt
+	rm -rf build/lock
+
+clean:
+	rm -rf .venv .typing .demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found: Ebbflow needs Python 3.11 or newer" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Ebbflow needs Python 3.11 or newer, $(PYTHON) is %s; try: make PYTHON=python3.12" % sys.version.split()[0])'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]" --constraint constraints.txt
+	@touch $@
