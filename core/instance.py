@@ -1,0 +1,121 @@
+"""The provider's side: instances, listings, launch requests and what a provider can do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+LOG_BYTES = 65536
+"""How much of the end of a worker's output is kept with the run that ended it."""
+
+
+class InstanceState(Enum):
+    """The provider's view of a worker."""
+
+    PENDING = "pending"
+    """Accepted, not started. Supply."""
+    STARTING = "starting"
+    """Runs, has not announced its URL. Supply."""
+    RUNNING = "running"
+    """Runs, and its URL is known where one is needed. Whether it serves is the master's word."""
+    STOPPED = "stopped"
+    """Exists without running. Counted by limits only."""
+    TERMINATING = "terminating"
+    """Is being ended. Counted by limits only."""
+    GONE = "gone"
+    """Has ended; a provider that remembers ended instances says so, others simply stop listing it."""
+    FAILED = "failed"
+    """Will not serve. Counted by limits only; terminated at once."""
+    UNKNOWN = "unknown"
+    """The provider cannot tell. The last known state stands; it counts as supply if it did before."""
+
+
+class Failure(Enum):
+    """Why a launch or an instance failed, as far as placement must know."""
+
+    CAPACITY = "capacity"
+    """Nothing to give now. Placement cools the provider down."""
+    REJECTED = "rejected"
+    """Never as it stands. Placement cools the provider down; a person must look."""
+    OUTPUT = "output"
+    """The worker ended, or broke the protocol, before it was usable."""
+    TIMEOUT = "timeout"
+    """It took too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinSpec:
+    """What a worker must be started with so that it can join its master."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRequest:
+    """One launch. The worker id is ours and was claimed before the call."""
+
+    worker_id: str
+    fleet: str
+    home: str
+    join: JoinSpec = field(default_factory=JoinSpec)
+    capabilities: tuple[str, ...] = ()
+    avoid: tuple[str, ...] = ()
+    """Provider-specific names of machines that failed before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One worker as the provider shows it."""
+
+    worker_id: str
+    instance_id: str
+    """The provider's own id: what is terminated."""
+    state: InstanceState
+    fleet: str
+    home: str
+    url: str | None = None
+    """Once announced; None before."""
+    retries: int | None = None
+    """Attempts to reach it after the first, as its own start asked for; None: the fleet's `readiness.retries`."""
+    failure: Failure | None = None
+    detail: str = ""
+    """A sentence for people: the provider's reason."""
+    usd_per_hour: float | None = None
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceList:
+    """One look at a provider. `complete=False` rather than a guess: absence then means nothing."""
+
+    instances: tuple[Instance, ...] = ()
+    complete: bool = True
+    detail: str = ""
+    """Why it is not complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCaps:
+    """What a provider can do, and what its answers are worth."""
+
+    fingerprint: str
+    """Names the account, cluster or host; a block that points elsewhere while workers may live is refused."""
+    idempotent_launch: bool = False
+    """A launch of the same worker id adopts what carries that id, so a later turn may send it again."""
+    settle_seconds: float = 0.0
+    """How long a launch may stay out of the listing; a new chain launches nothing for this long."""
+    relist_seconds: float | None = None
+    """How soon the list may be read again within a turn; None: once a turn."""
+    absence_is_gone: bool = False
+    """One complete listing without it proves that it is gone."""
+    cancels_pending: bool = False
+    """`terminate` of a pending instance fails once it runs, so a pending worker may be ended."""
+    call_seconds: float = 5.0
+    """The longest that one call takes; none is begun with less left in the turn's budget."""
+    usd_per_hour: float | None = None
+    """Price of the next launch where it is known beforehand."""
+    keeps_stopped: bool = False
+    """Can keep stopped instances (a warm pool)."""
+    keeps_logs: bool = False
+    """Can show what a worker printed."""

@@ -1,0 +1,131 @@
+"""The master's side: demand, members, and what a master can do."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class MemberState(Enum):
+    """The master's view of a worker. Not listed is no state of a member."""
+
+    JOINING = "joining"
+    """Known, takes no work yet."""
+    READY = "ready"
+    """Takes work."""
+    DRAINING = "draining"
+    """Takes no new work. Where it is stored in the master, it is the durable mark."""
+    LOST = "lost"
+    """Listed but not answering."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A kind of waiting work: what it requires, and how much of it there is."""
+
+    requires: tuple[str, ...] = ()
+    count: int = 0
+    gang: int = 1
+    """1: alone; n: n of them together or not at all."""
+    kind: str = "request"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Queued and running work at one instant. `complete=False` means unknown, never zero."""
+
+    queued: int = 0
+    """Work items that wait; running ones are not in it."""
+    running: int = 0
+    waiting: int | None = None
+    """Requests that find no worker free now, where the master tells them from queued work items; may saturate."""
+    shapes: tuple[Shape, ...] = ()
+    source_age_seconds: float = 0.0
+    complete: bool = True
+    detail: str = ""
+
+    @property
+    def total(self) -> int:
+        """Everything not finished."""
+        return self.queued + self.running
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One worker of ours as the master shows it."""
+
+    worker_id: str
+    """Ours, from label or title, compared whole; empty for an entry of ours that was left half-made."""
+    master_ref: str
+    """The master's id. Reused by some masters, so never an identity across turns."""
+    state: MemberState
+    url: str | None = None
+    busy: bool | None = None
+    """None: unknown, which counts as busy when scaling down."""
+    idle_seconds: float | None = None
+    """None while busy or unknown, and where the master gives no figure."""
+    model: str | None = None
+    duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MemberList:
+    """One look at the master's members of our fleet and home."""
+
+    members: tuple[Member, ...] = ()
+    complete: bool = True
+    detail: str = ""
+    unfinished: tuple[str, ...] = ()
+    """Entries that carry no mark because a registration stopped half-way; removed after ten minutes unchanged."""
+    foreign: tuple[str, ...] = ()
+    """Names of members that carry our fleet's name and another home: shown, never touched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the master can be used at all."""
+
+    reachable: bool
+    version: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The answer to one registration attempt."""
+
+    registered: bool
+    detail: str = ""
+    """Why not yet."""
+    reached: bool = True
+    """False: what is at its URL did not answer as a worker does. It has `readiness.retries` more attempts to do so."""
+
+
+class DrainAnswer(Enum):
+    """The answer to a drain."""
+
+    ACCEPTED = "accepted"
+    """Takes no new work from now on; what runs goes on."""
+    BUSY = "busy"
+    """A veto because it works, not an error: it stays in, or goes back into, service."""
+    GONE = "gone"
+    """The master does not know it, and it does no work that anybody can see."""
+
+
+@dataclass(frozen=True, slots=True)
+class MasterCaps:
+    """What a master can do. A policy or setting that needs more is refused when the fleet is validated."""
+
+    registration: str = "push_url"
+    """`push_url`: we register an announced URL. `self`: the worker joins by itself, from its join spec."""
+    drain: str = "native"
+    """`native`: refuses new work on request. `implicit`: SIGTERM drains. `none`: only waiting helps."""
+    drain_guards_busy: bool = False
+    needs_keepalive_seconds: float | None = None
+    """Workers end themselves after this long without a sign of life from us."""
+    can_start_from_zero: bool = True
+    per_shape_demand: bool = False
+    decides_counts: bool = False
+    idle_source: str = "observed"
+    """`master`, `worker` or `observed`: who times idleness."""
+    in_use_visible: bool = True
+    call_seconds: float = 5.0
+    """The longest that one call takes; none is begun with less left in the turn's budget."""

@@ -1,0 +1,160 @@
+"""What a fleet remembers between turns: durations only, so that a stepped clock or an outage makes nothing old."""
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from ebbflow.core.worker import Worker
+
+
+class OverrideKind(Enum):
+    """What a person may force upon a fleet, for a while."""
+
+    FLOOR = "floor"
+    """At least this many workers."""
+    CEILING = "ceiling"
+    """At most this many workers."""
+    PIN = "pin"
+    """Never remove these workers."""
+    PAUSE = "pause"
+    """Launch nothing and take nobody out; what was begun is finished, and workers are kept alive."""
+    END = "end"
+    """Not held itself: it ends all that are held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """One absolute demand of a person, keyed so that a repeated run adds nothing."""
+
+    key: str
+    """The id of the flow run that asked."""
+    kind: OverrideKind
+    count: int
+    owner: str
+    reason: str
+    remaining_seconds: float
+    worker_ids: tuple[str, ...] = ()
+    """With a ceiling: who goes first. With a pin: who stays."""
+    force: bool = False
+    """With a ceiling: also while busy."""
+
+    def __str__(self) -> str:
+        """What a person reads in the record."""
+        counted = self.kind in (OverrideKind.FLOOR, OverrideKind.CEILING)
+        what = f"{self.kind.value} {self.count}" if counted else self.kind.value
+        named = f" of {', '.join(self.worker_ids)}" if self.worker_ids else ""
+        why = f": {self.reason}" if self.reason else ""
+        return f"{what}{named} by {self.owner} for another {self.remaining_seconds:.0f} s{why}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderMemory:
+    """What a fleet remembers of one provider."""
+
+    provider: str
+    fingerprint: str
+    seconds_since_failure: float | None = None
+    failures: int = 0
+    """In a row, without a worker becoming ready in between."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecentClaim:
+    """An earlier claim whose run may still be acting, or whose outcome was not read yet."""
+
+    number: int
+    artifact_id: str
+    budget_seconds: float
+    age_seconds: float = 0.0
+    noted: bool = False
+    """Its outcome has been read."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its budget has passed, so that nothing it decided can still begin."""
+        return self.age_seconds >= self.budget_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedEntry:
+    """A member entry without a mark, and how long it has been seen unchanged."""
+
+    master_ref: str
+    age_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Everything that rides in the record from one turn to the next."""
+
+    chain_age_seconds: float = 0.0
+    """Since this chain began; a new one launches nothing before its providers have settled."""
+    workers: tuple[Worker, ...] = ()
+    providers: tuple[ProviderMemory, ...] = ()
+    overrides: tuple[Override, ...] = ()
+    claims: tuple[RecentClaim, ...] = ()
+    unfinished: tuple[UnfinishedEntry, ...] = ()
+    seconds_since_start: float | None = None
+    seconds_since_stop: float | None = None
+    manager: str = ""
+    """The deployment that ran `autoscale` last; two of them for one fleet are refused."""
+    manager_age_seconds: float = 0.0
+
+    def aged(self, elapsed_seconds: float) -> "Memory":
+        """The same memory, `elapsed_seconds` later. What an override has outlived is dropped."""
+        seconds = _milliseconds(max(0.0, elapsed_seconds))
+        return replace(
+            self,
+            chain_age_seconds=_later(self.chain_age_seconds, seconds),
+            workers=tuple(_aged_worker(worker, seconds) for worker in self.workers),
+            providers=tuple(
+                replace(known, seconds_since_failure=_later_or_none(known.seconds_since_failure, seconds))
+                for known in self.providers
+            ),
+            overrides=tuple(
+                replace(held, remaining_seconds=_later(held.remaining_seconds, -seconds))
+                for held in self.overrides
+                if held.remaining_seconds > seconds
+            ),
+            claims=tuple(replace(claim, age_seconds=_later(claim.age_seconds, seconds)) for claim in self.claims),
+            unfinished=tuple(
+                replace(entry, age_seconds=_later(entry.age_seconds, seconds)) for entry in self.unfinished
+            ),
+            seconds_since_start=_later_or_none(self.seconds_since_start, seconds),
+            seconds_since_stop=_later_or_none(self.seconds_since_stop, seconds),
+            manager_age_seconds=_later(self.manager_age_seconds, seconds),
+        )
+
+    def provider(self, reference: str) -> ProviderMemory | None:
+        """What is remembered of one provider."""
+        return next((known for known in self.providers if known.provider == reference), None)
+
+    def is_over(self, number: int) -> bool:
+        """Whether the budget of an earlier claim has passed. A claim that was forgotten has passed long ago."""
+        return all(claim.is_over for claim in self.claims if claim.number == number)
+
+
+def _aged_worker(worker: Worker, seconds: float) -> Worker:
+    joining = worker.joining_seconds
+    return replace(
+        worker,
+        state_seconds=_later(worker.state_seconds, seconds),
+        joining_seconds=_later(joining, seconds),
+        idle_seconds=_later_or_none(worker.idle_seconds, seconds),
+        absent_seconds=_later(worker.absent_seconds, seconds) if worker.absent_looks else 0.0,
+        unanswered_seconds=_later_or_none(worker.unanswered_seconds, seconds),
+        mark=worker.mark and replace(worker.mark, age_seconds=_later(worker.mark.age_seconds, seconds)),
+    )
+
+
+def _milliseconds(seconds: float) -> float:
+    """Durations are kept to the millisecond: equal histories then give equal bytes."""
+    return round(seconds, 3)
+
+
+def _later(duration: float, seconds: float) -> float:
+    return _milliseconds(duration + seconds)
+
+
+def _later_or_none(duration: float | None, seconds: float) -> float | None:
+    return None if duration is None else _later(duration, seconds)

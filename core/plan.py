@@ -1,0 +1,124 @@
+"""What a turn decides: wanted workers, the actions that follow, what came of them, and the reason of each."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One rule that spoke, with the numbers it spoke about."""
+
+    rule: str
+    """`policy.vanilla`, `limits.max_workers`, `placement.cooldown`, ..."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """How many workers of one capability set a policy wants."""
+
+    capabilities: tuple[str, ...] = ()
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy answers."""
+
+    wanted: tuple[Want, ...] | None
+    """None: no opinion, which keeps what exists. It is not zero."""
+    headline: str
+    """A few words for the run's name: `queue 37 > 20`."""
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def total(self) -> int | None:
+        """Wanted workers over all capability sets, or None for no opinion."""
+        return None if self.wanted is None else sum(want.count for want in self.wanted)
+
+
+class Verb(Enum):
+    """The kinds of action. A turn acts in this order."""
+
+    LAUNCH = "launch"
+    """Ask the provider for a worker, or ask again under the same id."""
+    REGISTER = "register"
+    """Wait, within the budget, until the worker has announced its URL and answers; then register it."""
+    DRAIN = "drain"
+    """Tell the master to give it no new work. The mark is in the record already."""
+    TEAR_DOWN = "tear_down"
+    """Drain again, look twice, and if it is empty: shut down, terminate, see it gone, deregister."""
+    TERMINATE = "terminate"
+    """End an instance that cannot serve, or whose termination was not confirmed."""
+    DEREGISTER = "deregister"
+    """Let the master forget a worker that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do for one worker, and why."""
+
+    verb: Verb
+    worker_id: str
+    provider: str
+    reason: str
+    usd_per_hour: float | None = None
+    member_ref: str | None = None
+    """Only for an unfinished entry of the master, which has no worker id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The actions of one turn and the reasons of the decision, also of the decision to do nothing."""
+
+    headline: str
+    wanted: int | None
+    supply: int
+    existing: int
+    actions: tuple[Action, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+
+    def of(self, verb: Verb) -> tuple[Action, ...]:
+        """The actions of one kind."""
+        return tuple(action for action in self.actions if action.verb is verb)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is to be done."""
+        return not self.actions
+
+
+class Result(Enum):
+    """What came of an action."""
+
+    DONE = "done"
+    """The provider or the master said so."""
+    WAITING = "waiting"
+    """Not yet; a later turn goes on."""
+    BUSY = "busy"
+    """The worker works: vetoed, or put back into service at its deadline."""
+    SILENT = "silent"
+    """Nobody answers for the worker."""
+    CAPACITY = "capacity"
+    """Refused: nothing to give now."""
+    REJECTED = "rejected"
+    """Refused for good."""
+    UNKNOWN = "unknown"
+    """Sent, without a clear answer."""
+    FAILED = "failed"
+    """A temporary error that outlived its retries."""
+    NOT_BEGUN = "not_begun"
+    """It did not fit into the turn's budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The note on one action. Read for reasons and failures; memory never lives in it."""
+
+    verb: Verb
+    worker_id: str
+    provider: str
+    result: Result
+    detail: str = ""
+    attempts: int = 0
+    """Of a registration: attempts to reach the worker that failed."""

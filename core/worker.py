@@ -1,0 +1,79 @@
+"""One worker, as the fleet's memory carries it from turn to turn."""
+
+from dataclasses import dataclass
+
+from ebbflow.core.instance import Failure, InstanceState
+from ebbflow.core.lifecycle import SUPPLY, WorkerState
+from ebbflow.core.member import MemberState
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The durable decision to take a worker out of service. A marked worker is never registered and never supply."""
+
+    number: int
+    """The claim that set it; only a later claim may go on, once this one's budget is over."""
+    reason: str
+    deadline_seconds: float
+    """Busy this long after the mark: back into service, unless `forced`."""
+    forced: bool = False
+    age_seconds: float = 0.0
+
+    @property
+    def remaining_seconds(self) -> float:
+        """Time left until the drain deadline."""
+        return max(0.0, self.deadline_seconds - self.age_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One launched GPU instance serving the master, with all that is known of it. All times are durations."""
+
+    worker_id: str
+    provider: str
+    """The provider's block reference; empty where only the master knows the worker."""
+    state: WorkerState
+    capabilities: tuple[str, ...] = ()
+    instance_id: str | None = None
+    url: str | None = None
+    usd_per_hour: float | None = None
+    launch_number: int = 0
+    """The last claim that may have sent its launch; 0 for an adopted one."""
+    state_seconds: float = 0.0
+    joining_seconds: float = 0.0
+    """Since wished, adopted or last ready: what the launch timeout is compared with."""
+    register_turns: int = 0
+    """Turns in which its registration was begun."""
+    attempts: int = 0
+    """Attempts to reach it at its URL that failed, as far as notes told."""
+    retries: int | None = None
+    """Attempts after the first that its own start asked for; None: the fleet's `readiness.retries`."""
+    registered: bool = False
+    """The master has shown it at least once."""
+    instance: InstanceState | None = None
+    """What the provider showed this turn; None where it was not in the list or the list is unknown."""
+    member: MemberState | None = None
+    """What the master showed this turn; None where it was not listed or the list is unknown."""
+    busy: bool | None = None
+    idle_seconds: float | None = None
+    model: str | None = None
+    mark: Mark | None = None
+    is_retiring: bool = False
+    """Above what its provider may hold now, as after the provider was removed: replaced first, then drained."""
+    absent_looks: int = 0
+    """Complete listings in a row without it."""
+    absent_seconds: float = 0.0
+    unanswered_seconds: float | None = None
+    """Since neither the master nor the worker itself answered for it; None while one of them does."""
+    failure: Failure | None = None
+    detail: str = ""
+
+    @property
+    def is_supply(self) -> bool:
+        """Whether policies count it: serves or starts, and is neither marked nor retiring."""
+        return self.mark is None and not self.is_retiring and self.state in SUPPLY
+
+    @property
+    def may_exist(self) -> bool:
+        """Whether limits count it: anything that is not known to be gone."""
+        return self.state is not WorkerState.GONE
