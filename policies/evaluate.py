@@ -1,0 +1,354 @@
+"""One decision, from inputs to plan: settle, reconcile, decide, limit, place, keep up. Pure: equal inputs, equal bytes.
+
+Flows call `evaluate` with what they observed; a stored record is replayed through the very same function.
+"""
+
+from dataclasses import dataclass, replace
+
+from ebbflow.core.errors import ConfigError
+from ebbflow.core.ids import worker_id
+from ebbflow.core.lifecycle import JOINING, WorkerState, move
+from ebbflow.core.memory import Memory, Override, OverrideKind, ProviderMemory
+from ebbflow.core.observation import Inputs, Observation, ProviderLook, ScaleRequest
+from ebbflow.core.plan import Action, Plan, Reason, Verb
+from ebbflow.core.ports import Policy
+from ebbflow.core.worker import Mark, Worker
+from ebbflow.policies.limits import Limits, apply, check_request
+from ebbflow.policies.placement import Launch, Placed, Pool, place, retire
+from ebbflow.policies.roster import Roster, give_up, reconcile
+from ebbflow.policies.settle import note_failures, settle
+from ebbflow.policies.upkeep import keep_up, sweep
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRule:
+    """One line of a fleet's `providers`."""
+
+    provider: str
+    max_workers: int
+    max_usd_per_hour: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a fleet says about how to decide."""
+
+    policy: Policy
+    limits: Limits
+    pools: tuple[PoolRule, ...]
+    interval_seconds: float
+    launch_timeout_seconds: float
+    retries: int
+    drain_deadline_seconds: float
+    drain_force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A decision with everything that led to it and follows from it."""
+
+    observation: Observation
+    plan: Plan
+    memory: Memory
+    """As the record of this turn carries it."""
+
+    def worker(self, identity: str) -> Worker:
+        """One worker of the plan, as remembered after it."""
+        return next(worker for worker in self.memory.workers if worker.worker_id == identity)
+
+
+def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
+    """Decide one turn.
+
+    Raises:
+        ConfigError: the fleet contradicts its own record (another deployment, another account behind a block).
+        OverrideRefused: the request of a scale-up or scale-down goes beyond the limits.
+    """
+    before = settle(_aged(inputs), inputs)
+    _check_manager(before, inputs, rules)
+    _check_fingerprints(before, inputs)
+    roster = reconcile(inputs, before, drain_deadline_seconds=rules.drain_deadline_seconds)
+    workers = give_up(
+        roster.workers,
+        inputs.number,
+        launch_timeout_seconds=rules.launch_timeout_seconds,
+        retries=rules.retries,
+    )
+    providers = _providers_after(before, inputs, roster, workers)
+    pools = _pools(inputs, rules, roster, providers)
+    workers = retire(workers, pools)
+    observation = Observation(inputs.demand, tuple(workers), _since_start(before, workers), before.seconds_since_stop)
+    overrides = _overrides(before, inputs, observation, rules.limits)
+    decision = rules.policy.decide(observation)
+    bounded = apply(
+        decision,
+        observation,
+        rules.limits,
+        overrides=overrides,
+        listings_complete=all(pool.complete for pool in pools),
+    )
+    predecessors_act = _predecessors_act(before, inputs)
+    placed = place(
+        bounded,
+        observation,
+        pools,
+        rules.limits,
+        chain_age_seconds=before.chain_age_seconds,
+        budget_seconds=inputs.budget_seconds,
+        predecessors_act=predecessors_act,
+        members_complete=inputs.members.complete,
+    )
+    workers = _marked(workers, placed, inputs.number, rules)
+    kept, actions, notes = _kept_up(workers, inputs, before, pools, rules, predecessors_act=predecessors_act)
+    wishes, launches = _wishes(placed.launches, inputs, kept)
+    swept = list(sweep(inputs, before.unfinished))
+    plan = Plan(
+        headline=decision.headline,
+        wanted=decision.total,
+        supply=observation.supply,
+        existing=observation.existing,
+        actions=(*launches, *actions, *(action for _, action in swept if action is not None)),
+        reasons=(
+            *_chain_reasons(inputs),
+            *roster.reasons,
+            *decision.reasons,
+            *bounded.reasons,
+            *placed.reasons,
+            *notes,
+        ),
+    )
+    memory = replace(
+        before,
+        workers=(*kept, *wishes),
+        providers=providers,
+        overrides=overrides,
+        unfinished=tuple(entry for entry, _ in swept),
+        seconds_since_start=0.0 if launches else observation.seconds_since_start,
+        seconds_since_stop=0.0 if placed.victims else before.seconds_since_stop,
+        manager=inputs.manager or before.manager,
+        manager_age_seconds=0.0 if inputs.manager else before.manager_age_seconds,
+    )
+    return Evaluation(observation, plan, memory)
+
+
+def _aged(inputs: Inputs) -> Memory:
+    aged = inputs.memory.aged(inputs.elapsed_seconds)
+    claims = aged.claims if inputs.head is None else (*aged.claims, inputs.head)
+    read = set(inputs.noted)
+    claims = tuple(replace(claim, noted=claim.noted or claim.number in read) for claim in claims)
+    return replace(aged, claims=tuple(claim for claim in claims if not claim.is_over))
+
+
+def _predecessors_act(memory: Memory, inputs: Inputs) -> bool:
+    """Whether a claim from before this chain may still be launching, or ending workers, as its lost record meant."""
+    if inputs.broken:
+        return bool(memory.claims)
+    head = inputs.head.number if inputs.head else 0
+    return any(claim.number != head and claim.age_seconds >= memory.chain_age_seconds for claim in memory.claims)
+
+
+def _chain_reasons(inputs: Inputs) -> tuple[Reason, ...]:
+    if inputs.broken:
+        return (Reason("chain.broken", f"{inputs.broken}: memory starts at zero, what is listed is adopted"),)
+    if inputs.head is None:
+        return (Reason("chain.new", f"first record of chain {inputs.chain}: what is listed is adopted"),)
+    return ()
+
+
+def _check_manager(memory: Memory, inputs: Inputs, rules: Rules) -> None:
+    other = memory.manager
+    if other and inputs.manager and other != inputs.manager and memory.manager_age_seconds < 3 * rules.interval_seconds:
+        raise ConfigError(
+            f"fleet {inputs.fleet!r} is already run by another deployment ({other}, "
+            f"{memory.manager_age_seconds:.0f} s ago; this one is {inputs.manager}): "
+            "give one of the two fleets another name, or pause one deployment"
+        )
+
+
+def _check_fingerprints(memory: Memory, inputs: Inputs) -> None:
+    for look in inputs.providers:
+        known = memory.provider(look.provider)
+        alive = sum(worker.provider == look.provider and worker.may_exist for worker in memory.workers)
+        if known is not None and known.fingerprint != look.caps.fingerprint and alive:
+            raise ConfigError(
+                f"block {look.provider} now points to {look.caps.fingerprint}, but {alive} workers of fleet "
+                f"{inputs.fleet!r} may live at {known.fingerprint}: point it back until they are gone, "
+                "or save the new place as a block of another name"
+            )
+
+
+def _providers_after(
+    memory: Memory, inputs: Inputs, roster: Roster, workers: list[Worker]
+) -> tuple[ProviderMemory, ...]:
+    known = {remembered.provider: remembered for remembered in memory.providers}
+    for look in inputs.providers:
+        fresh = ProviderMemory(look.provider, look.caps.fingerprint)
+        known[look.provider] = replace(known.get(look.provider, fresh), fingerprint=look.caps.fingerprint)
+    living = {worker.provider for worker in workers if worker.may_exist}
+    named = {look.provider for look in inputs.providers}
+    was_ready = {worker.worker_id for worker in memory.workers if worker.state is WorkerState.READY}
+    for worker in workers:
+        if worker.state is WorkerState.READY and worker.worker_id not in was_ready and worker.provider in known:
+            known[worker.provider] = replace(known[worker.provider], failures=0)
+    before = {worker.worker_id: worker for worker in memory.workers}
+    failures = [
+        (worker.provider, f"{worker.worker_id}: {worker.detail or 'failed'}")
+        for worker in workers
+        if _has_failed_now(worker, before.get(worker.worker_id))
+    ]
+    return tuple(
+        remembered
+        for remembered in note_failures(tuple(known.values()), failures)
+        if remembered.provider in living | named
+    )
+
+
+def _has_failed_now(worker: Worker, before: Worker | None) -> bool:
+    """Whether it failed since the last turn, or ended by itself before it ever served."""
+    if worker.state is WorkerState.GONE:
+        return before is not None and before.state in JOINING and before.mark is None and not worker.registered
+    return worker.state is WorkerState.FAILED and (before is None or before.state is not WorkerState.FAILED)
+
+
+def _since_start(memory: Memory, workers: list[Worker]) -> float | None:
+    """Seconds since the last launch or the last announced URL.
+
+    Source: SwarmUI src/Backends/AutoScalingBackend.cs counts MinWaitBetweenStart from both.
+    """
+    silent = {worker.worker_id for worker in memory.workers if worker.url is None}
+    announced = any(worker.url is not None and worker.worker_id in silent for worker in workers)
+    return 0.0 if announced else memory.seconds_since_start
+
+
+def _pools(inputs: Inputs, rules: Rules, roster: Roster, providers: tuple[ProviderMemory, ...]) -> tuple[Pool, ...]:
+    """Providers in the order of the fleet; one that was removed while something may live there takes nothing new."""
+    named = {rule.provider: rule for rule in rules.pools}
+    known = {remembered.provider: remembered for remembered in providers}
+    return tuple(
+        _pool(look, named.get(look.provider, PoolRule(look.provider, 0)), known[look.provider], roster)
+        for look in inputs.providers
+    )
+
+
+def _pool(look: ProviderLook, rule: PoolRule, known: ProviderMemory, roster: Roster) -> Pool:
+    suspect = look.provider in roster.suspects
+    return Pool(
+        provider=look.provider,
+        max_workers=rule.max_workers,
+        caps=look.caps,
+        complete=look.listing.complete and not suspect,
+        detail="more than half vanished at once" if suspect else look.listing.detail,
+        max_usd_per_hour=rule.max_usd_per_hour,
+        seconds_since_failure=known.seconds_since_failure,
+        failure=known.detail,
+    )
+
+
+def _overrides(memory: Memory, inputs: Inputs, observation: Observation, limits: Limits) -> tuple[Override, ...]:
+    asked = inputs.request
+    if asked is None or any(held.key == asked.key for held in memory.overrides):
+        return memory.overrides
+    if asked.kind is OverrideKind.END:
+        return ()
+    return (*memory.overrides, _absolute(asked, observation, limits))
+
+
+def _absolute(asked: ScaleRequest, observation: Observation, limits: Limits) -> Override:
+    """Turn "two more" into "at least five": repeated or late, it then means the same."""
+    supply = {worker.worker_id for worker in observation.workers if worker.is_supply}
+    unknown = sorted(set(asked.worker_ids) - {worker.worker_id for worker in observation.workers})
+    if unknown:
+        raise ConfigError(
+            f"worker_ids: {', '.join(unknown)} not in this fleet; it has {', '.join(sorted(supply)) or 'no workers'}"
+        )
+    target, said = _target(asked, supply)
+    if asked.kind in (OverrideKind.FLOOR, OverrideKind.CEILING):
+        check_request(target, limits, asked=said)
+    return Override(
+        key=asked.key,
+        kind=asked.kind,
+        count=target,
+        owner=asked.owner,
+        reason=asked.reason,
+        remaining_seconds=asked.hold_seconds,
+        worker_ids=asked.worker_ids,
+        force=asked.force,
+    )
+
+
+def _target(asked: ScaleRequest, supply: set[str]) -> tuple[int, str]:
+    if asked.is_absolute:
+        return asked.count, f"{asked.kind.value} {asked.count}"
+    if asked.kind is OverrideKind.FLOOR:
+        return len(supply) + asked.count, f"scale_up by {asked.count} from {len(supply)}"
+    fewer = asked.count or len(supply & set(asked.worker_ids))
+    return len(supply) - fewer, f"scale_down by {fewer} from {len(supply)}"
+
+
+def _marked(workers: list[Worker], placed: Placed, number: int, rules: Rules) -> list[Worker]:
+    victims = {victim.worker_id: victim for victim in placed.victims}
+    marked = []
+    for worker in workers:
+        victim = victims.get(worker.worker_id)
+        if victim is None:
+            marked.append(worker)
+            continue
+        mark = Mark(number, victim.reason, rules.drain_deadline_seconds, forced=victim.forced or rules.drain_force)
+        state = move(worker.state, WorkerState.DRAINING, worker_id=worker.worker_id)
+        marked.append(replace(worker, state=state, state_seconds=0.0, mark=mark))
+    return marked
+
+
+def _kept_up(
+    workers: list[Worker],
+    inputs: Inputs,
+    memory: Memory,
+    pools: tuple[Pool, ...],
+    rules: Rules,
+    *,
+    predecessors_act: bool,
+) -> tuple[list[Worker], list[Action], list[Reason]]:
+    by_provider = {pool.provider: pool for pool in pools}
+    kept, actions, reasons = [], [], []
+    for worker in workers:
+        upkeep = keep_up(
+            worker,
+            inputs,
+            memory,
+            by_provider.get(worker.provider),
+            launch_timeout_seconds=rules.launch_timeout_seconds,
+            predecessors_act=predecessors_act,
+        )
+        if upkeep.worker is not None:
+            kept.append(upkeep.worker)
+        if upkeep.action is not None:
+            actions.append(upkeep.action)
+        if upkeep.reason is not None:
+            reasons.append(upkeep.reason)
+    return kept, actions, reasons
+
+
+def _wishes(launches: tuple[Launch, ...], inputs: Inputs, kept: list[Worker]) -> tuple[list[Worker], list[Action]]:
+    """Name the launches. An id that anybody carries already is skipped: it may stem from a claim that was deleted."""
+    taken = {worker.worker_id for worker in kept}
+    taken |= {instance.worker_id for look in inputs.providers for instance in look.listing.instances}
+    wishes: list[Worker] = []
+    actions: list[Action] = []
+    index = 0
+    for launch in launches:
+        while (
+            identity := worker_id(fleet=inputs.fleet, chain=inputs.chain, number=inputs.number, index=index)
+        ) in taken:
+            index += 1
+        index += 1
+        wishes.append(
+            Worker(
+                identity,
+                launch.provider,
+                WorkerState.WISHED,
+                usd_per_hour=launch.usd_per_hour,
+                launch_number=inputs.number,
+            )
+        )
+        actions.append(Action(Verb.LAUNCH, identity, launch.provider, launch.reason, launch.usd_per_hour))
+    return wishes, actions

@@ -1,0 +1,61 @@
+"""`swarmui`: the queue rule of SwarmUI's own auto-scaling backend.
+
+Source: SwarmUI src/Backends/AutoScalingBackend.cs: when requests wait without a backend and those and the running ones
+together are at least MinQueuedBeforeExpand, one more is started; one that is idle long enough is stopped. The timers
+(MinWaitBetweenStart, MinWaitAfterFailure, MinWaitBetweenStop, MinIdleTime) and the bounds are the fleet's limits, which
+take SwarmUI's defaults with this policy.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.observation import Observation
+from ebbflow.core.plan import Decision, Reason, Want
+
+DEFAULT_LIMITS: Mapping[str, float] = MappingProxyType(
+    {
+        "min_workers": 0,
+        "max_workers": 5,
+        "min_seconds_between_starts": 60.0,
+        "min_seconds_after_failure": 120.0,
+        "min_seconds_between_stops": 60.0,
+        "min_idle_seconds": 600.0,
+    }
+)
+"""What SwarmUI's backend has where its operator changed nothing, in seconds instead of minutes."""
+
+
+class SwarmUIPolicy(BaseModel):
+    """One more worker while requests wait and the queue is long enough; one fewer while one is idle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["swarmui"] = "swarmui"
+    min_queued_before_expand: Annotated[
+        int, Field(ge=1, le=10_000, description="Waiting and running requests together, before one more is launched.")
+    ] = 10
+
+    def decide(self, observation: Observation) -> Decision:
+        """One step up, one step down, or none."""
+        demand, supply = observation.demand, observation.supply
+        if not demand.complete:
+            text = f"demand is unknown ({demand.detail or 'no answer'}), which is not zero: {supply} workers stay"
+            return Decision(None, "demand unknown", (Reason("policy.swarmui", text),))
+        waiting = demand.queued if demand.waiting is None else demand.waiting
+        load, enough = waiting + demand.running, self.min_queued_before_expand
+        if waiting > 0 and load >= enough:
+            text = f"{waiting} wait and {demand.running} run, at least {enough}: one more than {supply}"
+            return self._answer(supply + 1, f"queue {load} >= {enough}", text)
+        idle = sum(worker.state is WorkerState.READY and worker.busy is False for worker in observation.workers)
+        if waiting == 0 and idle and supply:
+            text = f"nobody waits and {idle} of {supply} workers are idle: one fewer, once one is idle long enough"
+            return self._answer(supply - 1, f"queue {load}, {idle} idle", text)
+        text = f"{waiting} wait and {demand.running} run, one more is launched from {enough} on: {supply} stay"
+        return self._answer(supply, f"queue {load} < {enough}" if waiting else f"queue {load}, nobody waits", text)
+
+    def _answer(self, wanted: int, headline: str, text: str) -> Decision:
+        return Decision((Want(count=wanted),), headline, (Reason("policy.swarmui", text),))
