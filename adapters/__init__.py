@@ -1,0 +1,1 @@
+"""The outside world: providers, masters, and what they share. No Prefect."""

@@ -1,0 +1,135 @@
+"""What HTTP adapters share: one client with explicit time limits, and the one place where calls are repeated."""
+
+import http.cookiejar
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 64
+PAUSE_SECONDS = 0.2
+"""Between a temporary failure and the next attempt of the same call."""
+
+TEMPORARY_STATUSES = frozenset({429, 500, 502, 503, 504})
+
+
+class NoAnswer(Exception):
+    """The server gave no answer. Adapters translate this; it never leaves them.
+
+    Attributes:
+        maybe_sent: the server may have acted on the request all the same.
+    """
+
+    def __init__(self, message: str, *, maybe_sent: bool) -> None:
+        super().__init__(message)
+        self.maybe_sent = maybe_sent
+
+
+class HttpClient:
+    """An HTTP client that keeps connections and nothing else: no cookies, no redirects, no time limit by accident."""
+
+    def __init__(
+        self,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        self._transport = transport
+        self._sleep = sleep
+        self._opened: httpx.AsyncClient | None = None
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        timeout_seconds: float,
+        headers: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+        repeats: int = 0,
+    ) -> httpx.Response:
+        """Make one call and return the answer, whatever its status.
+
+        Args:
+            method: such as `POST`.
+            url: complete.
+            timeout_seconds: for everything together: connection, answer, repetitions and pauses.
+            headers: in plain text; never logged.
+            body: sent as JSON with its length.
+            repeats: how often a temporary failure is tried again. Only for calls that are safe to repeat.
+
+        Raises:
+            NoAnswer: the last attempt got none, or the time is over.
+        """
+        answer: httpx.Response | None = None
+        failure: NoAnswer | None = None
+        with anyio.move_on_after(timeout_seconds):
+            for attempt in range(repeats + 1):
+                if attempt:
+                    await self._sleep(PAUSE_SECONDS)
+                try:
+                    answer = await self._client().request(method, url, headers=headers, json=body, timeout=None)
+                except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+                    answer, failure = None, _no_answer(error)
+                else:
+                    logger.debug("%s %s -> %d", method, url, answer.status_code)
+                    if answer.status_code not in TEMPORARY_STATUSES:
+                        break
+        if answer is not None:
+            return answer
+        raise failure or NoAnswer(f"no answer within {timeout_seconds:g} s", maybe_sent=True)
+
+    async def aclose(self) -> None:
+        """Close every connection. The client opens new ones when it is used again."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await opened.aclose()
+
+    def _client(self) -> httpx.AsyncClient:
+        # Made at first use: it reads the certificates, and constructors do no I/O.
+        if self._opened is None:
+            # A cookie is valid for all ports of a host, so a jar would hand one server's cookies to the next one.
+            jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+            self._opened = httpx.AsyncClient(
+                transport=self._transport,
+                cookies=jar,
+                follow_redirects=False,
+                limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
+            )
+        return self._opened
+
+
+def base_url(text: str) -> str:
+    """Return the address of a server, without a trailing slash, if it is one.
+
+    Raises:
+        ValueError: says what is wrong, without the text, which may hold a password.
+    """
+    address = text.strip().rstrip("/")
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError("expected an address such as http://host:7801") from error
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise ValueError("expected an address such as http://host:7801")
+    if "@" in parts.netloc:
+        raise ValueError("an address must not hold a user name or password")
+    if (
+        parts.query
+        or parts.fragment
+        or any(character.isspace() or not character.isprintable() for character in address)
+    ):
+        raise ValueError("an address must not hold a query, a fragment or white space")
+    return address
+
+
+def _no_answer(error: Exception) -> NoAnswer:
+    # The text of a protocol error of our own may quote a header.
+    text = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
+    sent = not isinstance(error, httpx.ConnectError | httpx.LocalProtocolError | httpx.InvalidURL | UnicodeError)
+    return NoAnswer(f"{type(error).__name__}: {text}" if text else type(error).__name__, maybe_sent=sent)

@@ -1,0 +1,1 @@
+"""Where workers are launched; one module or family of modules per provider."""

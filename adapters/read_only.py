@@ -1,0 +1,120 @@
+"""Adapters that can look and not touch: the one place below which a dry run reaches nothing that changes anything."""
+
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
+
+from ebbflow.core.errors import DryRunViolation
+from ebbflow.core.instance import Instance, InstanceList, JoinSpec, LaunchRequest, ProviderCaps
+from ebbflow.core.member import Demand, DrainAnswer, Health, MasterCaps, MemberList, Registration
+from ebbflow.core.ports import Master, Provider, SessionStore
+from ebbflow.core.worker import Worker
+
+
+def _refuse(what: str) -> NoReturn:
+    raise DryRunViolation(f"a dry run tried to {what}")
+
+
+class ReadOnlyProvider:
+    """A provider whose listing can be read."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+
+    @property
+    def caps(self) -> ProviderCaps:
+        """Those of the real one."""
+        return self._provider.caps
+
+    async def launch(self, request: LaunchRequest) -> Instance:
+        """Refused."""
+        _refuse(f"launch {request.worker_id}")
+
+    async def list_instances(self, fleet: str) -> InstanceList:
+        """The real listing."""
+        return await self._provider.list_instances(fleet)
+
+    async def terminate(self, instance: Instance) -> None:
+        """Refused."""
+        _refuse(f"terminate {instance.worker_id}")
+
+    async def logs(self, instance: Instance) -> Mapping[str, str]:
+        """The real ones."""
+        return await self._provider.logs(instance)
+
+    async def aclose(self) -> None:
+        """Close the real one's connections."""
+        await self._provider.aclose()
+
+
+class ReadOnlyMaster:
+    """A master that can be asked."""
+
+    def __init__(self, master: Master) -> None:
+        self._master = master
+
+    @property
+    def caps(self) -> MasterCaps:
+        """Those of the real one."""
+        return self._master.caps
+
+    async def probe(self) -> Health:
+        """The real answer."""
+        return await self._master.probe()
+
+    async def demand(self) -> Demand:
+        """The real answer."""
+        return await self._master.demand()
+
+    async def members(self, worker_ids: Sequence[str] | None = None) -> MemberList:
+        """The real answer."""
+        return await self._master.members(worker_ids)
+
+    def join_spec(self, worker_id: str) -> JoinSpec:
+        """The real answer."""
+        return self._master.join_spec(worker_id)
+
+    async def register(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:
+        """Refused."""
+        _refuse(f"register {worker.worker_id}")
+
+    async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
+        """Refused."""
+        _refuse(f"drain {worker.worker_id}")
+
+    async def shut_down(self, worker: Worker) -> None:
+        """Refused."""
+        _refuse(f"shut down {worker.worker_id}")
+
+    async def deregister(self, worker: Worker) -> None:
+        """Refused."""
+        _refuse(f"deregister {worker.worker_id}")
+
+    async def remove_unfinished(self, master_ref: str) -> None:
+        """Refused."""
+        _refuse(f"remove entry {master_ref}")
+
+    async def keepalive(self, workers: Sequence[Worker]) -> Mapping[str, bool]:
+        """Refused."""
+        _refuse(f"keep {len(workers)} workers alive")
+
+    async def aclose(self) -> None:
+        """Close the real one's connections."""
+        await self._master.aclose()
+
+
+class ReadOnlySessions:
+    """Sessions that are read and never stored; one that has to be renewed is kept for this run alone."""
+
+    def __init__(self, sessions: SessionStore) -> None:
+        self._sessions = sessions
+        self._fresh: dict[str, str | None] = {}
+
+    async def get(self, address: str) -> str | None:
+        """This run's session, else the stored one."""
+        if address in self._fresh:
+            return self._fresh[address]
+        return await self._sessions.get(address)
+
+    async def put(self, address: str, session: str | None) -> None:
+        """Keep it for this run."""
+        self._fresh[address] = session
