@@ -1,0 +1,1 @@
+"""Simulated worlds: virtual time for policies, stand-in servers for adapters."""

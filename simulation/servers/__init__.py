@@ -1,0 +1,1 @@
+"""Stand-ins of outside systems that speak their real protocols over loopback."""
