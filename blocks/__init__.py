@@ -1,0 +1,17 @@
+"""Prefect blocks: saved, typed configuration that builds adapters, and the fleet that every flow takes.
+
+Prefect imports this module through the `prefect.collections` entry point; every block of ours is registered by it.
+"""
+
+from ebbflow.blocks.masters import SwarmUIMaster
+from ebbflow.blocks.providers import KubernetesProvider, LaunchScriptProvider, LocalProvider, SlurmProvider
+from ebbflow.blocks.sessions import ApiSessions
+
+__all__ = [
+    "ApiSessions",
+    "KubernetesProvider",
+    "LaunchScriptProvider",
+    "LocalProvider",
+    "SlurmProvider",
+    "SwarmUIMaster",
+]

@@ -1,0 +1,193 @@
+"""The fleet: the one parameter of every flow. Plain JSON: each run in the history says which numbers decided."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ebbflow.core.errors import ConfigError
+from ebbflow.core.ids import check_fleet_name
+from ebbflow.core.instance import ProviderCaps
+from ebbflow.core.member import MasterCaps
+from ebbflow.policies.evaluate import PoolRule, Rules
+from ebbflow.policies.limits import Limits
+from ebbflow.policies.no import NoPolicy
+from ebbflow.policies.swarmui import DEFAULT_LIMITS, SwarmUIPolicy
+from ebbflow.policies.upkeep import LOOKS_APART_SECONDS
+from ebbflow.policies.vanilla import VanillaPolicy
+
+BlockReference = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9-]*/[a-zA-Z0-9][a-zA-Z0-9 _.-]*$",
+        description="A saved block, as `type-slug/name`, for instance `local-provider/demo`.",
+    ),
+]
+
+FleetPolicy = Annotated[NoPolicy | SwarmUIPolicy | VanillaPolicy, Field(discriminator="kind")]
+
+BUDGET_SHARE = 0.8
+"""Of the interval. What a turn has not begun by then is the next turn's."""
+
+OVERHEAD_SECONDS = 2.0
+"""Of a turn, for its claim and for everything that is quick."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProviderEntry(_Section):
+    """One provider of a fleet. The order of the list is the order of preference."""
+
+    block: BlockReference
+    max_workers: Annotated[int, Field(ge=0, le=10_000, description="Never more here, in whatever state.")] = 10
+    max_usd_per_hour: Annotated[
+        float | None, Field(ge=0, description="The most that one worker may cost here; empty: no cap.")
+    ] = None
+
+
+class Readiness(_Section):
+    """How long a launched worker is waited for."""
+
+    connect_timeout_seconds: Annotated[float, Field(gt=0, le=300, description="For one attempt to reach a worker.")] = (
+        30.0
+    )
+    retries: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=240,
+            description="Attempts to reach a worker that announced itself, after the first; a launch script's "
+            "DoRetries goes before. When all have failed it is torn down.",
+        ),
+    ] = 1
+    retry_wait_seconds: Annotated[
+        float,
+        Field(gt=0, le=300, description="Between two attempts; the rest of them is the next turn's."),
+    ] = 5.0
+    launch_timeout_seconds: Annotated[
+        float, Field(gt=0, le=86_400, description="From the wish to serving; after it the worker is torn down.")
+    ] = 1800.0
+
+
+class Drain(_Section):
+    """How a worker leaves."""
+
+    deadline_seconds: Annotated[
+        float, Field(ge=0, le=86_400, description="Still busy after this long: back into service, unless forced.")
+    ] = 900.0
+    force: Annotated[bool, Field(description="End it at the deadline even while it works.")] = False
+
+
+class Fleet(_Section):
+    """A set of workers under one policy, serving one master."""
+
+    name: Annotated[str, Field(description="2 to 20 characters of [a-z0-9-], beginning with a letter.")]
+    interval_seconds: Annotated[
+        float, Field(ge=10, le=3600, description="Between two turns; the schedule uses the same number.")
+    ] = 60.0
+    master: BlockReference
+    providers: Annotated[tuple[ProviderEntry, ...], Field(min_length=1, description="In order of preference.")]
+    policy: FleetPolicy = VanillaPolicy()
+    limits: Limits = Limits()
+    readiness: Readiness = Readiness()
+    drain: Drain = Drain()
+    accept_busy_stop: Annotated[
+        bool, Field(description="Allow scale-down with a master that cannot keep new work from a worker.")
+    ] = False
+    records_folder: Annotated[
+        str | None, Field(description="Every record is also appended to a file of JSON lines in this folder.")
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _policy_brings_its_limits(cls, given: object) -> object:
+        """`kind: swarmui` brings the limits of SwarmUI's own backend, under those that the fleet sets."""
+        if not isinstance(given, dict) or not isinstance(given.get("policy"), dict | SwarmUIPolicy):
+            return given
+        policy = given["policy"]
+        kind = policy.get("kind") if isinstance(policy, dict) else policy.kind
+        limits = given.get("limits", {})
+        if kind != "swarmui" or not isinstance(limits, dict):
+            return given
+        return {**given, "limits": {**DEFAULT_LIMITS, **limits}}
+
+    @field_validator("name")
+    @classmethod
+    def _name_fits_every_label(cls, name: str) -> str:
+        try:
+            return check_fleet_name(name)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _providers_fit(self) -> Self:
+        blocks = [entry.block for entry in self.providers]
+        twice = sorted({block for block in blocks if blocks.count(block) > 1})
+        if twice:
+            raise ValueError(f"providers: {', '.join(twice)} is listed twice; one line per provider")
+        room = sum(entry.max_workers for entry in self.providers)
+        if room < self.limits.min_workers:
+            raise ValueError(
+                f"limits.min_workers {self.limits.min_workers} is more than all providers together allow ({room}); "
+                "raise a provider's max_workers"
+            )
+        return self
+
+    @property
+    def budget_seconds(self) -> float:
+        """How long after its observation a turn may begin outside calls."""
+        return self.interval_seconds * BUDGET_SHARE
+
+    def rules(self) -> Rules:
+        """What the pure decision needs of this fleet."""
+        return Rules(
+            policy=self.policy,
+            limits=self.limits,
+            pools=tuple(PoolRule(entry.block, entry.max_workers, entry.max_usd_per_hour) for entry in self.providers),
+            interval_seconds=self.interval_seconds,
+            launch_timeout_seconds=self.readiness.launch_timeout_seconds,
+            retries=self.readiness.retries,
+            drain_deadline_seconds=self.drain.deadline_seconds,
+            drain_force=self.drain.force,
+        )
+
+    def check(self, master: MasterCaps, providers: Mapping[str, ProviderCaps]) -> None:
+        """Refuse what this fleet's master or providers cannot do, before anything is done.
+
+        Raises:
+            ConfigError: names the field, its value and what would be right.
+        """
+        self._check_master(master)
+        self._check_time(self.master, master.call_seconds)
+        for reference, caps in providers.items():
+            self._check_time(reference, caps.call_seconds)
+
+    def _check_master(self, caps: MasterCaps) -> None:
+        if self.limits.min_workers == 0 and not caps.can_start_from_zero:
+            raise ConfigError(
+                f"limits.min_workers is 0, but {self.master} loses requests while it has no worker: "
+                "set min_workers to 1 or more, or set allow_start_from_zero in the master's block"
+            )
+        keepalive = caps.needs_keepalive_seconds
+        if keepalive is not None and self.interval_seconds > keepalive / 2:
+            raise ConfigError(
+                f"interval_seconds is {self.interval_seconds:g}, but workers of {self.master} end themselves after "
+                f"{keepalive:g} s without a sign of life: use an interval of at most {keepalive / 2:g} s"
+            )
+        if caps.drain == "none" and not self.accept_busy_stop:
+            raise ConfigError(
+                f"{self.master} cannot keep new work from a worker, so scaling down may stop a busy one: "
+                "set accept_busy_stop: true in the fleet to allow it"
+            )
+
+    def _check_time(self, reference: str, call_seconds: float) -> None:
+        needed = LOOKS_APART_SECONDS + call_seconds + OVERHEAD_SECONDS
+        if needed > self.budget_seconds:
+            raise ConfigError(
+                f"interval_seconds {self.interval_seconds:g} leaves a turn {self.budget_seconds:g} s: "
+                f"two looks {LOOKS_APART_SECONDS:g} s apart and a call of {call_seconds:g} s to {reference} "
+                f"do not fit; use an interval of at least {math.ceil(needed / BUDGET_SHARE)} s"
+            )

@@ -1,0 +1,56 @@
+"""One block per provider: its adapter's own settings, saved."""
+
+from ebbflow.adapters.providers.kubernetes import KubernetesProvider as KubernetesAdapter
+from ebbflow.adapters.providers.kubernetes import KubernetesSettings
+from ebbflow.adapters.providers.launch_script import LaunchScriptProvider as LaunchScriptAdapter
+from ebbflow.adapters.providers.launch_script import LaunchScriptSettings
+from ebbflow.adapters.providers.local import LocalProvider as LocalAdapter
+from ebbflow.adapters.providers.local import LocalSettings
+from ebbflow.adapters.providers.slurm import SlurmProvider as SlurmAdapter
+from ebbflow.adapters.providers.slurm import SlurmSettings
+from ebbflow.blocks.base import ProviderBlock
+from ebbflow.core.ports import Provider
+
+
+class LocalProvider(LocalSettings, ProviderBlock):
+    """Worker processes on the host where the flows run."""
+
+    _block_type_name = "Local Provider"
+    _block_type_slug = "local-provider"
+
+    def get_provider(self) -> Provider:
+        """Build the adapter."""
+        return LocalAdapter(self)
+
+
+class LaunchScriptProvider(LaunchScriptSettings, ProviderBlock):
+    """Workers that a launch script starts: any script that speaks the protocol of SwarmUI's auto-scaling backend."""
+
+    _block_type_name = "Launch Script Provider"
+    _block_type_slug = "launch-script-provider"
+
+    def get_provider(self) -> Provider:
+        """Build the adapter."""
+        return LaunchScriptAdapter(self)
+
+
+class KubernetesProvider(KubernetesSettings, ProviderBlock):
+    """Workers that are pods of a Kubernetes namespace, one bare pod each."""
+
+    _block_type_name = "Kubernetes Provider"
+    _block_type_slug = "kubernetes-provider"
+
+    def get_provider(self) -> Provider:
+        """Build the adapter."""
+        return KubernetesAdapter(self)
+
+
+class SlurmProvider(SlurmSettings, ProviderBlock):
+    """Workers that are Slurm jobs, on any cluster where sbatch, squeue and scancel can be run."""
+
+    _block_type_name = "Slurm Provider"
+    _block_type_slug = "slurm-provider"
+
+    def get_provider(self) -> Provider:
+        """Build the adapter."""
+        return SlurmAdapter(self)

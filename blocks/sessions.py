@@ -1,0 +1,61 @@
+"""API sessions of masters and workers, kept between runs in a block of their own.
+
+Without it each run would leave a session behind in the master, which keeps it for a month.
+"""
+
+import json
+from contextlib import suppress
+
+from prefect.blocks.core import Block
+from prefect.exceptions import ObjectNotFound
+from pydantic import ConfigDict, Field, SecretStr
+
+
+class ApiSessions(Block):
+    """Written by the flows: API sessions of one fleet's master and workers. Deleting it is safe; it is made again."""
+
+    _block_type_name = "Ebbflow API sessions"
+    _block_type_slug = "ebbflow-sessions"
+    _description = "Written by Ebbflow's flows. Deleting it is safe: sessions are made again."
+
+    model_config = ConfigDict(extra="forbid")
+
+    sessions: SecretStr = Field(default=SecretStr("{}"), description="JSON: server address to session id.")
+
+
+class BlockSessionStore:
+    """A `SessionStore` that reads the block once and writes it once, when the run ends."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._sessions: dict[str, str] | None = None
+        self._is_changed = False
+
+    async def get(self, address: str) -> str | None:
+        """The session for one server, or None."""
+        return (await self._load()).get(address)
+
+    async def put(self, address: str, session: str | None) -> None:
+        """Remember a session, or forget it with None."""
+        sessions = await self._load()
+        if session is None:
+            self._is_changed |= sessions.pop(address, None) is not None
+        else:
+            self._is_changed |= sessions.get(address) != session
+            sessions[address] = session
+
+    async def save(self) -> None:
+        """Write what changed. Two runs may overwrite each other: the worst is one session more."""
+        if not self._is_changed:
+            return
+        block = ApiSessions(sessions=SecretStr(json.dumps(self._sessions, sort_keys=True)))
+        await block.asave(self._name, overwrite=True)
+        self._is_changed = False
+
+    async def _load(self) -> dict[str, str]:
+        if self._sessions is None:
+            self._sessions = {}
+            with suppress(ValueError, ObjectNotFound):
+                block: ApiSessions = await ApiSessions.aload(self._name)
+                self._sessions = dict(json.loads(block.sessions.get_secret_value()))
+        return self._sessions

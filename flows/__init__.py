@@ -1,0 +1,1 @@
+"""What Prefect runs: the turn in its three forms, its tasks, and the ledger of records and claims."""

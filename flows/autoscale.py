@@ -1,0 +1,19 @@
+"""The scheduled flow: one turn of a fleet every interval."""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from pydantic import Field
+
+from ebbflow.blocks.fleet import Fleet
+from ebbflow.flows.turn import take_turn
+
+
+@flow(name="autoscale", flow_run_name="{fleet.name}: turn", retries=0, validate_parameters=True)
+async def autoscale(
+    fleet: Fleet,
+    dry_run: Annotated[bool, Field(description="Look and decide, and change nothing anywhere.")] = False,
+) -> State:
+    """Evaluate a fleet once: keep its workers alive, observe, decide, record and claim, act, note the outcome."""
+    return await take_turn(fleet, flow="autoscale", dry_run=dry_run)

@@ -1,0 +1,105 @@
+"""What a person sees of a turn in Prefect: the run's name, tags, final state, and a table where something was done."""
+
+import re
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import anyio
+from prefect import get_run_logger
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from ebbflow.blocks.fleet import Fleet
+from ebbflow.core.explain import action_rows, explain, run_name, usd_per_hour
+from ebbflow.core.plan import Outcome, Result
+from ebbflow.core.record import Record
+from ebbflow.policies.evaluate import Evaluation
+
+MAX_LOGS = 10
+"""Workers of one turn whose output is kept: a fleet that ends at once has much the same to say."""
+
+
+async def report_skip(client: PrefectClient, fleet: Fleet, why: str) -> State:
+    """The run did nothing, and nothing was lost."""
+    await _present(client, fleet, f"{fleet.name}: skipped ({why})", "skipped")
+    return Completed(name="Skipped", message=why)
+
+
+async def report_decision(
+    client: PrefectClient, fleet: Fleet, record: Record, evaluation: Evaluation, outcomes: Sequence[Outcome]
+) -> State:
+    """The run decided: held, or acted. Only a turn that acted leaves a table."""
+    name = run_name(fleet.name, record.plan, record.memory, record.number, record.turn.request)
+    acted = not record.plan.holds
+    asked = [] if record.flow == "autoscale" else [record.flow.replace("_", "-")]
+    await _present(client, fleet, name, "acted" if acted else "held", *asked)
+    text = explain(evaluation.observation, record.plan)
+    if acted:
+        await _leave_table(fleet, record, evaluation, outcomes)
+    else:
+        get_run_logger().info("held: %s", "; ".join(reason.text for reason in record.plan.reasons) or text)
+    failed = [outcome for outcome in outcomes if outcome.result not in (Result.DONE, Result.WAITING)]
+    message = f"{name}{f'; {len(failed)} of {len(outcomes)} actions did not go through' if failed else ''}"
+    return Completed(name="Acted" if acted else "Held", message=message)
+
+
+async def report_dry_run(client: PrefectClient, fleet: Fleet, number: int, evaluation: Evaluation) -> State:
+    """What a turn would do now."""
+    name = "dry run: " + run_name(fleet.name, evaluation.plan, evaluation.memory, number)
+    await _present(client, fleet, name, "dry-run")
+    rows = action_rows(evaluation.plan.actions, (), evaluation.memory)
+    would = "\n".join(f"- would {row['action']} `{row['worker']}`: {row['reason']}" for row in rows)
+    text = f"{explain(evaluation.observation, evaluation.plan)}\n\n{would}"
+    await acreate_markdown_artifact(text, key=f"ebbflow-{fleet.name}-dry-run", description=name)
+    return Completed(name="DryRun", message=name)
+
+
+async def append_line(fleet: Fleet, record: Record) -> None:
+    """Append the record to the fleet's folder, where it names one; a full disk must not stop a turn."""
+    if fleet.records_folder is None:
+        return
+    path = anyio.Path(fleet.records_folder, f"{fleet.name}.jsonl")
+    try:
+        await path.parent.mkdir(parents=True, exist_ok=True)
+        async with await path.open("a") as lines:
+            await lines.write(record.text() + "\n")
+    except OSError as error:
+        get_run_logger().warning("record %d was not written to %s: %s", record.number, path, error)
+
+
+async def leave_logs(fleet: Fleet, logs: Mapping[str, Mapping[str, str]]) -> None:
+    """What workers printed that this turn has ended, one artifact each."""
+    for worker_id, outputs in sorted(logs.items())[:MAX_LOGS]:
+        parts = [f"## {name}\n\n{_fenced(text)}" for name, text in sorted(outputs.items())]
+        if parts:
+            await acreate_markdown_artifact(
+                "\n\n".join(parts), key=f"ebbflow-{fleet.name}-logs", description=f"The last that {worker_id} printed"
+            )
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
+
+
+async def _leave_table(fleet: Fleet, record: Record, evaluation: Evaluation, outcomes: Sequence[Outcome]) -> None:
+    held = "".join(f"\n\n**Override** {override}" for override in record.memory.overrides)
+    cost = usd_per_hour(record.memory)
+    price = f"\n\n**Cost** {cost:g} USD/h" if cost else ""
+    await acreate_table_artifact(
+        [dict(row) for row in action_rows(record.plan.actions, outcomes, record.memory)],
+        key=f"ebbflow-{fleet.name}",
+        description=f"{explain(evaluation.observation, record.plan)}{held}{price}",
+    )
+
+
+async def _present(client: PrefectClient, fleet: Fleet, name: str, *marks: str) -> None:
+    identity = flow_run.get_id()
+    if identity is None:
+        return
+    tags = [*flow_run.get_tags(), "ebbflow", f"fleet:{fleet.name}", *marks]
+    await client.update_flow_run(UUID(identity), name=name, tags=sorted(set(tags)))

@@ -1,0 +1,41 @@
+"""Fewer workers, now: a ceiling over the fleet for a while, with names where a person has any."""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from pydantic import Field
+
+from ebbflow.blocks.fleet import Fleet
+from ebbflow.core.errors import ConfigError
+from ebbflow.core.memory import OverrideKind
+from ebbflow.flows.asking import ask
+
+
+@flow(name="scale-down", flow_run_name="{fleet.name}: scale down")
+async def scale_down(
+    *,
+    count: Annotated[
+        int | None, Field(ge=1, le=10_000, description="How many workers fewer than now; empty: as many as are named.")
+    ] = None,
+    worker_ids: Annotated[tuple[str, ...], Field(description="Who goes first; empty: whoever is idle longest.")] = (),
+    force: Annotated[bool, Field(description="Also while busy, at the fleet's drain deadline.")] = False,
+    reason: Annotated[str, Field(max_length=200, description="Why; it stands in the record.")] = "",
+    hold_seconds: Annotated[
+        float, Field(gt=0, le=604_800, description="For how long the fleet is kept at most this large.")
+    ] = 3600,
+    fleet: Fleet,
+) -> State:
+    """Lower the fleet's ceiling below its present supply. Idle workers go at once, busy ones when they become idle."""
+    if count is None and not worker_ids:
+        raise ConfigError("scale_down: give a count, or worker_ids; both are empty, so nothing was done")
+    return await ask(
+        fleet,
+        flow="scale_down",
+        kind=OverrideKind.CEILING,
+        count=count or 0,
+        worker_ids=worker_ids,
+        force=force,
+        reason=reason,
+        hold_seconds=hold_seconds,
+    )

@@ -1,0 +1,129 @@
+"""The actions of a turn as Prefect tasks: up to ten of a kind, one task run per worker; more, one per provider.
+
+Retries are not Prefect's: every outside call is retried in `adapters.acting`, for temporary errors only and within the
+turn's budget, which a task's own retries would not know.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
+
+from ebbflow.adapters.acting import Hands, outcome_of, perform
+from ebbflow.core.errors import FleetError
+from ebbflow.core.plan import Action, Outcome, Plan, Result, Verb
+
+MAX_TASKS_PER_KIND = 10
+
+PAST_TENSE = {
+    Verb.LAUNCH: "launched",
+    Verb.REGISTER: "registered",
+    Verb.DRAIN: "drained",
+    Verb.TEAR_DOWN: "terminated",
+    Verb.TERMINATE: "terminated",
+    Verb.DEREGISTER: "deregistered",
+}
+
+
+Work = Callable[[], Awaitable[Sequence[Outcome]]]
+
+
+@task(task_run_name="{verb} {subject}", cache_policy=NO_CACHE)
+async def act_on(verb: str, subject: str, work: Work) -> Sequence[Outcome]:
+    """Carry out one action, or all of a kind at one provider. A refusal fails this task run and nothing else."""
+    return await work()
+
+
+async def act(hands: Hands, plan: Plan) -> list[Outcome]:
+    """Carry out a plan, all kinds at once; what was launched is waited for and registered as far as the budget goes."""
+    kinds = (Verb.REGISTER, Verb.DRAIN, Verb.TEAR_DOWN, Verb.TERMINATE, Verb.DEREGISTER)
+    parts = await asyncio.gather(
+        _launch_and_register(hands, plan.of(Verb.LAUNCH)), *(_act_on_kind(hands, plan.of(verb)) for verb in kinds)
+    )
+    return [outcome for part in parts for outcome in part]
+
+
+async def _launch_and_register(hands: Hands, actions: Sequence[Action]) -> list[Outcome]:
+    outcomes = await _act_on_kind(hands, actions)
+    launched = {outcome.worker_id for outcome in outcomes if outcome.result is Result.DONE}
+    if hands.master.caps.registration != "push_url":
+        return outcomes
+    joining = [
+        replace(action, verb=Verb.REGISTER, reason="just launched")
+        for action in actions
+        if action.worker_id in launched and hands.providers[action.provider].caps.relist_seconds is not None
+    ]
+    return outcomes + await _act_on_kind(hands, joining)
+
+
+async def _act_on_kind(hands: Hands, actions: Sequence[Action]) -> list[Outcome]:
+    # Work goes in as a callable: Prefect then does not walk through adapters in search of futures.
+    if len(actions) <= MAX_TASKS_PER_KIND:
+        parts = await asyncio.gather(*(_act_alone(hands, action) for action in actions))
+        return [outcome for part in parts for outcome in part]
+    by_provider: dict[str, list[Action]] = {}
+    for action in actions:
+        by_provider.setdefault(action.provider, []).append(action)
+    parts = await asyncio.gather(
+        *(
+            act_on(group[0].verb.value, f"{len(group)} at {provider}", partial(_all_of, hands, group))
+            for provider, group in by_provider.items()
+        )
+    )
+    return [outcome for part in parts for outcome in part]
+
+
+async def _act_alone(hands: Hands, action: Action) -> Sequence[Outcome]:
+    try:
+        return await act_on(action.verb.value, _subject(action), partial(_one, hands, action))
+    except FleetError as error:
+        return [_noted(action, error)]
+
+
+async def _one(hands: Hands, action: Action) -> Sequence[Outcome]:
+    outcome = await perform(hands, action)
+    _tell(action, outcome)
+    return [outcome]
+
+
+async def _all_of(hands: Hands, actions: Sequence[Action]) -> Sequence[Outcome]:
+    """What came of each stands in the record; one refusal among many does not fail the task run of all."""
+
+    async def attempt(action: Action) -> Sequence[Outcome]:
+        try:
+            return await _one(hands, action)
+        except FleetError as error:
+            return [_noted(action, error)]
+
+    parts = await asyncio.gather(*(attempt(action) for action in actions))
+    return [outcome for part in parts for outcome in part]
+
+
+def _noted(action: Action, error: FleetError) -> Outcome:
+    outcome = outcome_of(action, error)
+    _tell(action, outcome)
+    return outcome
+
+
+def _subject(action: Action) -> str:
+    return action.worker_id or f"entry {action.member_ref}"
+
+
+def _tell(action: Action, outcome: Outcome) -> None:
+    """One line in the run's log, and an event where something changed."""
+    subject = _subject(action)
+    about = f"worker={subject} provider={action.provider} {outcome.detail!r} reason={action.reason!r}"
+    if outcome.result is not Result.DONE:
+        get_run_logger().info("%s %s: %s", action.verb.value, outcome.result.value, about)
+        return
+    past = PAST_TENSE[action.verb]
+    get_run_logger().info("%s %s", past, about)
+    emit_event(
+        event=f"ebbflow.worker.{past}",
+        resource={"prefect.resource.id": f"ebbflow.worker.{subject}", "ebbflow.provider": action.provider},
+        payload={"reason": action.reason, "detail": outcome.detail},
+    )
