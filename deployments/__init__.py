@@ -1,0 +1,1 @@
+"""Ready-made fleets: one folder each, with its own blocks, start scripts and operator's page."""

@@ -1,0 +1,1 @@
+"""The demo fleet: everything on one host, from a bare clone to a summary."""
