@@ -1,0 +1,93 @@
+"""What every test shares, and the rule that CI leaves no test out unseen."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from ebbflow.simulation.servers import process
+from ebbflow.simulation.servers.process import free_port
+from tests.reaper import watching
+from tests.slurm.cluster import HOW_TO_INSTALL, is_installed
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Async tests run on asyncio, as Prefect does."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ended_with_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a test started outlives the session, also when that is interrupted or killed."""
+    with watching(tmp_path_factory.getbasetemp()):
+        yield
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    # Here, and not in the fixture: skips of one place are reported in one line.
+    if "slurm_is_installed" in getattr(item, "fixturenames", ()) and not is_installed():
+        pytest.skip(HOW_TO_INSTALL)
+
+
+@pytest.fixture(scope="session")
+def slurm_is_installed() -> None:
+    """Skips the tests that take it where there is no Slurm."""
+
+
+@pytest.fixture(scope="session")
+def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What a process needs to talk to this session's Prefect server."""
+    api_url = f"http://127.0.0.1:{free_port()}/api"
+    environment = process.prefect_environment(tmp_path_factory.mktemp("prefect"), api_url)
+    return {**environment, "PREFECT_LOGGING_LEVEL": "WARNING"}
+
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect_environment: dict[str, str]) -> Iterator[str]:
+    """A real Prefect server on loopback with a database of its own, once per session; its API URL.
+
+    This process talks to it as well, so that flows can be called and blocks saved in a test.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_LEVEL, temporary_settings
+
+    home = Path(prefect_environment["PREFECT_HOME"])
+    port = urlsplit(prefect_environment["PREFECT_API_URL"]).port or 0
+    with process.prefect_server(home, port=port, environment=prefect_environment) as url:
+        settings = {PREFECT_API_URL: url, PREFECT_HOME: home, PREFECT_LOGGING_LEVEL: "WARNING"}
+        with temporary_settings(settings):
+            yield url
+
+
+class NothingSkipped:
+    """Fails the session when a test was skipped that is not marked `may_skip`."""
+
+    def __init__(self) -> None:
+        self.skipped: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        # An expected failure is reported as skipped too, but it ran.
+        if report.skipped and not hasattr(report, "wasxfail") and "may_skip" not in report.keywords:
+            self.skipped.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        # A whole module that skips itself is skipped before its marks are known.
+        if report.skipped:
+            self.skipped.append(report.nodeid)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        if self.skipped and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        yield
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for nodeid in self.skipped:
+            terminalreporter.write_line(f"FAILED {nodeid}: skipped in CI and not marked may_skip", red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get("CI") == "true":
+        config.pluginmanager.register(NothingSkipped(), "nothing-skipped")

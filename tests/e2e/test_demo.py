@@ -1,0 +1,341 @@
+"""prefect.yaml deploys, a whole demo ends well, and there is no moment at which Ctrl-C leaves anything behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from ebbflow.blocks.fleet import Fleet
+from ebbflow.deployments.demo.blocks import PROVIDER_KINDS
+from ebbflow.deployments.demo.history import History, went_up_and_down
+from ebbflow.deployments.demo.load import Tally
+from ebbflow.deployments.demo.place import Place
+from ebbflow.deployments.demo.project import fleet_of_demo
+from ebbflow.deployments.demo.summary import Summary, percentile
+from ebbflow.deployments.demo.view import MasterState
+
+ROOT = Path(__file__).parents[2]
+# Any: YAML is what it is; what matters of it is compared below.
+PREFECT_YAML: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
+FLEET: dict[str, Any] = PREFECT_YAML["definitions"]["fleet"]
+POOL = PREFECT_YAML["definitions"]["work_pool"]["name"]
+FLOWS = ("autoscale", "scale-up", "scale-down", "override")
+
+
+# what it is judged by
+
+
+@pytest.mark.parametrize(
+    ("sizes", "went"),
+    [
+        ([1, 4, 5, 1, 0], True),
+        ([0, 1, 1, 3, 2, 1], True),
+        ([1, 2, 1], False),
+        ([4, 1], False),
+        ([1, 4, 2], False),
+        ([], False),
+    ],
+    ids=str,
+)
+def test_a_fleet_must_go_from_one_to_several_and_back(sizes: list[int], went: bool) -> None:
+    assert went_up_and_down(sizes, least=1, several=3) is went
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "found"),
+    [([], 50, 0.0), ([3.0], 95, 3.0), ([4.0, 1.0, 3.0, 2.0], 50, 2.0), (list(range(1, 101)), 95, 95)],
+)
+def test_a_percentile_is_one_of_the_values(values: list[float], share: float, found: float) -> None:
+    assert percentile(values, share) == found
+
+
+@pytest.mark.parametrize(
+    ("tally", "master", "still_alive", "said"),
+    [
+        (Tally(3, 2, ["no backend"]), MasterState(0, 0, 2, 1), 0, "1 requests were lost: no backend"),
+        (Tally(3, 2), MasterState(0, 0, 2, 0), 0, "1 requests were sent and never answered"),
+        (Tally(2, 2), MasterState(0, 0, 3, 1), 0, "the master counts 3 served and 1 lost"),
+        (Tally(2, 2), MasterState(0, 0, 2, 0), 2, "2 GPU workers were still alive"),
+        (Tally(2, 2), MasterState(0, 0, 2, 0), 0, "did not go from 1 to 3 or more and back"),
+    ],
+)
+def test_what_went_wrong_is_said(tally: Tally, master: MasterState, still_alive: int, said: str) -> None:
+    summary = Summary(tally, master, History(), least=1, still_alive=still_alive, seconds=1.0)
+    assert any(said in problem for problem in summary.problems()), list(summary.problems())
+
+
+def test_what_a_process_of_the_demo_gets_holds_nothing_of_the_users_prefect(tmp_path: Path) -> None:
+    theirs = {"PREFECT_API_KEY": "secret", "PREFECT_PROFILE": "work", "EBBFLOW_ROOT": "/elsewhere", "PATH": "/bin"}
+    environment = Place(tmp_path, 4200, "word").environment(theirs)
+    assert "PREFECT_API_KEY" not in environment
+    assert "PREFECT_PROFILE" not in environment
+    assert "EBBFLOW_ROOT" not in environment, "it would be baked into the deployments"
+    assert environment["PATH"] == "/bin"
+    assert environment["PREFECT_HOME"].startswith(str(tmp_path))
+
+
+# prefect.yaml
+
+
+def test_a_launch_script_is_one_word_of_the_fleet_away() -> None:
+    local, script = fleet_of_demo("local").model_dump(), fleet_of_demo("launch-script").model_dump()
+    assert Fleet.model_validate(FLEET) == fleet_of_demo("local")
+    assert script["providers"][0]["block"] == "launch-script-provider/demo"
+    script["providers"][0]["block"] = local["providers"][0]["block"]
+    assert script == local
+
+
+@pytest.fixture(scope="module")
+def api(prefect_server: str, prefect_environment: dict[str, str]) -> Iterator[httpx.Client]:
+    """The session's server after `prefect deploy --all --no-prompt`; the demo's deployments leave it again."""
+    with httpx.Client(base_url=prefect_server, timeout=20) as client:
+        client.post("/work_pools/", json={"name": POOL, "type": "process"}).raise_for_status()
+        subprocess.run(
+            [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"],
+            env={name: value for name, value in prefect_environment.items() if name != "EBBFLOW_ROOT"},
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+        yield client
+        for flow in FLOWS:
+            deployment = client.get(f"/deployments/name/{flow}/demo").json()
+            client.delete(f"/deployments/{deployment['id']}").raise_for_status()
+        client.delete(f"/work_pools/{POOL}").raise_for_status()
+
+
+def deployment_of(api: httpx.Client, flow: str) -> dict[str, Any]:
+    response = api.get(f"/deployments/name/{flow}/demo")
+    response.raise_for_status()
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def test_the_schedule_runs_at_the_fleets_own_interval(api: httpx.Client) -> None:
+    (schedule,) = deployment_of(api, "autoscale")["schedules"]
+    assert schedule["active"]
+    assert schedule["schedule"]["interval"] == FLEET["interval_seconds"]
+    assert not deployment_of(api, "scale-up")["schedules"]
+    assert not deployment_of(api, "scale-down")["schedules"]
+
+
+def test_the_schedule_creates_runs(api: httpx.Client) -> None:
+    deployment = deployment_of(api, "autoscale")
+    runs = wait_for_runs(api, deployment, lambda run: run["auto_scheduled"], seconds=30)
+    assert runs, "the scheduler has made no run of autoscale/demo: look into the server's log"
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+def test_every_deployment_takes_the_one_fleet_and_bakes_no_folder_in(api: httpx.Client, flow: str) -> None:
+    deployment = deployment_of(api, flow)
+    assert Fleet.model_validate(deployment["parameters"]["fleet"]) == Fleet.model_validate(FLEET)
+    assert deployment["work_pool_name"] == POOL
+    (step,) = deployment["pull_steps"]
+    assert step["prefect.deployments.steps.set_working_directory"]["directory"] == "{{ $EBBFLOW_ROOT }}"
+    assert str(ROOT) not in str(deployment["pull_steps"]) + str(deployment["entrypoint"]) + str(deployment["path"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"count": 300}, "300 is greater than the maximum of 64"),
+        ({"count": 0}, "0 is less than the minimum of 1"),
+        ({"fleet": {**FLEET, "policy": {"kind": "clairvoyant"}}}, "clairvoyant"),
+        ({"fleet": {**FLEET, "intervall_seconds": 17}}, "intervall_seconds"),
+    ],
+    ids=["too many", "none", "an unknown policy", "a misspelt key"],
+)
+def test_the_form_refuses_what_no_run_could_use(api: httpx.Client, parameters: dict[str, Any], said: str) -> None:
+    deployment = deployment_of(api, "scale-up")
+    before = runs_of(api, deployment)
+    response = api.post(f"/deployments/{deployment['id']}/create_flow_run", json={"parameters": parameters})
+    assert response.status_code == httpx.codes.CONFLICT, response.text
+    assert said in response.text or "is not valid under any of the given schemas" in response.text
+    assert runs_of(api, deployment) == before
+
+
+@pytest.mark.parametrize(
+    ("payload", "parameters"),
+    [
+        ({"count": 2, "reason": 'a "sale" begins'}, {"count": 2, "reason": 'a "sale" begins'}),
+        ({}, {"count": 1, "reason": "ebbflow.scale-up.requested"}),
+    ],
+    ids=["with a payload", "without one"],
+)
+def test_an_event_starts_scale_up_with_its_count_and_reason(
+    api: httpx.Client, payload: dict[str, Any], parameters: dict[str, Any]
+) -> None:
+    deployment = deployment_of(api, "scale-up")
+    known = {run["id"] for run in runs_of(api, deployment)}
+    event = {
+        "id": str(uuid.uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": "ebbflow.scale-up.requested",
+        "resource": {"prefect.resource.id": "ebbflow.fleet.demo"},
+        "payload": payload,
+    }
+    api.post("/events", json=[event]).raise_for_status()
+    (run,) = wait_for_runs(api, deployment, lambda run: run["id"] not in known, seconds=30)
+    assert {name: run["parameters"].get(name) for name in ("count", "reason")} == parameters
+    assert run["parameters"]["fleet"]["name"] == FLEET["name"]
+    assert run["created_by"]["type"] == "AUTOMATION"
+
+
+def runs_of(api: httpx.Client, deployment: dict[str, Any]) -> list[dict[str, Any]]:
+    response = api.post("/flow_runs/filter", json={"deployments": {"id": {"any_": [deployment["id"]]}}})
+    response.raise_for_status()
+    found: list[dict[str, Any]] = response.json()
+    return found
+
+
+def wait_for_runs(
+    api: httpx.Client, deployment: dict[str, Any], wanted: Callable[[dict[str, Any]], bool], *, seconds: float
+) -> list[dict[str, Any]]:
+    deadline = time.monotonic() + seconds
+    while not (found := [run for run in runs_of(api, deployment) if wanted(run)]) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
+
+
+# the whole demo
+
+
+@contextmanager
+def demo(folder: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A demo in a folder of its own; the test fails if it leaves a process, and ends what it left."""
+    theirs = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    # Of a user's own set-up, which the demo must not use.
+    bait = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_HOME": str(folder / "users-prefect")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ebbflow.deployments.demo", *arguments],
+        env={**theirs, **bait, "TMPDIR": str(folder), **environment},
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+        left = processes_in(folder)
+        assert left == [], f"still running: {[each.cmdline() for each in left]}"
+        assert not (folder / "users-prefect").exists()
+    finally:
+        for each in processes_in(folder):
+            each.kill()
+        process.kill()
+        process.wait(10)
+
+
+def processes_in(folder: Path) -> list[psutil.Process]:
+    """Whoever works in the folder, or knows of it: GPU workers know little else."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            places = [process.cwd(), *process.environ().values()]
+        except (psutil.Error, OSError):
+            continue
+        if process.pid != os.getpid() and any(str(folder) in place for place in places):
+            found.append(process)
+    return found
+
+
+def read_until(process: subprocess.Popen[str], *texts: str) -> str:
+    """What the demo says, up to the first line that holds all of these texts."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if all(text in line for text in texts):
+            return said
+    raise AssertionError(f"the demo never said {texts}:\n{said}")
+
+
+def interrupt(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> str:
+    process.send_signal(number)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)  # people press it twice
+    said, _ = process.communicate(timeout=60)
+    return said
+
+
+def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        read_until(process, "starting the Prefect server")
+        said = interrupt(process)
+        assert process.returncode == 130, said
+    assert list(tmp_path.glob("ebbflow-demo-*")) == []
+
+
+def test_a_terminated_deploy_leaves_nothing(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        read_until(process, "saving blocks")
+        time.sleep(2)
+        said = interrupt(process, signal.SIGTERM)
+        assert process.returncode == 130, said
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "moment",
+    [
+        ("waiting for the first turns",),
+        ("replaying",),
+        ("ready", "1 running"),
+        ("turn: demo: +",),
+        ("ending the fleet",),
+    ],
+    ids=lambda moment: " ".join(moment),
+)
+def test_an_interrupted_fleet_leaves_nothing(tmp_path: Path, moment: tuple[str, ...]) -> None:
+    with demo(tmp_path, "--seconds", "40") as process:
+        read_until(process, *moment)
+        said = interrupt(process)
+        assert process.returncode == 130, said
+
+
+@pytest.mark.soak
+def test_a_server_that_ends_by_itself_is_named_with_its_log(tmp_path: Path) -> None:
+    with demo(tmp_path) as process:
+        read_until(process, "waiting for the first turns")
+        (server,) = [each for each in processes_in(tmp_path) if "server" in each.cmdline()]
+        server.kill()
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "The demo failed: prefect-server ended by itself with exit code -9" in said
+        assert "prefect-server.log" in said
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("provider", PROVIDER_KINDS)
+def test_a_whole_demo_goes_up_and_down_and_loses_nothing(tmp_path: Path, provider: str) -> None:
+    with demo(tmp_path, "--seconds", "40", "--provider", provider) as process:
+        said, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, said
+        assert "0 lost" in said
+        assert "still alive  0" in said
+    assert list(tmp_path.glob("ebbflow-demo-*")) == []
+
+
+@pytest.mark.soak
+def test_a_kept_server_is_all_that_is_left(tmp_path: Path) -> None:
+    with demo(tmp_path, "--seconds", "40", KEEP="1") as process:
+        said, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, said
+        (server,) = processes_in(tmp_path)
+        assert f"To end it: kill {server.pid}; rm -r {tmp_path}" in said
+        server.terminate()
+        server.wait(20)

@@ -1,0 +1,163 @@
+"""Fleets as a person runs them: `prefect deploy`, a real process worker, schedules, and `prefect deployment run`."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
+from prefect.client.schemas.objects import FlowRun
+
+from ebbflow.simulation.servers.process import running
+from tests.e2e.world import World, Worlds, flow_run, opened_worlds, processes_with, until
+
+pytestmark = pytest.mark.anyio
+
+POOL = "e2e-processes"
+INTERVAL = 17
+PATIENCE_SECONDS = 150.0
+"""Scheduled runs are seconds late on a machine with two cores, and each one costs five CPU seconds."""
+
+
+@dataclass
+class Site:
+    """Three deployed fleets and the worker that runs them."""
+
+    worlds: Worlds
+    expiring: World
+    lowered: World
+    crashing: World
+    log: Path
+    environment: Mapping[str, str]
+
+    async def eventually(self, holds: Callable[[], object], what: str) -> None:
+        """Wait, and show what the worker said where it does not come."""
+        try:
+            await until(holds, what, PATIENCE_SECONDS)
+        except AssertionError as error:
+            pytest.fail(f"{error}; the worker's log ends with:\n{self.log.read_text()[-4000:]}")
+
+
+async def prefect(environment: Mapping[str, str], folder: Path, *words: str) -> str:
+    """Run Prefect's command line as a person does."""
+    done = await anyio.run_process(
+        [sys.executable, "-m", "prefect", "--no-prompt", *words],
+        env=dict(environment), cwd=folder, check=False, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, f"prefect {' '.join(words)}: {done.stdout.decode()[-3000:]}"
+    return done.stdout.decode()
+
+
+def deployments(world: World, *, scheduled: bool, **sections: Any) -> list[dict[str, Any]]:
+    """What stands in a `prefect.yaml` for one fleet."""
+    fleet = world.fleet_json(**sections)
+    pool = {"name": POOL}
+    flows = {"autoscale": "autoscale", "scale-up": "scale_up", "scale-down": "scale_down"}
+    rows: list[dict[str, Any]] = [
+        {
+            "name": world.name,
+            "entrypoint": f"ebbflow.flows.{function}:{function}",
+            "parameters": {"fleet": fleet},
+            "work_pool": pool,
+            "tags": [f"fleet:{world.name}"],
+        }
+        for function in flows.values()
+    ]
+    if scheduled:
+        rows[0]["schedules"] = [{"interval": fleet["interval_seconds"]}]
+    return rows
+
+
+@pytest.fixture(scope="module")
+async def site(
+    anyio_backend: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    prefect_server: str,
+    prefect_environment: dict[str, str],
+) -> AsyncIterator[Site]:
+    folder = tmp_path_factory.mktemp("deployed")
+    environment = {**prefect_environment, "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_LEVEL": "INFO"}
+    async with opened_worlds(folder, prefect_environment) as worlds:
+        expiring, lowered = await worlds(interval_seconds=INTERVAL), await worlds(interval_seconds=INTERVAL)
+        crashing = await worlds("--start_seconds", "12")
+        rows = [
+            *deployments(expiring, scheduled=True),
+            *deployments(lowered, scheduled=True),
+            *deployments(crashing, scheduled=False),
+        ]
+        pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}]
+        # JSON is YAML.
+        (folder / "prefect.yaml").write_text(json.dumps({"name": "e2e", "pull": pull, "deployments": rows}))
+        await prefect(environment, folder, "work-pool", "create", POOL, "--type", "process")
+        await prefect(environment, folder, "deploy", "--all")
+        log = folder / "worker.log"
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+        with running(command, environment=environment, log=log):
+            yield Site(worlds, expiring, lowered, crashing, log, environment)
+            await prefect(environment, folder, "work-pool", "pause", POOL)
+
+
+async def runs_of(world: World) -> list[FlowRun]:
+    async with get_client() as client:
+        wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"fleet:{world.name}"]))
+        return await client.read_flow_runs(flow_run_filter=wanted, limit=200)
+
+
+async def test_a_deployed_fleet_lives_through_schedules_requests_and_an_override_that_expires(site: Site) -> None:
+    up, both = site.expiring, (site.expiring, site.lowered)
+    await site.eventually(lambda: all(len(world.processes()) == 1 for world in both), "scheduled turns act")
+    words = ("deployment", "run", "-p", "count=1", "-p")
+    await asyncio.gather(
+        prefect(site.environment, up.folder, *words, "hold_seconds=15", f"scale-up/{up.name}"),
+        prefect(site.environment, up.folder, *words, "reason=a demo", f"scale-up/{site.lowered.name}"),
+    )
+    await site.eventually(lambda: all(len(world.processes()) == 2 for world in both), "scale-up adds one")
+    await prefect(site.environment, up.folder, *words, "reason=enough", f"scale-down/{site.lowered.name}")
+    await site.eventually(lambda: len(up.processes()) == 1, "the override expires, and the worker goes")
+    await site.eventually(lambda: len(site.lowered.processes()) == 1, "scale-down ends one")
+    for world in both:
+        deadline = time.monotonic() + 30
+        while await world.members() != set(world.processes()):
+            assert time.monotonic() < deadline, f"{await world.members()} {world.processes()}"
+            await asyncio.sleep(0.2)
+        assert set(world.starts().values()) == {1}
+        assert len(world.starts()) == 2
+    runs = [run for world in both for run in await runs_of(world)]
+    names = [run.name for run in runs]
+    assert any(name.startswith(f"{up.name}: +1 (") for name in names), names
+    assert any(name.startswith(f"{site.lowered.name}: -1 (") for name in names), names
+    failed = [run.name for run in runs if run.state and (run.state.is_failed() or run.state.is_crashed())]
+    assert failed == [], site.log.read_text()[-4000:]
+
+
+async def test_a_flow_that_is_killed_under_the_worker_is_made_good_by_later_turns(site: Site) -> None:
+    world = site.crashing
+    async with get_client() as client:
+        deployment = await client.read_deployment_by_name(f"autoscale/{world.name}")
+        run = await client.create_flow_run_from_deployment(deployment.id)
+    await site.eventually(world.processes, "the flow launches a worker")
+    (started,) = world.processes()
+    flows = processes_with("PREFECT__FLOW_RUN_ID", str(run.id)) or processes_with("PREFECT_FLOW_RUN_ID", str(run.id))
+    assert flows, site.log.read_text()[-3000:]
+    assert started not in {environment.get("EBBFLOW_WORKER_ID") for environment in flows.values()}
+    for pid in flows:
+        os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while not (state := (await flow_run(run.id)).state) or not state.is_crashed():
+        assert time.monotonic() < deadline, f"{state}; {site.log.read_text()[-3000:]}"
+        await asyncio.sleep(0.2)
+    assert set(world.processes()) == {started}, "the worker outlives its launcher"
+    for _ in range(2):
+        turn = await world.acted()
+    await world.is_right(1)
+    assert set(world.processes()) == {started}, turn.said

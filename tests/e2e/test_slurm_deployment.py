@@ -1,0 +1,182 @@
+"""The ready-made SwarmUI fleet on Slurm: what its page and its files say is tried on a real cluster."""
+
+import importlib.util
+import os
+import secrets
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import anyio
+import httpx
+import pytest
+import yaml
+from prefect.client.orchestration import get_client
+
+from ebbflow.blocks import SlurmProvider
+from ebbflow.blocks.fleet import Fleet
+from ebbflow.core.instance import Failure, Instance, InstanceState, JoinSpec, LaunchRequest
+from tests.slurm.cluster import Cluster
+from tests.slurm.fixtures import slurm, slurm_session
+
+__all__ = ["slurm", "slurm_session"]
+
+FOLDER = Path(__file__).parents[2] / "deployments" / "slurm-swarmui"
+DEADLINE_SECONDS = 45.0
+JOIN = JoinSpec(arguments=("--require_control_within", "10"))
+
+pytestmark = pytest.mark.anyio
+
+# What a SwarmUI install has: takes SwarmUI's own options, and is the stand-in worker.
+LAUNCH_LINUX = f"""#!/bin/bash
+echo "$@" >"$(dirname "$0")/words"
+words=()
+while (($#)); do
+    case $1 in --launch_mode | --host) ;; *) words+=("$1" "$2") ;; esac
+    shift 2
+done
+[[ -e $(dirname "$0")/broken ]] && {{ echo "CUDA not found" >&2; exit 1; }}
+exec {shlex.quote(sys.executable)} -m ebbflow.simulation.servers.swarmui worker --never_announce "${{words[@]}}"
+"""
+
+
+def blocks() -> ModuleType:
+    """The file that operators edit and run."""
+    spec = importlib.util.spec_from_file_location("slurm_swarmui_blocks", FOLDER / "blocks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def swarmui(tmp_path: Path) -> Path:
+    folder = tmp_path / "Swarm UI"
+    folder.mkdir()
+    (folder / "launch-linux.sh").write_text(LAUNCH_LINUX)
+    (folder / "launch-linux.sh").chmod(0o755)
+    return folder
+
+
+def block(slurm: Cluster, swarmui: Path, **environment: str) -> SlurmProvider:
+    """The deployment's own block, on the test's cluster."""
+    plain = blocks().provider().model_dump(exclude={"block_type_slug"})
+    given = {
+        "SWARMUI_FOLDER": str(swarmui),
+        "DATA_FOLDER": str(swarmui.parent / "data"),
+        "ADVERTISE_HOST": "127.0.0.1",
+        "PORTS": "24000-28999",
+        **environment,
+    }
+    here = {"slurm_conf": str(slurm.conf), "memory": "1G", "output_folder": str(swarmui.parent), "environment": given}
+    return SlurmProvider.model_validate({**plain, **here})
+
+
+async def run_one(block: SlurmProvider, *states: InstanceState) -> Instance:
+    """Launch one worker and wait for a state."""
+    provider = block.get_provider()
+    worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
+    await provider.launch(LaunchRequest(worker_id, "sdxl", "homea", JOIN))
+    return await seen(block, worker_id, *states)
+
+
+async def seen(block: SlurmProvider, worker_id: str, *states: InstanceState) -> Instance:
+    deadline = anyio.current_time() + DEADLINE_SECONDS
+    while True:
+        listing = await block.get_provider().list_instances("sdxl")
+        for instance in listing.instances:
+            if instance.worker_id == worker_id and instance.state in states:
+                return instance
+        assert anyio.current_time() < deadline, listing
+        await anyio.sleep(0.1)
+
+
+async def test_its_worker_starts_swarmui_announces_it_and_ends_with_it(slurm: Cluster, swarmui: Path) -> None:
+    template = swarmui.parent / "template"
+    template.mkdir()
+    (template / "Backends.fds").write_text("set up once")
+    ours = block(slurm, swarmui, DATA_TEMPLATE=str(template))
+    instance = await run_one(ours, InstanceState.RUNNING, InstanceState.FAILED)
+    assert instance.url, instance.detail
+    words = (swarmui / "words").read_text()
+    data = swarmui.parent / "data" / instance.worker_id
+    assert f"--data_dir {data} --no_persist true --require_control_within 10" in words
+    assert (data / "Backends.fds").read_text() == "set up once"
+    async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
+        session = (await http.post(f"{instance.url}/API/GetNewSession", json={})).json()["session_id"]
+        await http.post(f"{instance.url}/API/ShutdownServer", json={"session_id": session})
+    await seen(ours, instance.worker_id, InstanceState.GONE)
+    assert not data.exists(), "nothing stays on the node"
+
+
+async def test_its_worker_is_ended_by_the_provider_and_leaves_nothing(slurm: Cluster, swarmui: Path) -> None:
+    ours = block(slurm, swarmui)
+    instance = await run_one(ours, InstanceState.RUNNING, InstanceState.FAILED)
+    assert instance.url, instance.detail
+    await ours.get_provider().terminate(instance)
+    await seen(ours, instance.worker_id, InstanceState.GONE)
+    assert not (swarmui.parent / "data" / instance.worker_id).exists()
+
+
+async def test_what_its_worker_lacks_is_the_reason_in_the_record(slurm: Cluster, swarmui: Path) -> None:
+    gone = await run_one(block(slurm, swarmui, SWARMUI_FOLDER="/nowhere"), InstanceState.FAILED)
+    assert gone.failure is Failure.CAPACITY
+    assert "no /nowhere/launch-linux.sh on 127.0.0.1" in gone.detail
+    (swarmui / "broken").touch()
+    broken = await run_one(block(slurm, swarmui), InstanceState.FAILED)
+    assert "SwarmUI ended while it started, 3 times" in broken.detail
+
+
+def test_its_fleet_is_one_and_names_the_blocks_that_are_saved() -> None:
+    content = yaml.safe_load((FOLDER / "prefect.yaml").read_text())
+    fleet = Fleet.model_validate(content["definitions"]["fleet"])
+    source = (FOLDER / "blocks.py").read_text()
+    for reference in (fleet.master, *(entry.block for entry in fleet.providers)):
+        slug, name = reference.split("/")
+        assert f'.save("{name}", overwrite=True)' in source
+        assert slug in ("swarmui-master", "slurm-provider")
+    fleet.check(
+        blocks().master().get_master(fleet=fleet.name, home="abcde", sessions=_NoSessions()).caps,
+        {fleet.providers[0].block: blocks().provider().get_provider().caps},
+    )
+    deployments = content["deployments"]
+    assert [each["entrypoint"].rpartition(".")[2] for each in deployments] == ["autoscale", "scale_up", "scale_down"]
+    assert all(each["parameters"] == {"fleet": content["definitions"]["fleet"]} for each in deployments)
+    assert deployments[0]["schedules"] == [{"interval": fleet.interval_seconds}]
+    settings = blocks().provider()
+    assert fleet.readiness.launch_timeout_seconds > settings.start_within_seconds
+
+
+class _NoSessions:
+    async def get(self, address: str) -> str | None:
+        return None
+
+    async def put(self, address: str, session: str | None) -> None:
+        pass
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("prefect_server")
+async def test_it_is_deployed_as_its_page_says(prefect_environment: dict[str, str]) -> None:
+    page = (FOLDER / "README.md").read_text()
+    commands = [
+        ["work-pool", "create", "slurm-login", "--type", "process"],
+        ["deploy", "--all", "--no-prompt", "--prefect-file", "prefect.yaml"],
+    ]
+    for words in commands:
+        assert f"prefect {shlex.join(words)}" in page
+        done = await anyio.run_process(
+            [sys.executable, "-m", "prefect", *words], env=prefect_environment, cwd=FOLDER, check=False
+        )
+        assert done.returncode == 0, (done.stdout + done.stderr).decode()[-2000:]
+    async with get_client() as client:
+        for flow in ("autoscale", "scale-up", "scale-down"):
+            deployment = await client.read_deployment_by_name(f"{flow}/swarm-slurm")
+            assert deployment.work_pool_name == "slurm-login"
+            assert deployment.parameters["fleet"]["providers"][0]["block"] == "slurm-provider/gpu"
+
+
+def test_its_script_can_be_run() -> None:
+    assert os.access(FOLDER / "worker.sh", os.X_OK)

@@ -1,0 +1,103 @@
+"""What is installed is what is in the repository, from versions that fit together."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+# Any: TOML is what it is; every value is compared below.
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PACKAGES: list[str] = PYPROJECT["tool"]["setuptools"]["packages"]
+TOP_PACKAGES = [package for package in PACKAGES if package.count(".") == 1]
+NOT_OURS = {"tests", "docs", "build", "dist"}
+
+
+def package_folders() -> set[Path]:
+    """Our folders that hold an `__init__.py`, relative to the root."""
+    tops = [path for path in ROOT.iterdir() if path.is_dir() and path.name not in NOT_OURS and path.name[0] != "."]
+    return {init.parent.relative_to(ROOT) for top in tops for init in top.rglob("__init__.py")}
+
+
+def test_every_folder_with_an_init_is_a_package_and_no_other() -> None:
+    assert sorted(PACKAGES) == sorted(".".join(("ebbflow", *folder.parts)) for folder in package_folders())
+
+
+def test_the_namespace_itself_has_no_init() -> None:
+    assert not (ROOT / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("package", TOP_PACKAGES)
+def test_every_top_folder_says_that_it_is_typed(package: str) -> None:
+    assert (ROOT / package.removeprefix("ebbflow.") / "py.typed").is_file()
+
+
+def test_the_import_laws_cover_every_top_folder() -> None:
+    assert sorted(PYPROJECT["tool"]["importlinter"]["root_packages"]) == sorted(TOP_PACKAGES)
+
+
+def test_every_import_law_is_a_sentence() -> None:
+    names = [contract["name"] for contract in PYPROJECT["tool"]["importlinter"]["contracts"]]
+    assert len(set(names)) == len(names)
+    assert all(len(name.split()) > 3 and name[0].isupper() for name in names)
+
+
+def test_type_checkers_find_every_top_folder() -> None:
+    (line,) = re.findall(r"^FOLDERS := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {package.removeprefix("ebbflow.") for package in TOP_PACKAGES} <= set(line.split())
+
+
+def test_the_wheel_holds_every_package_and_nothing_else(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    for package in TOP_PACKAGES:
+        folder = package.removeprefix("ebbflow.")
+        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"),
+            *("--disable-pip-version-check", "--wheel-dir", str(tmp_path), str(source)),
+        ],
+        check=True,
+        timeout=120,
+    )
+    (wheel,) = tmp_path.glob("ebbflow-*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {str(module.relative_to(ROOT)) for folder in package_folders() for module in (ROOT / folder).glob("*.py")}
+    typed = {f"{package.removeprefix('ebbflow.')}/py.typed" for package in TOP_PACKAGES}
+    held = {name.removeprefix("ebbflow/") for name in names if name.startswith("ebbflow/")}
+    assert {name for name in held if name.endswith((".py", ".typed"))} == modules | typed
+    assert {name.split("/")[0] for name in names} == {"ebbflow", wheel.name.split("-py3")[0] + ".dist-info"}
+
+
+def constraints() -> list[Requirement]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if not line.startswith("#")]
+
+
+def test_every_constraint_is_one_exact_version_without_an_address() -> None:
+    for pin in constraints():
+        assert pin.url is None, str(pin)
+        assert [specifier.operator for specifier in pin.specifier] == ["=="], str(pin)
+    assert "ebbflow" not in {pin.name for pin in constraints()}
+
+
+def test_the_constraints_satisfy_every_range() -> None:
+    pins = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in constraints()}
+    project = PYPROJECT["project"]
+    ranges = [Requirement(line) for line in (*project["dependencies"], *project["optional-dependencies"]["dev"])]
+    stale = [
+        f"{wanted}: pinned {pins.get(canonicalize_name(wanted.name))}, renew with `make lock`"
+        for wanted in ranges
+        if not wanted.specifier.contains(pins.get(canonicalize_name(wanted.name), "0"))
+    ]
+    assert stale == []
