@@ -1,0 +1,23 @@
+"""All benchmarks: `make bench`. They print ratios within one run; absolute times say more about the machine."""
+
+import asyncio
+
+from tests.benchmarks import kubernetes_calls
+from tests.benchmarks.world import tell, world
+
+
+def main() -> None:
+    """Measure what needs no Prefect, then start one world and measure in it."""
+    asyncio.run(kubernetes_calls.measure())
+    tell("starting a Prefect server and a stand-in master")
+    with world() as running:
+        # Only now: Prefect reads the environment that the world has set when it is imported.
+        from tests.benchmarks import slurm, turn_by_worker, turn_in_process
+
+        asyncio.run(turn_in_process.measure(running))
+        asyncio.run(slurm.measure(running))
+        asyncio.run(turn_by_worker.measure(running))
+
+
+if __name__ == "__main__":
+    main()
