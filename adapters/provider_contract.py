@@ -10,7 +10,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from ebbflow.core.errors import TerminationRefused
+from ebbflow.core.errors import CapacityUnavailable, TerminationRefused
 from ebbflow.core.ids import worker_id
 from ebbflow.core.instance import LOG_BYTES, Instance, InstanceList, InstanceState, LaunchRequest, ProviderCaps
 from ebbflow.core.ports import Provider
@@ -118,6 +118,17 @@ class ProviderContract:
         (instance,) = of(listing, request)
         return instance
 
+    async def stopped(self, provider: Provider, instance: Instance) -> None:
+        """Stop, and wait until it is listed as warm."""
+        await self.announce(instance)
+        await provider.stop(instance)
+
+        def is_warm(seen: InstanceList) -> bool:
+            rows = [each for each in seen.instances if each.instance_id == instance.instance_id]
+            return [(row.state, row.is_warm) for row in rows] == [(InstanceState.STOPPED, True)]
+
+        await self.until(provider, is_warm, "warm")
+
     async def test_caps_say_what_the_scaler_needs(self, provider: Provider, make_provider: MakeProvider) -> None:
         caps = provider.caps
         assert isinstance(caps, ProviderCaps)
@@ -206,6 +217,45 @@ class ProviderContract:
         await self.until(provider, lambda seen: is_gone(seen, self.request()), "gone")
         never_was = replace(instance, worker_id=self.request(7).worker_id)
         await provider.terminate(never_was)
+
+    async def test_a_worker_is_stopped_and_kept_only_where_the_caps_say_so(self, provider: Provider) -> None:
+        instance = await self.launched(provider, self.request())
+        if not provider.caps.keeps_stopped:
+            with pytest.raises(TerminationRefused):
+                await provider.stop(instance)
+            return
+        await self.stopped(provider, instance)
+        await provider.stop(instance)
+        (kept,) = (await provider.list_instances(self.fleet)).instances
+        assert (kept.instance_id, kept.worker_id) == (instance.instance_id, instance.worker_id)
+
+    async def test_a_warm_instance_is_started_under_a_new_worker_id(
+        self, provider: Provider, make_provider: MakeProvider
+    ) -> None:
+        if not provider.caps.keeps_stopped:
+            return
+        before = await self.launched(provider, self.request())
+        await self.stopped(provider, before)
+        again = replace(self.request(1), start_instance_id=before.instance_id)
+        for caller in (provider, make_provider()):
+            answer = await caller.launch(again)
+            assert (answer.worker_id, answer.instance_id) == (again.worker_id, before.instance_id)
+        await self.announce(answer)
+        listing = await self.until(
+            provider, lambda seen: any(each.url and not each.is_warm for each in of(seen, again)), "announced again"
+        )
+        assert [each.instance_id for each in listing.instances] == [before.instance_id]
+
+    async def test_a_warm_instance_that_is_gone_is_no_capacity(self, provider: Provider) -> None:
+        if not provider.caps.keeps_stopped:
+            return
+        before = await self.launched(provider, self.request())
+        await self.stopped(provider, before)
+        await provider.terminate(before)
+        await self.until(provider, lambda seen: is_gone(seen, self.request()), "gone")
+        with pytest.raises(CapacityUnavailable):
+            await provider.launch(replace(self.request(1), start_instance_id=before.instance_id))
+        assert not (await provider.list_instances(self.fleet)).instances, "nothing else is launched instead"
 
     async def test_what_a_worker_printed_is_shown_and_of_an_unknown_one_nothing(self, provider: Provider) -> None:
         instance = await self.launched(provider, self.request())

@@ -37,6 +37,10 @@ class ReadOnlyProvider:
         """Refused."""
         _refuse(f"terminate {instance.worker_id}")
 
+    async def stop(self, instance: Instance) -> None:
+        """Refused."""
+        _refuse(f"stop {instance.worker_id}")
+
     async def logs(self, instance: Instance) -> Mapping[str, str]:
         """The real ones."""
         return await self._provider.logs(instance)

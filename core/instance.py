@@ -61,7 +61,11 @@ class LaunchRequest:
     join: JoinSpec = field(default_factory=JoinSpec)
     capabilities: tuple[str, ...] = ()
     avoid: tuple[str, ...] = ()
-    """Provider-specific names of machines that failed before."""
+    """Provider-specific names of machines that failed before, as `Instance.machine` names them."""
+    max_usd_per_hour: float | None = None
+    """The most that it may cost, where `caps.takes_price_cap`; None: no cap."""
+    start_instance_id: str = ""
+    """A warm instance to start for this worker, instead of asking for a new one; empty: a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,12 @@ class Instance:
     detail: str = ""
     """A sentence for people: the provider's reason."""
     usd_per_hour: float | None = None
+    """What it costs as it is now: of a stopped one, its storage."""
     capabilities: tuple[str, ...] = ()
+    machine: str = ""
+    """The provider's name of the machine that it is on, where another launch could be told to avoid it."""
+    is_warm: bool = False
+    """Stopped on purpose, with what it loaded: no worker any more, but a launch may start it under a new worker id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +123,16 @@ class ProviderCaps:
     call_seconds: float = 5.0
     """The longest that one call takes; none is begun with less left in the turn's budget."""
     usd_per_hour: float | None = None
-    """Price of the next launch where it is known beforehand."""
+    """Price of the next launch where it is known beforehand; where `takes_price_cap`, the most that it will be."""
+    takes_price_cap: bool = False
+    """Prices differ from launch to launch, and none is made above the cap that its request names."""
     keeps_stopped: bool = False
-    """Can keep stopped instances (a warm pool)."""
+    """Can keep stopped instances, so that a launch may start one again (a warm pool)."""
+    warm_start_seconds: float = 300.0
+    """A warm instance that was started and is still pending after this long will not run: its place is taken."""
+    seconds_between_launches: float = 0.0
+    """The provider's rate limit; what does not fit into a turn is the next turn's."""
+    seconds_between_ends: float = 0.0
+    """The same of `terminate` and `stop`, together."""
     keeps_logs: bool = False
     """Can show what a worker printed."""

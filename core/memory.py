@@ -5,6 +5,9 @@ from enum import Enum
 
 from ebbflow.core.worker import Worker
 
+AVOID_SECONDS = 3600.0
+"""How long a machine on which a worker failed is avoided."""
+
 
 class OverrideKind(Enum):
     """What a person may force upon a fleet, for a while."""
@@ -47,6 +50,14 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
+class AvoidedMachine:
+    """A machine of a provider on which a worker failed; launches go elsewhere for a while."""
+
+    machine: str
+    age_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderMemory:
     """What a fleet remembers of one provider."""
 
@@ -56,6 +67,7 @@ class ProviderMemory:
     failures: int = 0
     """In a row, without a worker becoming ready in between."""
     detail: str = ""
+    avoided: tuple[AvoidedMachine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,11 @@ class Memory:
             chain_age_seconds=_later(self.chain_age_seconds, seconds),
             workers=tuple(_aged_worker(worker, seconds) for worker in self.workers),
             providers=tuple(
-                replace(known, seconds_since_failure=_later_or_none(known.seconds_since_failure, seconds))
+                replace(
+                    known,
+                    seconds_since_failure=_later_or_none(known.seconds_since_failure, seconds),
+                    avoided=_aged_machines(known.avoided, seconds),
+                )
                 for known in self.providers
             ),
             overrides=tuple(
@@ -132,6 +148,11 @@ class Memory:
     def is_over(self, number: int) -> bool:
         """Whether the budget of an earlier claim has passed. A claim that was forgotten has passed long ago."""
         return all(claim.is_over for claim in self.claims if claim.number == number)
+
+
+def _aged_machines(avoided: tuple[AvoidedMachine, ...], seconds: float) -> tuple[AvoidedMachine, ...]:
+    aged = (replace(known, age_seconds=_later(known.age_seconds, seconds)) for known in avoided)
+    return tuple(known for known in aged if known.age_seconds < AVOID_SECONDS)
 
 
 def _aged_worker(worker: Worker, seconds: float) -> Worker:

@@ -63,8 +63,13 @@ class Action:
     provider: str
     reason: str
     usd_per_hour: float | None = None
+    """Of a launch: what it costs, or may cost at most."""
     member_ref: str | None = None
     """Only for an unfinished entry of the master, which has no worker id."""
+    instance_id: str = ""
+    """Of a launch: the warm instance to start. Of a termination: an instance that is no worker's any more."""
+    stops: bool = False
+    """At the end of a teardown: stopped and kept warm, instead of ended."""
 
 
 @dataclass(frozen=True, slots=True)

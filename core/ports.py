@@ -25,13 +25,14 @@ class Provider(Protocol):
     async def launch(self, request: LaunchRequest) -> Instance:
         """Ask for one GPU worker and return at once, before it is ready.
 
-        Idempotent by `request.worker_id` where `caps.idempotent_launch`: a second call adopts what carries it.
+        Idempotent by `request.worker_id` where `caps.idempotent_launch`: a second call adopts what carries it. Starting
+        a warm instance (`request.start_instance_id`) is always idempotent; it then carries this worker id.
 
         Returns:
             The provider's view, usually pending; `url` is None until the worker has announced it.
 
         Raises:
-            CapacityUnavailable: nothing to give now; placement cools the provider down.
+            CapacityUnavailable: nothing to give now, or not at this price; placement cools the provider down.
             LaunchRejected: permanent, for instance a command that does not exist.
             LaunchOutcomeUnknown: sent, no clear answer; the listing decides.
             ProviderUnavailable: not sent; temporary.
@@ -52,6 +53,15 @@ class Provider(Protocol):
 
         Raises:
             TerminationRefused: it goes on; every later turn asks again.
+            ProviderUnavailable: temporary.
+        """
+        ...
+
+    async def stop(self, instance: Instance) -> None:
+        """Stop one instance and keep what it loaded. Already stopped is success; a listing then shows it warm.
+
+        Raises:
+            TerminationRefused: it goes on, or cannot be kept (not `caps.keeps_stopped`).
             ProviderUnavailable: temporary.
         """
         ...

@@ -58,6 +58,11 @@ class Worker:
     idle_seconds: float | None = None
     model: str | None = None
     mark: Mark | None = None
+    warm_instance_id: str = ""
+    """The warm instance that its launch starts; empty where it is a new one."""
+    stops: bool = False
+    """Is being stopped and kept warm, not ended."""
+    machine: str = ""
     is_retiring: bool = False
     """Above what its provider may hold now, as after the provider was removed: replaced first, then drained."""
     absent_looks: int = 0

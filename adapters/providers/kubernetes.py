@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 
+from ebbflow.adapters.providers.ends_for_good import EndsForGood
 from ebbflow.adapters.providers.kubernetes_answers import (
     is_in_doubt,
     is_taken,
@@ -43,7 +44,7 @@ LOOK_SHARE = 0.5
 """Of a call's time. A POST that has not been answered by then leaves the rest for a look at what came of it."""
 
 
-class KubernetesProvider:
+class KubernetesProvider(EndsForGood):
     """Launches workers as pods of one namespace, finds them again, and ends them.
 
     Args:

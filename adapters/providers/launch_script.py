@@ -18,6 +18,7 @@ from anyio.to_thread import run_sync
 from ebbflow.adapters import processes
 from ebbflow.adapters.providers.detached import DetachedWorkers, Program, Start, fingerprint_of
 from ebbflow.adapters.providers.detached_listing import Place
+from ebbflow.adapters.providers.ends_for_good import EndsForGood
 from ebbflow.adapters.providers.launch_script_ending import Ending
 from ebbflow.adapters.providers.launch_script_listing import LaunchScriptListing
 from ebbflow.adapters.providers.launch_script_settings import LaunchScriptSettings
@@ -31,7 +32,7 @@ TERMINATE_WAIT_SECONDS = 2.0
 """How long one call stays with an ending; what takes longer is gone on with by the next call."""
 
 
-class LaunchScriptProvider:
+class LaunchScriptProvider(EndsForGood):
     """Runs a launch script per worker, reads what it announces, and ends it.
 
     Args:

@@ -12,6 +12,7 @@ from ebbflow.adapters.processes import ProcessId
 from ebbflow.adapters.providers import detached
 from ebbflow.adapters.providers.detached import DetachedWorkers, Program, Start, fingerprint_of, wait_for_end
 from ebbflow.adapters.providers.detached_listing import Place
+from ebbflow.adapters.providers.ends_for_good import EndsForGood
 from ebbflow.adapters.providers.local_listing import LocalListing
 from ebbflow.adapters.providers.local_program import LocalSettings, command_of
 from ebbflow.core.ids import check_fleet_name
@@ -23,7 +24,7 @@ KILL_WAIT_SECONDS = detached.KILL_WAIT_SECONDS
 CALL_MARGIN_SECONDS = 1.0
 
 
-class LocalProvider:
+class LocalProvider(EndsForGood):
     """Launches workers as processes of this host, finds them again, and ends them.
 
     Args:

@@ -17,6 +17,7 @@ import anyio
 
 from ebbflow.adapters.commands import Run, run_process
 from ebbflow.adapters.providers.detached_program import without_secrets
+from ebbflow.adapters.providers.ends_for_good import EndsForGood
 from ebbflow.adapters.providers.slurm_client import SlurmClient
 from ebbflow.adapters.providers.slurm_jobs import FleetJob, Job, Verdict, is_job_name, job_name, jobs_of, judge, said_by
 from ebbflow.adapters.providers.slurm_settings import SlurmSettings
@@ -37,7 +38,7 @@ MIN_SUBMIT_SECONDS = 15.0
 may become a job whose id nobody read."""
 
 
-class SlurmProvider:
+class SlurmProvider(EndsForGood):
     """Submits workers as jobs, finds them again by name, and ends them.
 
     Args:

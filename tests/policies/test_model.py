@@ -15,6 +15,7 @@ from typing import TypeVar
 import pytest
 
 from ebbflow.adapters.acting import Hands, outcome_of, perform
+from ebbflow.adapters.providers.ends_for_good import EndsForGood
 from ebbflow.core.budget import Budget
 from ebbflow.core.errors import (
     FleetError,
@@ -379,7 +380,7 @@ def _brief(answer: object) -> str:
 
 
 @dataclass
-class ModelProvider:
+class ModelProvider(EndsForGood):
     """The provider's port, as one agent sees it."""
 
     world: World
