@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -99,9 +100,12 @@ def host(tmp_path: Path) -> Iterator[Host]:
 async def cleaned(host: Host) -> AsyncIterator[Host]:
     """A host whose workers are ended after the test, by the provider itself."""
     yield host
-    for process in host.left():
-        if "launch_script_launcher.py" in " ".join(process.cmdline()):
-            process.kill()
+    launchers = [process for process in host.left() if "launch_script_launcher.py" in " ".join(process.cmdline())]
+    for process in launchers:
+        process.kill()
+    # One that still dies still holds its lock.
+    _, alive = await anyio.to_thread.run_sync(partial(psutil.wait_procs, launchers, timeout=DEADLINE_SECONDS))
+    assert alive == []
     provider = host.provider(kill_grace_seconds=0, stop_script=None)
     for instance in (await provider.list_instances("sdxl")).instances:
         await ended(provider, instance)
