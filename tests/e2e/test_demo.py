@@ -97,10 +97,24 @@ def test_a_launch_script_is_one_word_of_the_fleet_away() -> None:
     assert script == local
 
 
+class AskingAgain(httpx.HTTPTransport):
+    """Repeats what Prefect answers with 503, as its own client does: SQLite lets one process write at a time."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = super().handle_request(request)
+        for _ in range(20):
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            response.close()
+            time.sleep(0.5)
+            response = super().handle_request(request)
+        return response
+
+
 @pytest.fixture(scope="module")
 def api(prefect_server: str, prefect_environment: dict[str, str]) -> Iterator[httpx.Client]:
     """The session's server after `prefect deploy --all --no-prompt`; the demo's deployments leave it again."""
-    with httpx.Client(base_url=prefect_server, timeout=20) as client:
+    with httpx.Client(base_url=prefect_server, timeout=20, transport=AskingAgain()) as client:
         client.post("/work_pools/", json={"name": POOL, "type": "process"}).raise_for_status()
         subprocess.run(
             [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"],

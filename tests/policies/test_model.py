@@ -966,7 +966,7 @@ def found(setting: Setting, knobs: Knobs, seeds: int, scene: Scene | None = None
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_no_random_walk_leaks_a_worker_launches_one_twice_or_stops_a_busy_one(setting: Setting) -> None:
-    assert found(setting, Knobs(), 200) == ""
+    assert found(setting, Knobs(), 100) == ""
 
 
 @pytest.mark.soak
