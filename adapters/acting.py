@@ -68,6 +68,12 @@ class Hands:
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     limiter: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(CALLS_AT_ONCE))
     listings: "dict[str, Relisting]" = field(default_factory=dict)
+    spares: Mapping[tuple[str, str], Instance] = field(default_factory=dict)
+    """By provider and instance id, what no worker has."""
+    avoided: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By provider, machines on which workers failed lately."""
+    paces: "dict[tuple[str, str], Pace]" = field(default_factory=dict)
+    """By provider and kind of call, where the provider limits their rate."""
     logs: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """By worker id, what those printed that were ended in this turn, where their provider keeps it."""
 
@@ -79,6 +85,14 @@ class Relisting:
     lock: anyio.Lock = field(default_factory=anyio.Lock)
     taken_at: float | None = None
     listing: InstanceList | None = None
+
+
+@dataclass(slots=True)
+class Pace:
+    """When the next call of a kind may begin, shared by all that make such calls in this turn."""
+
+    lock: anyio.Lock = field(default_factory=anyio.Lock)
+    next_at: float | None = None
 
 
 async def perform(hands: Hands, action: Action) -> Outcome:
@@ -126,8 +140,12 @@ async def launch(hands: Hands, action: Action) -> Outcome:
         home=hands.home,
         join=hands.master.join_spec(worker.worker_id),
         capabilities=worker.capabilities,
+        avoid=hands.avoided.get(action.provider, ()),
+        max_usd_per_hour=action.usd_per_hour if provider.caps.takes_price_cap else None,
+        start_instance_id=action.instance_id,
     )
     seconds = provider.caps.call_seconds
+    await _paced(hands, (action.provider, "launch"), provider.caps.seconds_between_launches, seconds)
     async with hands.limiter:
         if not hands.budget.allows(seconds):
             raise BudgetOver(f"launch of {worker.worker_id} needs {seconds:g} s, the turn has less left")
@@ -226,16 +244,48 @@ async def tear_down(hands: Hands, action: Action) -> Outcome:
 
 async def terminate(hands: Hands, action: Action) -> Outcome:
     """End the instance; where the provider may be asked again in this turn, see it gone and deregister it."""
+    provider = hands.providers[action.provider]
+    if action.instance_id:
+        spare = hands.spares[action.provider, action.instance_id]
+        await _end(hands, provider, spare, action)
+        return _note(action, Result.DONE, f"{spare.instance_id} is being ended")
     worker = hands.workers[action.worker_id]
     instance = hands.instances[action.worker_id]
-    provider = hands.providers[action.provider]
     await _keep_logs(hands, provider, instance)
-    await _provider_call(hands, provider, lambda: provider.terminate(instance), f"terminate {instance.instance_id}")
+    await _end(hands, provider, instance, action)
+    if action.stops:
+        return _note(action, Result.DONE, f"{instance.instance_id} is being stopped, and kept")
     shown = await _relisted(hands, worker, fresh=True)
     if shown is None or shown.state is not InstanceState.GONE:
         return _note(action, Result.DONE, f"{instance.instance_id} is being ended")
     await _master_call(hands, lambda: hands.master.deregister(worker), f"deregister {worker.worker_id}")
     return _note(action, Result.DONE, f"{instance.instance_id} is gone, and deregistered")
+
+
+async def _end(hands: Hands, provider: Provider, instance: Instance, action: Action) -> None:
+    """Terminate it, or stop it where it is kept; as often as its provider may be asked."""
+    seconds, spacing = provider.caps.call_seconds, provider.caps.seconds_between_ends
+    await _paced(hands, (action.provider, "end"), spacing, seconds)
+    end, what = (provider.stop, "stop") if action.stops else (provider.terminate, "terminate")
+    await _provider_call(hands, provider, lambda: end(instance), f"{what} {instance.instance_id}")
+
+
+async def _paced(hands: Hands, kind: tuple[str, str], spacing: float, seconds: float) -> None:
+    """Wait for the turn of one call, where its provider limits how often it may be asked.
+
+    Raises:
+        BudgetOver: its turn would come too late.
+    """
+    if spacing <= 0:
+        return
+    pace = hands.paces.setdefault(kind, Pace())
+    async with pace.lock:
+        now = hands.budget.clock()
+        wait = 0.0 if pace.next_at is None else max(0.0, pace.next_at - now)
+        if not hands.budget.allows(wait + seconds):
+            raise BudgetOver(f"{kind[1]} at {kind[0]}: {spacing:g} s apart, this one does not fit into the turn")
+        pace.next_at = now + wait + spacing
+    await hands.sleep(wait)
 
 
 async def _keep_logs(hands: Hands, provider: Provider, instance: Instance) -> None:

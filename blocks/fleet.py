@@ -46,6 +46,14 @@ class ProviderEntry(_Section):
     max_usd_per_hour: Annotated[
         float | None, Field(ge=0, description="The most that one worker may cost here; empty: no cap.")
     ] = None
+    warm_workers: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="Up to so many that would go are stopped and kept for a quick start; their storage costs.",
+        ),
+    ] = 0
 
 
 class Readiness(_Section):
@@ -128,6 +136,12 @@ class Fleet(_Section):
         twice = sorted({block for block in blocks if blocks.count(block) > 1})
         if twice:
             raise ValueError(f"providers: {', '.join(twice)} is listed twice; one line per provider")
+        for entry in self.providers:
+            if entry.warm_workers > entry.max_workers:
+                raise ValueError(
+                    f"providers: {entry.block} would keep {entry.warm_workers} warm_workers and may hold "
+                    f"{entry.max_workers} (max_workers counts both): lower warm_workers"
+                )
         room = sum(entry.max_workers for entry in self.providers)
         if room < self.limits.min_workers:
             raise ValueError(
@@ -146,7 +160,10 @@ class Fleet(_Section):
         return Rules(
             policy=self.policy,
             limits=self.limits,
-            pools=tuple(PoolRule(entry.block, entry.max_workers, entry.max_usd_per_hour) for entry in self.providers),
+            pools=tuple(
+                PoolRule(entry.block, entry.max_workers, entry.max_usd_per_hour, entry.warm_workers)
+                for entry in self.providers
+            ),
             interval_seconds=self.interval_seconds,
             launch_timeout_seconds=self.readiness.launch_timeout_seconds,
             retries=self.readiness.retries,
@@ -164,6 +181,13 @@ class Fleet(_Section):
         self._check_time(self.master, master.call_seconds)
         for reference, caps in providers.items():
             self._check_time(reference, caps.call_seconds)
+        for entry in self.providers:
+            known = providers.get(entry.block)
+            if entry.warm_workers and known is not None and not known.keeps_stopped:
+                raise ConfigError(
+                    f"providers: warm_workers is {entry.warm_workers} for {entry.block}, which cannot keep stopped "
+                    "instances: set it to 0"
+                )
 
     def _check_master(self, caps: MasterCaps) -> None:
         if self.limits.min_workers == 0 and not caps.can_start_from_zero:

@@ -46,9 +46,14 @@ def explain(observation: Observation, plan: Plan) -> str:
         f"**Demand** {asked}",
         f"**Workers** {counts or 'none'}; {plan.supply} are supply, {plan.existing} may exist",
         f"**Wanted** {wanted}",
-        *(f"- `{reason.rule}` {reason.text}" for reason in plan.reasons),
+        *([f"**Cost** {_cost(plan)}"] if plan.usd_per_hour else []),
     ]
-    return "\n\n".join(lines[:3]) + "\n\n" + "\n".join(lines[3:])
+    return "\n\n".join(lines) + "\n\n" + "\n".join(f"- `{reason.rule}` {reason.text}" for reason in plan.reasons)
+
+
+def _cost(plan: Plan) -> str:
+    storage = f", {plan.storage_usd_per_hour:g} of it for what is kept warm" if plan.storage_usd_per_hour else ""
+    return f"{plan.usd_per_hour:g} USD/h{storage}"
 
 
 def action_rows(
@@ -82,8 +87,3 @@ def action_rows(
 def _came(action: Action, outcome: Outcome) -> str:
     verb = "" if outcome.verb is action.verb else f"{outcome.verb.value} "
     return f"{verb}{outcome.result.value}"
-
-
-def usd_per_hour(memory: Memory) -> float:
-    """What all workers that may exist cost, as far as their prices are known."""
-    return round(sum(worker.usd_per_hour or 0.0 for worker in memory.workers if worker.may_exist), 4)

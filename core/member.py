@@ -22,6 +22,7 @@ class Shape:
     """A kind of waiting work: what it requires, and how much of it there is."""
 
     requires: tuple[str, ...] = ()
+    """A capability set (`core.capabilities`); empty: any worker will do."""
     count: int = 0
     gang: int = 1
     """1: alone; n: n of them together or not at all."""
@@ -38,6 +39,17 @@ class Demand:
     waiting: int | None = None
     """Requests that find no worker free now, where the master tells them from queued work items; may saturate."""
     shapes: tuple[Shape, ...] = ()
+    """Queued work by what it requires; empty where the master does not tell (not `caps.per_shape_demand`)."""
+    running_shapes: tuple[Shape, ...] = ()
+    """The same of running work."""
+    queued_units: float | None = None
+    """Queued work in units of work, where the master measures it; see `Member.units_per_second`."""
+    arrived: int | None = None
+    """Requests that came since the master began to count; only differences mean anything."""
+    served: int | None = None
+    """Requests that were finished since then."""
+    served_units: float | None = None
+    """What those were, in units of work."""
     source_age_seconds: float = 0.0
     complete: bool = True
     detail: str = ""
@@ -63,6 +75,8 @@ class Member:
     idle_seconds: float | None = None
     """None while busy or unknown, and where the master gives no figure."""
     model: str | None = None
+    units_per_second: float | None = None
+    """Its measured performance, where the master measures it. Source: PyWorker, `max_perf` of `/worker_status/`."""
     duplicate: bool = False
 
 

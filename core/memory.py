@@ -1,8 +1,9 @@
 """What a fleet remembers between turns: durations only, so that a stepped clock or an outage makes nothing old."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from ebbflow.core.plan import PolicyMemory
 from ebbflow.core.worker import Worker
 
 AVOID_SECONDS = 3600.0
@@ -108,6 +109,10 @@ class Memory:
     unfinished: tuple[UnfinishedEntry, ...] = ()
     seconds_since_start: float | None = None
     seconds_since_stop: float | None = None
+    policy: str = ""
+    """The kind of policy that decided last; another kind begins with nothing remembered."""
+    remembered: PolicyMemory = field(default_factory=dict)
+    """What that policy remembers. It is not aged: the policy is told how much time has passed."""
     manager: str = ""
     """The deployment that ran `autoscale` last; two of them for one fleet are refused."""
     manager_age_seconds: float = 0.0

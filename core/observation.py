@@ -1,12 +1,12 @@
 """Everything known at one instant: the inputs as they came in, and the observation that policies decide on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ebbflow.core.instance import InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, MasterCaps, MemberList
 from ebbflow.core.memory import Memory, OverrideKind, RecentClaim
-from ebbflow.core.plan import Outcome
+from ebbflow.core.plan import Outcome, PolicyMemory
 from ebbflow.core.worker import Worker
 
 
@@ -56,6 +56,8 @@ class Inputs:
     """In order of preference; removed providers that may still hold workers come last."""
     memory: Memory
     """As the last record left it, not yet aged."""
+    at_seconds: float = 0.0
+    """When, as epoch seconds UTC by the Prefect server's own clock; for schedules and for nothing else."""
     head: RecentClaim | None = None
     """The claim that this turn follows; None in a new chain."""
     outcomes: tuple[Outcome, ...] = ()
@@ -70,13 +72,33 @@ class Inputs:
 
 
 @dataclass(frozen=True, slots=True)
+class Spare:
+    """An instance of ours that is no worker: kept warm for a later launch, or one too many of a worker id."""
+
+    provider: str
+    instance_id: str
+    worker_id: str
+    """The id that it still carries."""
+    is_warm: bool = False
+    usd_per_hour: float | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What a policy sees."""
 
     demand: Demand
     workers: tuple[Worker, ...]
+    spares: tuple[Spare, ...] = ()
     seconds_since_start: float | None = None
     seconds_since_stop: float | None = None
+    at_seconds: float = 0.0
+    """Epoch seconds, UTC: what schedules and profiles by the hour are read by. Durations never come from it."""
+    elapsed_seconds: float = 0.0
+    """Since the decision that `remembered` stems from: at least nothing, at most two intervals."""
+    remembered: PolicyMemory = field(default_factory=dict)
+    """What the policy's last decision asked to be remembered; empty at first."""
 
     def count(self, *states: WorkerState) -> int:
         """How many workers are in any of these states."""
@@ -89,5 +111,16 @@ class Observation:
 
     @property
     def existing(self) -> int:
-        """Workers that may exist: everything that is not known to be gone."""
-        return sum(worker.may_exist for worker in self.workers)
+        """What may exist and cost money: workers that are not known to be gone, and instances that are no workers."""
+        return sum(worker.may_exist for worker in self.workers) + len(self.spares)
+
+    @property
+    def warm(self) -> int:
+        """Stopped instances that a launch could start."""
+        return sum(spare.is_warm for spare in self.spares)
+
+    @property
+    def usd_per_hour(self) -> float:
+        """What everything that may exist costs, as far as its price is known; a wish counts at its cap."""
+        prices = [worker.usd_per_hour for worker in self.workers if worker.may_exist]
+        return sum(price or 0.0 for price in (*prices, *(spare.usd_per_hour for spare in self.spares)))

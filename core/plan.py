@@ -1,7 +1,11 @@
 """What a turn decides: wanted workers, the actions that follow, what came of them, and the reason of each."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+
+PolicyMemory = Mapping[str, tuple[float, ...]]
+"""What a policy remembers: named series of numbers, in durations and counts, never in points of time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,10 @@ class Decision:
     headline: str
     """A few words for the run's name: `queue 37 > 20`."""
     reasons: tuple[Reason, ...] = ()
+    remembers: PolicyMemory = field(default_factory=dict)
+    """What the next decision is told as `Observation.remembered`."""
+    reserve: int | None = None
+    """Warm instances wanted beside the workers; None: as many as the providers are set to keep."""
 
     @property
     def total(self) -> int | None:
@@ -82,6 +90,10 @@ class Plan:
     existing: int
     actions: tuple[Action, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    usd_per_hour: float = 0.0
+    """What everything that may exist after it costs, as far as prices are known; a wish counts at its cap."""
+    storage_usd_per_hour: float = 0.0
+    """Of that, what stopped instances cost that are kept warm."""
 
     def of(self, verb: Verb) -> tuple[Action, ...]:
         """The actions of one kind."""

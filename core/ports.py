@@ -167,6 +167,14 @@ class SessionStore(Protocol):
 class Policy(Protocol):
     """A pure function from observation to wanted workers."""
 
+    @property
+    def kind(self) -> str:
+        """Its name in a fleet. What is remembered belongs to it: another kind begins anew."""
+        ...
+
     def decide(self, observation: Observation) -> Decision:
-        """How many workers there should be, and why. No clock, no I/O, no randomness."""
+        """How many workers there should be, and why. No clock, no I/O, no randomness.
+
+        What it wants to know next time goes out as `Decision.remembers` and comes back as `Observation.remembered`.
+        """
         ...

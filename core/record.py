@@ -48,6 +48,7 @@ class Turn:
 
     elapsed_seconds: float
     budget_seconds: float
+    at_seconds: float = 0.0
     head: RecentClaim | None = None
     outcomes: tuple[Outcome, ...] = ()
     noted: tuple[int, ...] = ()
@@ -133,6 +134,7 @@ def make_record(
         turn=Turn(
             inputs.elapsed_seconds,
             inputs.budget_seconds,
+            inputs.at_seconds,
             inputs.head,
             inputs.outcomes,
             inputs.noted,
@@ -212,6 +214,7 @@ def restore_inputs(record: Record, values: Mapping[str, Plain], memory: Memory) 
         master_caps=decode(MasterCaps, values["master"], where="master"),
         providers=tuple(decode(ProviderLook, values[name], where=name) for name in looks),
         memory=memory,
+        at_seconds=record.turn.at_seconds,
         head=record.turn.head,
         outcomes=record.turn.outcomes,
         noted=record.turn.noted,

@@ -57,6 +57,8 @@ class Worker:
     busy: bool | None = None
     idle_seconds: float | None = None
     model: str | None = None
+    units_per_second: float | None = None
+    """Measured performance in units of work, where the master measures it."""
     mark: Mark | None = None
     warm_instance_id: str = ""
     """The warm instance that its launch starts; empty where it is a new one."""

@@ -46,13 +46,19 @@ async def read_home(client: PrefectClient, *, create: bool) -> str:
     return check_home(str(known.value if known else ""))
 
 
-async def read_head(client: PrefectClient, fleet: str) -> Head | None:
-    """The newest claim and its record, or None where the fleet has no chain."""
+async def read_head(client: PrefectClient, fleet: str, now: datetime | None = None) -> Head | None:
+    """The newest claim and its record, or None where the fleet has no chain.
+
+    Args:
+        client: of the Prefect server.
+        fleet: its name.
+        now: by the server's own clock; None: the server is asked.
+    """
     claims = await _claims(client, fleet)
     if not claims:
         return None
     number, variable = max(claims.items())
-    claim = _parse_claim(fleet, number, variable, await _server_time(client))
+    claim = _parse_claim(fleet, number, variable, now or await server_time(client))
     record, broken, outcomes = await _read_record(client, claim)
     return Head(claim, record, broken, outcomes)
 
@@ -183,7 +189,7 @@ def _parse_claim(fleet: str, number: int, variable: dict[str, Any], now: datetim
         ) from error
 
 
-async def _server_time(client: PrefectClient) -> datetime:
+async def server_time(client: PrefectClient) -> datetime:
     """The server's own clock, to the second below: an age is never overrated."""
     response = await client.hello()
     return parsedate_to_datetime(response.headers["date"]).astimezone(UTC)

@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 
 from ebbflow.blocks.fleet import Fleet
-from ebbflow.core.explain import action_rows, explain, run_name, usd_per_hour
+from ebbflow.core.explain import action_rows, explain, run_name
 from ebbflow.core.plan import Outcome, Result
 from ebbflow.core.record import Record
 from ebbflow.policies.evaluate import Evaluation
@@ -88,12 +88,10 @@ def _fenced(text: str) -> str:
 
 async def _leave_table(fleet: Fleet, record: Record, evaluation: Evaluation, outcomes: Sequence[Outcome]) -> None:
     held = "".join(f"\n\n**Override** {override}" for override in record.memory.overrides)
-    cost = usd_per_hour(record.memory)
-    price = f"\n\n**Cost** {cost:g} USD/h" if cost else ""
     await acreate_table_artifact(
         [dict(row) for row in action_rows(record.plan.actions, outcomes, record.memory)],
         key=f"ebbflow-{fleet.name}",
-        description=f"{explain(evaluation.observation, record.plan)}{held}{price}",
+        description=f"{explain(evaluation.observation, record.plan)}{held}",
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 from prefect import get_run_logger
 from prefect.client.orchestration import PrefectClient, get_client
@@ -40,7 +41,8 @@ async def take_turn(fleet: Fleet, *, flow: str, dry_run: bool = False, request: 
     """
     async with get_client() as client:
         home = await ledger.read_home(client, create=not dry_run)
-        head = await ledger.read_head(client, fleet.name)
+        now = await ledger.server_time(client)
+        head = await ledger.read_head(client, fleet.name, now)
         memory = head.record.memory if head and head.record else Memory()
         remembered = [worker.provider for worker in memory.workers if worker.may_exist]
         async with open_fleet(client, fleet, home, remembered=remembered, dry_run=dry_run) as opened:
@@ -50,7 +52,7 @@ async def take_turn(fleet: Fleet, *, flow: str, dry_run: bool = False, request: 
                 return await report_skip(client, fleet, "the last turn is younger than half an interval")
             opened.check()
             budget = Budget(time.monotonic() + fleet.budget_seconds, time.monotonic)
-            inputs = await _inputs(client, opened, head, memory, budget, flow=flow, request=request)
+            inputs = await _inputs(client, opened, head, memory, budget, now, flow=flow, request=request)
             if not dry_run:
                 await keep_alive(opened, with_new_address(inputs))
             evaluation = evaluate(inputs, fleet.rules())
@@ -77,6 +79,7 @@ async def _inputs(
     head: Head | None,
     memory: Memory,
     budget: Budget,
+    now: datetime,
     *,
     flow: str,
     request: ScaleRequest | None,
@@ -100,6 +103,7 @@ async def _inputs(
         master_caps=opened.master.caps,
         providers=looks,
         memory=memory,
+        at_seconds=now.timestamp(),
         head=_recent(head),
         outcomes=tuple(outcome for number in sorted(unread) for outcome in unread[number]),
         noted=tuple(sorted(unread)),
@@ -151,6 +155,16 @@ def _hands(opened: OpenFleet, inputs: Inputs, evaluation: Evaluation, budget: Bu
             worker_id: instance
             for look in inputs.providers
             for worker_id, instance in instances_of_ours(look, inputs).items()
+        },
+        spares={
+            (spare.provider, instance.instance_id): instance
+            for spare in evaluation.observation.spares
+            for look in inputs.providers
+            for instance in look.listing.instances
+            if (look.provider, instance.instance_id) == (spare.provider, spare.instance_id)
+        },
+        avoided={
+            known.provider: tuple(avoided.machine for avoided in known.avoided) for known in evaluation.memory.providers
         },
         budget=budget,
         pace_seconds=POLL_SECONDS,

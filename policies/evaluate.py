@@ -3,12 +3,13 @@
 Flows call `evaluate` with what they observed; a stored record is replayed through the very same function.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import worker_id
 from ebbflow.core.lifecycle import JOINING, WorkerState, move
-from ebbflow.core.memory import Memory, Override, OverrideKind, ProviderMemory
+from ebbflow.core.memory import AvoidedMachine, Memory, Override, OverrideKind, ProviderMemory
 from ebbflow.core.observation import Inputs, Observation, ProviderLook, ScaleRequest
 from ebbflow.core.plan import Action, Plan, Reason, Verb
 from ebbflow.core.ports import Policy
@@ -18,6 +19,7 @@ from ebbflow.policies.placement import Launch, Placed, Pool, place, retire
 from ebbflow.policies.roster import Roster, give_up, reconcile
 from ebbflow.policies.settle import note_failures, settle
 from ebbflow.policies.upkeep import keep_up, sweep
+from ebbflow.policies.warm import end_spares, keep_warm
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class PoolRule:
     provider: str
     max_workers: int
     max_usd_per_hour: float | None = None
+    warm_workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,12 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         inputs.number,
         launch_timeout_seconds=rules.launch_timeout_seconds,
         retries=rules.retries,
+        warm_start_seconds={look.provider: look.caps.warm_start_seconds for look in inputs.providers},
     )
     providers = _providers_after(before, inputs, roster, workers)
     pools = _pools(inputs, rules, roster, providers)
     workers = retire(workers, pools)
-    observation = Observation(inputs.demand, tuple(workers), _since_start(before, workers), before.seconds_since_stop)
+    observation = _observation(inputs, rules, before, roster, workers)
     overrides = _overrides(before, inputs, observation, rules.limits)
     decision = rules.policy.decide(observation)
     bounded = apply(
@@ -99,15 +103,23 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         members_complete=inputs.members.complete,
     )
     workers = _marked(workers, placed, inputs.number, rules)
+    workers = keep_warm(workers, observation.spares, pools, inputs, before)
     kept, actions, notes = _kept_up(workers, inputs, before, pools, rules, predecessors_act=predecessors_act)
     wishes, launches = _wishes(placed.launches, inputs, kept)
+    started = {launch.instance_id for launch in placed.launches}
+    spares = tuple(spare for spare in observation.spares if spare.instance_id not in started)
+    is_paused = any(held.kind is OverrideKind.PAUSE for held in overrides)
+    ended = () if is_paused else end_spares(spares, pools, inputs)
+    after = replace(observation, workers=(*kept, *wishes), spares=spares)
     swept = list(sweep(inputs, before.unfinished))
     plan = Plan(
         headline=decision.headline,
         wanted=decision.total,
         supply=observation.supply,
         existing=observation.existing,
-        actions=(*launches, *actions, *(action for _, action in swept if action is not None)),
+        usd_per_hour=round(after.usd_per_hour, 4),
+        storage_usd_per_hour=round(sum(spare.usd_per_hour or 0.0 for spare in spares if spare.is_warm), 4),
+        actions=(*launches, *actions, *ended, *(action for _, action in swept if action is not None)),
         reasons=(
             *_chain_reasons(inputs),
             *roster.reasons,
@@ -125,10 +137,28 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         unfinished=tuple(entry for entry, _ in swept),
         seconds_since_start=0.0 if launches else observation.seconds_since_start,
         seconds_since_stop=0.0 if placed.victims else before.seconds_since_stop,
+        policy=rules.policy.kind,
+        remembered=decision.remembers,
         manager=inputs.manager or before.manager,
         manager_age_seconds=0.0 if inputs.manager else before.manager_age_seconds,
     )
     return Evaluation(observation, plan, memory)
+
+
+def _observation(
+    inputs: Inputs, rules: Rules, before: Memory, roster: Roster, workers: Sequence[Worker]
+) -> Observation:
+    return Observation(
+        demand=inputs.demand,
+        workers=tuple(workers),
+        spares=roster.spares,
+        seconds_since_start=_since_start(before, workers),
+        seconds_since_stop=before.seconds_since_stop,
+        at_seconds=inputs.at_seconds,
+        elapsed_seconds=inputs.elapsed_seconds,
+        # Another policy's numbers mean nothing to this one.
+        remembered=before.remembered if before.policy == rules.policy.kind else {},
+    )
 
 
 def _aged(inputs: Inputs) -> Memory:
@@ -184,7 +214,7 @@ def _providers_after(
     for look in inputs.providers:
         fresh = ProviderMemory(look.provider, look.caps.fingerprint)
         known[look.provider] = replace(known.get(look.provider, fresh), fingerprint=look.caps.fingerprint)
-    living = {worker.provider for worker in workers if worker.may_exist}
+    living = {worker.provider for worker in workers if worker.may_exist} | {spare.provider for spare in roster.spares}
     named = {look.provider for look in inputs.providers}
     was_ready = {worker.worker_id for worker in memory.workers if worker.state is WorkerState.READY}
     for worker in workers:
@@ -196,21 +226,35 @@ def _providers_after(
         for worker in workers
         if _has_failed_now(worker, before.get(worker.worker_id))
     ]
+    noted = note_failures(tuple(known.values()), failures)
+    machines = [
+        (worker.provider, worker.machine)
+        for worker in workers
+        if worker.machine and _has_failed_now(worker, before.get(worker.worker_id))
+    ]
     return tuple(
-        remembered
-        for remembered in note_failures(tuple(known.values()), failures)
+        _avoiding(remembered, [machine for provider, machine in machines if provider == remembered.provider])
+        for remembered in noted
         if remembered.provider in living | named
     )
+
+
+def _avoiding(known: ProviderMemory, machines: Sequence[str]) -> ProviderMemory:
+    older = (avoided for avoided in known.avoided if avoided.machine not in machines)
+    return replace(known, avoided=(*older, *(AvoidedMachine(machine) for machine in sorted(set(machines)))))
 
 
 def _has_failed_now(worker: Worker, before: Worker | None) -> bool:
     """Whether it failed since the last turn, or ended by itself before it ever served."""
     if worker.state is WorkerState.GONE:
         return before is not None and before.state in JOINING and before.mark is None and not worker.registered
+    if worker.state is WorkerState.LOST and worker.failure is not None:
+        # Its provider stopped it and says why, as when the account's credit is spent: no blind replacement.
+        return before is None or before.state is not WorkerState.LOST
     return worker.state is WorkerState.FAILED and (before is None or before.state is not WorkerState.FAILED)
 
 
-def _since_start(memory: Memory, workers: list[Worker]) -> float | None:
+def _since_start(memory: Memory, workers: Sequence[Worker]) -> float | None:
     """Seconds since the last launch or the last announced URL.
 
     Source: SwarmUI src/Backends/AutoScalingBackend.cs counts MinWaitBetweenStart from both.
@@ -239,6 +283,7 @@ def _pool(look: ProviderLook, rule: PoolRule, known: ProviderMemory, roster: Ros
         complete=look.listing.complete and not suspect,
         detail="more than half vanished at once" if suspect else look.listing.detail,
         max_usd_per_hour=rule.max_usd_per_hour,
+        warm_workers=rule.warm_workers,
         seconds_since_failure=known.seconds_since_failure,
         failure=known.detail,
     )
@@ -348,7 +393,17 @@ def _wishes(launches: tuple[Launch, ...], inputs: Inputs, kept: list[Worker]) ->
                 WorkerState.WISHED,
                 usd_per_hour=launch.usd_per_hour,
                 launch_number=inputs.number,
+                warm_instance_id=launch.instance_id,
             )
         )
-        actions.append(Action(Verb.LAUNCH, identity, launch.provider, launch.reason, launch.usd_per_hour))
+        actions.append(
+            Action(
+                Verb.LAUNCH,
+                identity,
+                launch.provider,
+                launch.reason,
+                launch.usd_per_hour,
+                instance_id=launch.instance_id,
+            )
+        )
     return wishes, actions

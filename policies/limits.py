@@ -141,7 +141,8 @@ def _launches(missing: int, observation: Observation, limits: Limits, listings_c
     bound = _Bound(max(0, missing))
     if not observation.demand.complete and not listings_complete:
         bound = bound.at_most(0, "limits.unknown", "neither demand nor every listing is known, so nothing is launched")
-    existing = observation.existing
+    # A launch that starts a warm instance adds nothing to what exists; placement sees to those that would.
+    existing = observation.existing - observation.warm
     room = max(0, limits.max_workers - existing)
     why = f"{existing} workers may exist, max_workers is {limits.max_workers}"
     bound = bound.at_most(room, "limits.max_workers", f"launches: {why}")

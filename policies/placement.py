@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ebbflow.core.instance import ProviderCaps
 from ebbflow.core.lifecycle import SUPPLY, WorkerState
-from ebbflow.core.observation import Observation
+from ebbflow.core.observation import Observation, Spare
 from ebbflow.core.plan import Reason
 from ebbflow.core.worker import Worker
 from ebbflow.policies.limits import Bounded, Limits
@@ -27,6 +27,8 @@ class Pool:
     detail: str = ""
     """Why not."""
     max_usd_per_hour: float | None = None
+    warm_workers: int = 0
+    """How many stopped instances it keeps for a quick start."""
     seconds_since_failure: float | None = None
     failure: str = ""
 
@@ -38,6 +40,9 @@ class Launch:
     provider: str
     reason: str
     usd_per_hour: float | None = None
+    """What it costs; where the provider takes a cap, the most that it may."""
+    instance_id: str = ""
+    """The warm instance that it starts; empty: a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +82,13 @@ def place(
         pools: in order of preference.
         limits: for the failure cooldown, idle time and the fleet's price cap.
         chain_age_seconds: how long this chain of records exists; a new one waits until its providers have settled.
-        budget_seconds: how late a run of the chain before this one may still have launched.
+        budget_seconds: how late a turn's run may still launch, and so how many launches fit a provider's rate.
         predecessors_act: whether such a run may still be launching now.
         members_complete: whether the master answered wholly; without that nobody goes.
     """
     settle = max((pool.caps.settle_seconds for pool in pools), default=0.0)
     quiet = settle + budget_seconds if settle else 0.0
-    launches, reasons = _place_launches(bounded.launches, observation, pools, limits)
+    launches, reasons = _place_launches(bounded.launches, observation, pools, limits, budget_seconds)
     if bounded.launches and (predecessors_act or chain_age_seconds < quiet):
         launches, reasons = (), (_not_settled(chain_age_seconds, quiet, predecessors_act),)
     if bounded.stops and not members_complete:
@@ -146,62 +151,119 @@ def _not_settled(age: float, quiet: float, predecessors_act: bool) -> Reason:
 
 
 def _place_launches(
-    count: int, observation: Observation, pools: Sequence[Pool], limits: Limits
+    count: int, observation: Observation, pools: Sequence[Pool], limits: Limits, budget_seconds: float
 ) -> tuple[tuple[Launch, ...], tuple[Reason, ...]]:
     if count == 0:
         return (), ()
     launches: list[Launch] = []
     reasons: list[Reason] = []
-    usd = sum(worker.usd_per_hour or 0.0 for worker in observation.workers if worker.may_exist)
+    usd = observation.usd_per_hour
+    left = max(0, limits.max_workers - observation.existing)
     for pool in pools:
         missing = count - len(launches)
         if missing == 0:
             break
-        room, why = _room(pool, observation, limits, usd)
-        if room < missing and why is not None:
-            reasons.append(why)
-        price = pool.caps.usd_per_hour
-        for _ in range(min(room, missing)):
-            launches.append(Launch(pool.provider, f"{pool.provider} is next in order and has room", price))
-            usd += price or 0.0
+        offer = _offer(pool, observation, limits, usd, budget_seconds)
+        warm = offer.warm[: min(missing, offer.launches)]
+        new = min(missing - len(warm), offer.new, left, offer.launches - len(warm))
+        if len(warm) + new < missing:
+            full = Reason("limits.max_workers", f"{observation.existing} exist, what is kept warm with them")
+            reasons.append(full if offer.new > new == left else offer.why)
+        for spare in warm:
+            why = f"{spare.instance_id} of {pool.provider} is warm: started again"
+            launches.append(Launch(pool.provider, why, offer.usd_per_hour, spare.instance_id))
+        why = f"{pool.provider} is next in order and has room"
+        launches.extend(Launch(pool.provider, why, offer.usd_per_hour) for _ in range(new))
+        usd += (len(warm) + new) * (offer.usd_per_hour or 0.0)
+        left -= new
     if len(launches) < count:
         text = f"{count - len(launches)} of {count} launches found no provider with room"
         reasons.append(Reason("placement.full", text))
     return tuple(launches), tuple(reasons)
 
 
-def _room(pool: Pool, observation: Observation, limits: Limits, usd: float) -> tuple[int, Reason | None]:
-    """How many launches a provider can take now, and what binds."""
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a provider can take now, and what binds."""
+
+    why: Reason
+    launches: int = 0
+    """New and warm together."""
+    new: int = 0
+    warm: tuple[Spare, ...] = ()
+    usd_per_hour: float | None = None
+
+
+def _offer(pool: Pool, observation: Observation, limits: Limits, usd: float, budget_seconds: float) -> _Offer:
     if not pool.complete:
-        return 0, Reason(
-            "placement.unknown", f"{pool.provider}: listing unknown ({pool.detail}), nothing is launched there"
-        )
+        return _Offer(_unknown(pool))
     since, rest = pool.seconds_since_failure, limits.min_seconds_after_failure
     if since is not None and since < rest:
-        return 0, Reason(
-            "placement.cooldown",
-            f"{pool.provider}: rests for another {rest - since:.0f} s after a failure: {pool.failure}",
-        )
-    existing = sum(worker.may_exist and worker.provider == pool.provider for worker in observation.workers)
-    room = max(0, pool.max_workers - existing)
-    why = Reason("placement.max_workers", f"{pool.provider}: {existing} of {pool.max_workers} workers exist")
-    return _affordable(pool, limits, usd, room, why)
+        text = f"{pool.provider}: rests for another {rest - since:.0f} s after a failure: {pool.failure}"
+        return _Offer(Reason("placement.cooldown", text))
+    spares = [spare for spare in observation.spares if spare.provider == pool.provider]
+    existing = len(spares) + sum(
+        worker.may_exist and worker.provider == pool.provider for worker in observation.workers
+    )
+    warm = tuple(spare for spare in spares if spare.is_warm) if pool.max_workers else ()
+    new = max(0, pool.max_workers - existing)
+    launches, why = (
+        new + len(warm),
+        Reason("placement.max_workers", f"{pool.provider}: {existing} of {pool.max_workers} workers exist"),
+    )
+    fitting, rate = _fitting(pool, budget_seconds)
+    if fitting < launches:
+        launches, why = fitting, rate
+    affordable, price = _affordable(pool, observation, limits, usd)
+    if price is not None and affordable < launches:
+        launches, why = affordable, price
+    return _Offer(why, launches, new, warm, _price(pool))
 
 
-def _affordable(pool: Pool, limits: Limits, usd: float, room: int, why: Reason) -> tuple[int, Reason]:
-    price, cap, fleet_cap = pool.caps.usd_per_hour, pool.max_usd_per_hour, limits.max_usd_per_hour
+def _unknown(pool: Pool) -> Reason:
+    text = f"{pool.provider}: listing unknown ({pool.detail}), nothing is launched there"
+    return Reason("placement.unknown", text)
+
+
+def _fitting(pool: Pool, budget_seconds: float) -> tuple[int, Reason]:
+    """How many launches of this turn its rate limit leaves room for."""
+    spacing = pool.caps.seconds_between_launches
+    fitting = 1 + max(0, int((budget_seconds - pool.caps.call_seconds) / spacing)) if spacing else 10_000
+    text = f"{pool.provider}: {fitting} launches fit into a turn, {spacing:g} s apart; the rest is the next turn's"
+    return fitting, Reason("placement.rate", text)
+
+
+def _price(pool: Pool) -> float | None:
+    """What a launch there costs; where the provider takes a cap, the lowest of the caps."""
+    if not pool.caps.takes_price_cap:
+        return pool.caps.usd_per_hour
+    caps = [cap for cap in (pool.caps.usd_per_hour, pool.max_usd_per_hour) if cap is not None]
+    return min(caps, default=None)
+
+
+def _affordable(pool: Pool, observation: Observation, limits: Limits, usd: float) -> tuple[int, Reason | None]:
+    """How many launches the price caps allow, and what binds; no reason where there is no cap."""
+    price, cap, fleet_cap = _price(pool), pool.max_usd_per_hour, limits.max_usd_per_hour
     if cap is None and fleet_cap is None:
-        return room, why
+        return 0, None
     if price is None:
         return 0, Reason("placement.price", f"{pool.provider}: its price is unknown, and a price cap is set")
     if cap is not None and price > cap:
         return 0, Reason("placement.price", f"{pool.provider}: {price:g} USD/h is above its cap of {cap:g}")
-    if fleet_cap is not None and price > 0:
-        affordable = max(0, int((fleet_cap - usd) / price + 1e-9))
-        if affordable < room:
-            text = f"{pool.provider}: {usd:g} USD/h now, {price:g} for one more, max_usd_per_hour is {fleet_cap:g}"
-            return affordable, Reason("limits.max_usd_per_hour", text)
-    return room, why
+    if fleet_cap is None:
+        return 0, None
+    unpriced = sorted(worker.worker_id for worker in observation.workers if _is_unpriced(worker))
+    if unpriced:
+        text = f"the price of {', '.join(unpriced)} is unknown, and max_usd_per_hour is {fleet_cap:g}"
+        return 0, Reason("limits.max_usd_per_hour", text)
+    if not price:
+        return 0, None
+    text = f"{pool.provider}: {usd:g} USD/h now, {price:g} for one more, max_usd_per_hour is {fleet_cap:g}"
+    return max(0, int((fleet_cap - usd) / price + 1e-9)), Reason("limits.max_usd_per_hour", text)
+
+
+def _is_unpriced(worker: Worker) -> bool:
+    return worker.may_exist and bool(worker.provider) and worker.usd_per_hour is None
 
 
 def _choose_victims(

@@ -4,16 +4,17 @@ The provider's listing is the truth. A source that failed or answered partly cha
 what is ours and not remembered is adopted.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ebbflow.core.instance import Failure, Instance, InstanceState
 from ebbflow.core.lifecycle import JOINING, WorkerState, move
 from ebbflow.core.member import Member, MemberState
 from ebbflow.core.memory import Memory
-from ebbflow.core.observation import Inputs, ProviderLook
+from ebbflow.core.observation import Inputs, ProviderLook, Spare
 from ebbflow.core.plan import Reason
 from ebbflow.core.worker import Mark, Worker
+from ebbflow.policies.warm import find_spares, has_become_warm, is_half_started
 
 CONFIRM_SECONDS = 30.0
 """Two complete listings at least this far apart without a worker say that it is gone."""
@@ -28,6 +29,8 @@ class Roster:
     workers: tuple[Worker, ...]
     suspects: frozenset[str]
     """Providers whose listing lost more than half of what they had: unknown until a second look agrees."""
+    spares: tuple[Spare, ...] = ()
+    """Instances of ours that no worker has."""
     reasons: tuple[Reason, ...] = ()
 
 
@@ -63,20 +66,33 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
             found = _seen_by_provider(worker, look, instance, suspected=worker.provider in suspects)
         workers.append(_seen_by_master(found, member, inputs, drain_deadline_seconds, before=worker.state))
     workers.extend(_adopted(shown, members, workers, inputs, drain_deadline_seconds))
-    return Roster(tuple(workers), suspects, tuple(_remarks(inputs, suspects)))
+    spares = tuple(
+        spare for look in inputs.providers for spare in find_spares(look, inputs, shown[look.provider], workers)
+    )
+    return Roster(tuple(workers), suspects, spares, tuple(_remarks(inputs, suspects, spares)))
 
 
 def instances_of_ours(look: ProviderLook, inputs: Inputs) -> dict[str, Instance]:
-    """Instances of our fleet and home by worker id. Of two with one id the one that runs is the worker."""
+    """Instances of our fleet and home by worker id.
+
+    Of two with one id the one that runs is the worker; of two that run the one that serves, then the one known before.
+    """
     order = (InstanceState.RUNNING, InstanceState.STARTING, InstanceState.PENDING)
-    found: dict[str, Instance] = {}
+    serving = {member.worker_id: member.url for member in inputs.members.members if member.url is not None}
+    known = {worker.worker_id: worker.instance_id for worker in inputs.memory.workers}
+    found: dict[str, tuple[tuple[bool, ...], Instance]] = {}
     for instance in look.listing.instances:
         if instance.fleet != inputs.fleet or instance.home != inputs.home:
             continue
-        known = found.get(instance.worker_id)
-        if known is None or (known.state not in order and instance.state in order):
-            found[instance.worker_id] = instance
-    return found
+        identity = instance.worker_id
+        rank = (
+            instance.state not in order,
+            serving.get(identity) not in (None, instance.url),
+            known.get(identity) not in (None, instance.instance_id),
+        )
+        if identity not in found or rank < found[identity][0]:
+            found[identity] = (rank, instance)
+    return {identity: instance for identity, (_, instance) in found.items()}
 
 
 def _loses_more_than_half(look: ProviderLook, shown: dict[str, Instance], memory: Memory) -> bool:
@@ -95,11 +111,14 @@ def _loses_more_than_half(look: ProviderLook, shown: dict[str, Instance], memory
 def _seen_by_provider(
     worker: Worker, look: ProviderLook | None, instance: Instance | None, *, suspected: bool
 ) -> Worker:
+    if instance is not None and has_become_warm(worker, instance):
+        return replace(worker, instance=None, state=WorkerState.GONE, detail="stopped; its instance is kept warm")
     if instance is not None:
         return replace(
             worker,
             instance=instance.state,
             instance_id=instance.instance_id,
+            machine=instance.machine or worker.machine,
             url=instance.url or worker.url,
             retries=worker.retries if instance.retries is None else instance.retries,
             usd_per_hour=worker.usd_per_hour if instance.usd_per_hour is None else instance.usd_per_hour,
@@ -107,7 +126,7 @@ def _seen_by_provider(
             detail=instance.detail or worker.detail,
             absent_looks=0,
             absent_seconds=0.0,
-            state=_state_of(worker, instance.state),
+            state=_state_of(worker, InstanceState.PENDING if is_half_started(worker, instance) else instance.state),
         )
     if look is None or not look.listing.complete or worker.state in (WorkerState.WISHED, WorkerState.GONE):
         return replace(worker, instance=None)
@@ -175,6 +194,7 @@ def _seen_by_master(
         busy=busy,
         idle_seconds=_idle(worker, member),
         model=member.model if member else None,
+        units_per_second=member.units_per_second if member else worker.units_per_second,
         mark=mark,
         unanswered_seconds=_unanswered(worker, silent, complete),
     )
@@ -235,7 +255,7 @@ def _adopted(
     ids = {worker.worker_id for worker in known}
     for provider, instances in shown.items():
         for worker_id, instance in instances.items():
-            if worker_id in ids or instance.state is InstanceState.GONE:
+            if worker_id in ids or instance.state is InstanceState.GONE or instance.is_warm:
                 continue
             ids.add(worker_id)
             blank = Worker(worker_id, provider, WorkerState.WISHED, instance.capabilities, detail="adopted")
@@ -256,7 +276,7 @@ def _without_instance(member: Member) -> Member:
     return replace(member, state=MemberState.LOST)
 
 
-def _remarks(inputs: Inputs, suspects: frozenset[str]) -> Iterator[Reason]:
+def _remarks(inputs: Inputs, suspects: frozenset[str], spares: Sequence[Spare]) -> Iterator[Reason]:
     for look in inputs.providers:
         if not look.listing.complete:
             text = f"{look.provider}: listing unknown ({look.listing.detail}): its workers keep their last state"
@@ -273,6 +293,11 @@ def _remarks(inputs: Inputs, suspects: frozenset[str]) -> Iterator[Reason]:
         )
         if foreign:
             yield Reason("roster.foreign", f"{look.provider}: another home's, never touched: {', '.join(foreign)}")
+    for look in inputs.providers:
+        warm = [spare for spare in spares if spare.is_warm and spare.provider == look.provider]
+        if warm:
+            usd = sum(spare.usd_per_hour or 0.0 for spare in warm)
+            yield Reason("roster.warm", f"{look.provider}: {len(warm)} stopped and kept warm, {usd:g} USD/h of storage")
     if not inputs.members.complete:
         yield Reason("roster.unknown", f"members unknown ({inputs.members.detail}): nobody is stopped or registered")
     twice = sorted({member.worker_id for member in inputs.members.members if member.duplicate})
@@ -282,7 +307,14 @@ def _remarks(inputs: Inputs, suspects: frozenset[str]) -> Iterator[Reason]:
         yield Reason("roster.foreign", f"the master lists another home's: {', '.join(inputs.members.foreign)}")
 
 
-def give_up(workers: Sequence[Worker], number: int, *, launch_timeout_seconds: float, retries: int) -> list[Worker]:
+def give_up(
+    workers: Sequence[Worker],
+    number: int,
+    *,
+    launch_timeout_seconds: float,
+    retries: int,
+    warm_start_seconds: Mapping[str, float] | None = None,
+) -> list[Worker]:
     """Fail workers that never became ready in time, and mark what nobody has answered for.
 
     Args:
@@ -292,17 +324,22 @@ def give_up(workers: Sequence[Worker], number: int, *, launch_timeout_seconds: f
             announced itself in the meantime is tried in one more turn all the same.
         retries: failed attempts to reach a worker at its URL, after the first, until it is given up; its own number
             goes before. Source: SwarmUI src/Backends/AutoScalingBackend.cs, `DoRetries`.
+        warm_start_seconds: by provider, how long a warm instance that was started may be pending.
     """
-    return [_given_up(worker, number, launch_timeout_seconds, retries) for worker in workers]
+    warm = warm_start_seconds or {}
+    return [
+        _given_up(worker, number, launch_timeout_seconds, retries, warm.get(worker.provider, launch_timeout_seconds))
+        for worker in workers
+    ]
 
 
-def _given_up(worker: Worker, number: int, timeout: float, retries: int) -> Worker:
+def _given_up(worker: Worker, number: int, timeout: float, retries: int, warm_timeout: float) -> Worker:
     if worker.mark is not None:
         return worker
     if worker.state is WorkerState.FAILED:
         return replace(worker, mark=Mark(number, worker.detail or "failed", deadline_seconds=0.0))
     listed = worker.state in (WorkerState.PENDING, WorkerState.STARTING) and worker.instance is not None
-    why = _never_ready(worker, timeout, retries) if listed else ""
+    why = (_never_started(worker, warm_timeout) or _never_ready(worker, timeout, retries)) if listed else ""
     if why:
         return replace(
             worker,
@@ -321,6 +358,13 @@ def _given_up(worker: Worker, number: int, timeout: float, retries: int) -> Work
             mark=Mark(number, why, deadline_seconds=0.0),
         )
     return worker
+
+
+def _never_started(worker: Worker, warm_timeout: float) -> str:
+    waits = worker.warm_instance_id and worker.state is WorkerState.PENDING
+    if not waits or worker.joining_seconds < warm_timeout:
+        return ""
+    return f"warm instance {worker.warm_instance_id} did not start within {warm_timeout:g} s: its GPU may be rented out"
 
 
 def _never_ready(worker: Worker, timeout: float, retries: int) -> str:

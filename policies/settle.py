@@ -71,7 +71,7 @@ def _settled(worker: Worker, outcome: Outcome, caps: ProviderCaps | None, number
         return replace(worker, attempts=worker.attempts + outcome.attempts)
     if outcome.verb in (Verb.DRAIN, Verb.TEAR_DOWN) and outcome.result is Result.BUSY:
         # It went back into service: the record takes the mark back.
-        return replace(worker, mark=None)
+        return replace(worker, mark=None, stops=False)
     if outcome.verb is Verb.TEAR_DOWN and outcome.result is Result.DONE and worker.may_exist:
         return ending(worker) if worker.state is not WorkerState.TERMINATING else worker
     return worker

@@ -63,6 +63,8 @@ def keep_up(
         return _act(worker, Verb.TERMINATE, worker.detail or "failed")
     if worker.mark is not None:
         return _take_out(worker, inputs, memory)
+    if worker.instance is InstanceState.STOPPED and worker.state is WorkerState.PENDING:
+        return _launch_again(worker, inputs, memory, pool, launch_timeout_seconds)
     if worker.state in (WorkerState.PENDING, WorkerState.STARTING):
         # A lost record may have held its mark, and who ends it must not find it serving.
         return Upkeep(worker) if predecessors_act else _join(worker, inputs, pool)
@@ -70,7 +72,8 @@ def keep_up(
 
 
 def _act(worker: Worker, verb: Verb, reason: str) -> Upkeep:
-    return Upkeep(worker, Action(verb, worker.worker_id, worker.provider, reason))
+    stops = worker.stops and verb in (Verb.TEAR_DOWN, Verb.TERMINATE)
+    return Upkeep(worker, Action(verb, worker.worker_id, worker.provider, reason, stops=stops))
 
 
 def _forget(worker: Worker, inputs: Inputs) -> Upkeep:
@@ -91,16 +94,26 @@ def _launch_again(
         return Upkeep(worker)
     # A launch may be sent as late as its claim's budget, and be listed as late as the settle time after that.
     settled = worker.state_seconds >= inputs.budget_seconds + pool.caps.settle_seconds
-    may_repeat = (
-        pool.caps.idempotent_launch and pool.max_workers > 0 and worker.joining_seconds < launch_timeout_seconds
-    )
+    is_safe = pool.caps.idempotent_launch or bool(worker.warm_instance_id)
+    may_repeat = is_safe and pool.max_workers > 0 and worker.joining_seconds < launch_timeout_seconds
     if not may_repeat and settled:
         text = f"{worker.worker_id}: wish given up, never listed in {worker.joining_seconds:.0f} s"
         return Upkeep(None, reason=Reason("upkeep.given_up", text))
     if not may_repeat:
         return Upkeep(worker)
     again = replace(worker, launch_number=inputs.number, state_seconds=0.0)
-    return _act(again, Verb.LAUNCH, "its wish was never listed: launched again under the same id")
+    reason = "its wish was never listed: launched again under the same id"
+    if worker.warm_instance_id:
+        reason = f"{worker.warm_instance_id} was not seen to start: started again"
+    action = Action(
+        Verb.LAUNCH,
+        worker.worker_id,
+        worker.provider,
+        reason,
+        worker.usd_per_hour,
+        instance_id=worker.warm_instance_id,
+    )
+    return Upkeep(again, action)
 
 
 def _take_out(worker: Worker, inputs: Inputs, memory: Memory) -> Upkeep:

@@ -1,8 +1,10 @@
 """What a person reads of a turn: a name, a reason, a table."""
 
+from dataclasses import replace
+
 import pytest
 
-from ebbflow.core.explain import action_rows, delta, explain, run_name, usd_per_hour
+from ebbflow.core.explain import action_rows, delta, explain, run_name
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand
 from ebbflow.core.memory import Memory
@@ -109,6 +111,11 @@ def test_an_action_without_a_note_says_so() -> None:
     assert (row["worker"], row["result"], row["usd_per_hour"]) == ("entry 7", "no note", None)
 
 
-def test_the_cost_counts_everybody_who_may_exist_and_whose_price_is_known() -> None:
-    gone = Worker("w-9", "local/a", WorkerState.GONE, usd_per_hour=9.0)
-    assert usd_per_hour(Memory(workers=(launched(0, 0.1), launched(1, 0.2), launched(2), gone))) == 0.3
+def test_the_cost_and_what_of_it_is_storage_is_shown() -> None:
+    held = replace(plan("x", acts=False), usd_per_hour=0.42, storage_usd_per_hour=0.02)
+    seen = Observation(Demand(), ())
+    assert "**Cost** 0.42 USD/h, 0.02 of it for what is kept warm" in explain(seen, held).split("\n\n")
+    assert "**Cost** 0.4 USD/h" in explain(seen, replace(held, usd_per_hour=0.4, storage_usd_per_hour=0.0)).split(
+        "\n\n"
+    )
+    assert "Cost" not in explain(seen, plan("x", acts=False))

@@ -34,6 +34,7 @@ INPUTS = Inputs(
     chain="3f9c",
     number=46,
     elapsed_seconds=30.0,
+    at_seconds=1_790_000_000.0,
     budget_seconds=24.0,
     demand=Demand(queued=37, running=2),
     members=MemberList((member(0, 12.5), member(1))),
