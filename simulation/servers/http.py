@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.server import ServerState
 
 TURNS_TO_ACCEPT = 5
 """Of the event loop, from a kernel's accepted connection to its protocol's first call, with some to spare."""
@@ -18,6 +19,10 @@ class Mortal(Protocol):
     """An application that can end like a process: once `ended` is set nobody listens on its port any more."""
 
     ended: asyncio.Event
+
+
+class ConnectionDropped(Exception):
+    """Raised by an application whose client is to see its connection end without an answer."""
 
 
 def _listener(host: str, port: int) -> socket.socket:
@@ -61,11 +66,11 @@ async def serve(app: ASGIApp, *, port: int = 0, host: str = "127.0.0.1", sends_d
 
 def _server_for(app: ASGIApp, *, sends_date: bool) -> uvicorn.Server:
     # uvicorn's `Server.serve` takes over the process's signals and needs 0.2 s to stop; only its protocol is used here.
-    config = uvicorn.Config(
-        _Droppable(app), http="h11", ws="none", log_config=None, access_log=False, date_header=sends_date
-    )
+    droppable = _Droppable(app)
+    config = uvicorn.Config(droppable, http="h11", ws="none", log_config=None, access_log=False, date_header=sends_date)
     config.load()
     server = uvicorn.Server(config)
+    droppable.state = server.server_state
     server.lifespan = config.lifespan_class(config)
     return server
 
@@ -75,13 +80,24 @@ class _Droppable:
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self.state = ServerState()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
         with contextlib.suppress(asyncio.CancelledError):
-            await self._app(scope, receive, send)
+            try:
+                await self._app(scope, receive, send)
+            except ConnectionDropped:
+                self._abort(scope["client"])
+                while (await receive())["type"] != "http.disconnect":
+                    continue
+
+    def _abort(self, client: tuple[str, int]) -> None:
+        for connection in list(self.state.connections):
+            if connection.transport is not None and connection.transport.get_extra_info("peername") == client:
+                connection.transport.abort()
 
 
 async def _drop_when_ended(server: uvicorn.Server, app: ASGIApp) -> None:

@@ -132,3 +132,15 @@ def swarmui_master(folder: Path, *, environment: Mapping[str, str]) -> Iterator[
     command = [sys.executable, "-m", module, "master", "--port", str(port), "--data_dir", str(folder)]
     with running(command, environment=environment, log=log, is_ready=lambda: address in log.read_text()):
         yield address
+
+
+@contextmanager
+def vast_market(folder: Path, *, environment: Mapping[str, str], arguments: Sequence[str] = ()) -> Iterator[str]:
+    """The stand-in Vast market as a process; gives its address. Its instances end with it."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    log = folder / "vast.log"
+    module = "ebbflow.simulation.servers.vast"
+    command = [sys.executable, "-m", module, "--port", str(port), "--folder", str(folder / "instances"), *arguments]
+    with running(command, environment=environment, log=log, is_ready=lambda: address in log.read_text()):
+        yield address
