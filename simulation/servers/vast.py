@@ -72,6 +72,7 @@ async def _run(options: argparse.Namespace) -> int:
 def _api(options: argparse.Namespace) -> VastApi:
     program = Program(
         images=dict(options.image),
+        environment=dict(options.env),
         stop_grace_seconds=options.stop_grace_seconds,
         is_kept_after_onstart=options.keep_after_onstart,
     )
@@ -97,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--image", type=_image, action="append", default=[], metavar="NAME=COMMAND", help="what an image runs"
     )
+    parser.add_argument(
+        "--env", type=_variable, action="append", default=[], metavar="NAME=VALUE", help="what every image sets"
+    )
     parser.add_argument("--null_seconds", type=float, default=0.0, help="time without any status after a create")
     parser.add_argument("--loading_seconds", type=float, default=0.0)
     parser.add_argument("--stop_grace_seconds", type=float, default=5.0)
@@ -106,10 +110,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _variable(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, value
+
+
 def _image(text: str) -> tuple[str, tuple[str, ...]]:
-    name, found, command = text.partition("=")
-    if not found or not command:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=COMMAND")
+    name, command = _variable(text)
+    if not command.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} names no command")
     return name, tuple(shlex.split(command))
 
 

@@ -20,6 +20,7 @@ from ebbflow.simulation.servers.vast_account import Account
 from ebbflow.simulation.servers.vast_endpoints import Call, Endpoints
 from ebbflow.simulation.servers.vast_faults import Fault, FaultKind, take_faults
 from ebbflow.simulation.servers.vast_hosts import Hosts, Program
+from ebbflow.simulation.servers.vast_instances import Instance
 from ebbflow.simulation.servers.vast_keys import KEY, Key, key_of, redacted
 from ebbflow.simulation.servers.vast_limits import Limits
 from ebbflow.simulation.servers.vast_logs import Logs
@@ -85,6 +86,16 @@ class VastApi:
         self.logs = Logs()
         self.controls: Mapping[str, Callable[[Json], Awaitable[Json]]] = {}
         self._endpoints = Endpoints(self.account, self.now, self.logs, self.templates)
+
+    @property
+    def offers(self) -> dict[int, Offer]:
+        """All of them by id, taken or not."""
+        return self.account.offers
+
+    @property
+    def instances(self) -> dict[int, Instance]:
+        """Those that are not destroyed, by id."""
+        return self.account.instances
 
     def now(self) -> float:
         """Epoch seconds on the service's clock."""

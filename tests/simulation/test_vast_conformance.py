@@ -66,9 +66,9 @@ async def market(vastai: Path, tmp_path: Path) -> AsyncIterator[Market]:
         yield market
 
 
-DEFAULTS = {"verified": {"eq": True}, "external": {"eq": False}, "rentable": {"eq": True}}
-CONTROLS = {"order": [["score", "desc"]], "type": "on-demand", "allocated_storage": 5.0}
-CREATE = {
+DEFAULTS: Json = {"verified": {"eq": True}, "external": {"eq": False}, "rentable": {"eq": True}}
+CONTROLS: Json = {"order": [["score", "desc"]], "type": "on-demand", "allocated_storage": 5.0}
+CREATE: Json = {
     "client_id": "me",
     "image": "I",
     "env": {},
@@ -88,7 +88,7 @@ CREATE = {
     "user": None,
     "runtype": "ssh",
 }
-LIST = {"select_filters": {}, "order_by": [{"col": "id", "dir": "asc"}], "limit": "25"}
+LIST: Json = {"select_filters": {}, "order_by": [{"col": "id", "dir": "asc"}], "limit": "25"}
 BUNDLES, ASKS, ROOT = "/api/v0/bundles/", "/api/v0/search/asks/", "/api/v0/instances/"
 Row = tuple[list[str], str, str, Json, Json]
 
@@ -345,7 +345,7 @@ async def test_its_own_repetition_hides_a_create_whose_answer_was_lost(market: M
     ran = await market.run("create", "instance", "1001", "--image", "I", "--label", "mine")
     assert [each.status for each in market.requests] == [None, 410]
     assert ran.error["status_code"] == 410
-    assert [each.label for each in market.api.account.instances.values()].count("mine") == 1
+    assert [each.label for each in market.api.instances.values()].count("mine") == 1
 
 
 async def test_it_creates_up_to_three_times_while_that_is_unavailable(market: Market) -> None:
@@ -358,4 +358,4 @@ async def test_a_destroy_that_was_not_done_looks_done(market: Market) -> None:
     market.api.faults.append(answering("not_done", "DELETE"))
     ran = await market.run("destroy", "instance", "5001", "-y")
     assert "5001" not in ran.stderr
-    assert 5001 in market.api.account.instances
+    assert 5001 in market.api.instances
