@@ -6,6 +6,7 @@ Source: vast-ai/docs, `api-reference/openapi/yaml` and the guides; the vendor's 
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from ebbflow.simulation.servers.vast_limits import Limits
 from ebbflow.simulation.servers.vast_logs import Logs
 from ebbflow.simulation.servers.vast_offers import Offer
 from ebbflow.simulation.servers.vast_refusals import Json, Refused
+
+EPOCH = 1795000000.0
+"""What time it is where a test gives the clock."""
 
 
 @dataclass
@@ -50,7 +54,7 @@ class VastApi:
         offers: that can be rented.
         program: how instances run.
         clock: boots, rate limits and every timestamp are on it.
-        epoch: what the clock's zero is in epoch seconds.
+        epoch: what time it is when this is made, in epoch seconds; None: the computer's, or with a clock a fixed one.
         folder: for the disks and logs of instances; None: a temporary one.
 
     Attributes:
@@ -70,11 +74,12 @@ class VastApi:
         *,
         program: Program | None = None,
         clock: Clock | None = None,
-        epoch: float = 1795000000.0,
+        epoch: float | None = None,
         folder: Path | None = None,
     ) -> None:
         self.clock: Clock = clock or RealClock()
-        self._zero = epoch - self.clock.now()
+        now = epoch if epoch is not None else time.time() if clock is None else EPOCH
+        self._zero = now - self.clock.now()
         self.hosts = Hosts(program or Program(), self.clock, folder)
         self.account = Account(self.hosts, self.now, offers)
         self.keys: dict[str, Key] = {KEY: Key("main")}
