@@ -4,7 +4,13 @@ Prefect imports this module through the `prefect.collections` entry point; every
 """
 
 from ebbflow.blocks.masters import SwarmUIMaster
-from ebbflow.blocks.providers import KubernetesProvider, LaunchScriptProvider, LocalProvider, SlurmProvider
+from ebbflow.blocks.providers import (
+    KubernetesProvider,
+    LaunchScriptProvider,
+    LocalProvider,
+    SlurmProvider,
+    VastProvider,
+)
 from ebbflow.blocks.sessions import ApiSessions
 
 __all__ = [
@@ -14,4 +20,5 @@ __all__ = [
     "LocalProvider",
     "SlurmProvider",
     "SwarmUIMaster",
+    "VastProvider",
 ]

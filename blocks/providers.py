@@ -8,6 +8,8 @@ from ebbflow.adapters.providers.local import LocalProvider as LocalAdapter
 from ebbflow.adapters.providers.local import LocalSettings
 from ebbflow.adapters.providers.slurm import SlurmProvider as SlurmAdapter
 from ebbflow.adapters.providers.slurm import SlurmSettings
+from ebbflow.adapters.providers.vast import VastProvider as VastAdapter
+from ebbflow.adapters.providers.vast import VastSettings
 from ebbflow.blocks.base import ProviderBlock
 from ebbflow.core.ports import Provider
 
@@ -54,3 +56,14 @@ class SlurmProvider(SlurmSettings, ProviderBlock):
     def get_provider(self) -> Provider:
         """Build the adapter."""
         return SlurmAdapter(self)
+
+
+class VastProvider(VastSettings, ProviderBlock):
+    """Workers that are instances rented at Vast, with a pool of stopped ones if the fleet wants it."""
+
+    _block_type_name = "Vast Provider"
+    _block_type_slug = "vast-provider"
+
+    def get_provider(self) -> Provider:
+        """Build the adapter."""
+        return VastAdapter(self)

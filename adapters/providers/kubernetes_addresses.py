@@ -4,32 +4,20 @@ Source: pkg/kubelet/kuberuntime/logs: the tail of a log is taken first, and the 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import anyio
 
+from ebbflow.adapters.providers.announced import Announced, read_announced
 from ebbflow.adapters.providers.kubernetes_client import Connection, NoAnswer
 from ebbflow.adapters.providers.kubernetes_settings import KubernetesSettings
 from ebbflow.adapters.providers.kubernetes_states import is_finished, is_ready
 from ebbflow.adapters.providers.kubernetes_template import WORKER_CONTAINER, host_port, worker_container
-from ebbflow.core.instance import Failure
-from ebbflow.core.launch_output import Failed, Refused, Url, read_launch_output, url_problem
 
 Pod = Mapping[str, Any]
 
 LOG_LINES = 400
 LOG_LIMIT_BYTES = 262144
-
-
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """What a worker said in its log."""
-
-    url: str | None = None
-    retries: int | None = None
-    failure: Failure | None = None
-    detail: str = ""
 
 
 class KubernetesAddresses:
@@ -108,20 +96,8 @@ class KubernetesAddresses:
 
 
 def _read(text: bytes, pod: Pod) -> Announced | None:
-    match read_launch_output(text, ended=False):
-        case Url(url, retries):
-            status = pod.get("status") or {}
-            for name in ("podIP", "hostIP"):
-                url = url.replace(f"{{{name}}}", _host(status.get(name)) or f"{{{name}}}")
-            if problem := url_problem(url):
-                return Announced(failure=Failure.OUTPUT, detail=f"bad_url: NewURL {url[:200]!a}: {problem}")
-            return Announced(url, retries)
-        case Refused(reason):
-            said = f"declared failed: {reason or 'no reason given'}"
-            return Announced(failure=Failure.CAPACITY, detail=said)
-        case Failed(kind, detail):
-            return Announced(failure=Failure.OUTPUT, detail=f"{kind.value}: {detail}")
-    return None
+    status = pod.get("status") or {}
+    return read_announced(text, {name: _host(status.get(name)) for name in ("podIP", "hostIP")})
 
 
 def _url(address: object, port: int | None) -> str | None:

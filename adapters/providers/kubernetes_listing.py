@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ebbflow.adapters.providers.kubernetes_addresses import Announced, KubernetesAddresses
+from ebbflow.adapters.providers.announced import Announced
+from ebbflow.adapters.providers.kubernetes_addresses import KubernetesAddresses
 from ebbflow.adapters.providers.kubernetes_client import Answer, Connection, NoAnswer
 from ebbflow.adapters.providers.kubernetes_settings import KubernetesSettings
 from ebbflow.adapters.providers.kubernetes_states import Look, Patience, PodState, needs_events, state_of

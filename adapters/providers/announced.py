@@ -1,0 +1,39 @@
+"""What a worker's log announces, where the launch-script protocol is read from a log that a provider keeps."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ebbflow.core.instance import Failure
+from ebbflow.core.launch_output import Failed, Refused, Url, read_launch_output, url_problem
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a worker said in its log."""
+
+    url: str | None = None
+    retries: int | None = None
+    failure: Failure | None = None
+    detail: str = ""
+
+
+def read_announced(text: bytes, places: Mapping[str, str] | None = None) -> Announced | None:
+    """Read a log as far as it goes; None while nothing is decided.
+
+    Args:
+        text: the log, or its end.
+        places: what `{name}` in an announced address stands for.
+    """
+    match read_launch_output(text, ended=False):
+        case Url(url, retries):
+            for name, value in (places or {}).items():
+                url = url.replace(f"{{{name}}}", value or f"{{{name}}}")
+            if problem := url_problem(url):
+                return Announced(failure=Failure.OUTPUT, detail=f"bad_url: NewURL {url[:200]!a}: {problem}")
+            return Announced(url, retries)
+        case Refused(reason):
+            said = f"declared failed: {reason or 'no reason given'}"
+            return Announced(failure=Failure.CAPACITY, detail=said)
+        case Failed(kind, detail):
+            return Announced(failure=Failure.OUTPUT, detail=f"{kind.value}: {detail}")
+    return None
