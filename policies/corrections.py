@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from ebbflow.core.plan import Reason
+from ebbflow.core.plan import Reason, Want
 
-T = TypeVar("T")
+Answer = TypeVar("Answer", int, tuple[Want, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,13 @@ LIBRARY = CORRECTED.without(*Corrections.__slots__)
 
 
 def told(
-    kind: str, off: Sequence[str], possible: Sequence[str], answer: Callable[[Corrections], T]
-) -> tuple[T, tuple[Reason, ...]]:
+    kind: str,
+    off: Sequence[str],
+    possible: Sequence[str],
+    answer: Callable[[Corrections], Answer],
+    *,
+    is_starting: bool,
+) -> tuple[Answer, tuple[Reason, ...]]:
     """Answer with a policy's corrections, and say which of them changed the answer.
 
     Args:
@@ -62,12 +67,17 @@ def told(
         off: corrections that its fleet has switched off.
         possible: all that have a meaning for it.
         answer: its rule.
+        is_starting: whether there is a launch in flight; without one `count_starting` corrects nothing.
     """
     corrections = CORRECTED.without(*off)
     given = answer(corrections)
-    reasons = (
-        Reason(f"policy.{kind}.{name}", "this correction of the library's rule changed the answer")
-        for name in possible
-        if name not in off and answer(corrections.without(name)) != given
-    )
+    reasons = []
+    for name in possible:
+        if name in off or (name == "count_starting" and not is_starting):
+            continue
+        other = answer(corrections.without(name))
+        if other != given:
+            count = other if isinstance(other, int) else sum(want.count for want in other)
+            text = f"the library's rule, without this correction, would want {count}"
+            reasons.append(Reason(f"policy.{kind}.{name}", text))
     return given, tuple(reasons)

@@ -4,9 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ebbflow.core.capabilities import amounts
+from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, Shape
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, PolicyMemory, Reason, Want
+
+MOST = 10_000
+"""Workers of one kind that a policy asks for at most; no fleet may hold more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +51,34 @@ def spelt(words: Sequence[str]) -> str:
     return "{" + ", ".join(words) + "}"
 
 
+def serving(observation: Observation) -> int:
+    """Workers that have joined, as far as they are supply; the others of it are on their way."""
+    return sum(worker.is_supply and worker.state is WorkerState.READY for worker in observation.workers)
+
+
 def names(words: Iterable[str]) -> frozenset[str]:
     """What a capability set names, amounts left aside."""
     return frozenset(amounts(words))
 
 
-def demand_unknown(kind: str, observation: Observation, remembers: PolicyMemory | None = None) -> Decision:
+def demand_unknown(kind: str, observation: Observation) -> Decision:
     """The one answer to unknown demand: everything stays, what is remembered too."""
     detail = observation.demand.detail or "no answer"
     text = f"demand is unknown ({detail}), which is not zero: {observation.supply} workers stay"
-    kept = observation.remembered if remembers is None else remembers
-    return Decision(None, "demand unknown", (Reason(f"policy.{kind}", text),), kept)
+    return Decision(None, "demand unknown", (Reason(f"policy.{kind}", text),), carried(observation))
+
+
+def carried(observation: Observation) -> PolicyMemory:
+    """What is remembered, for a decision that learns nothing: with the time that it leaves unseen."""
+    if not observation.remembered:
+        return {}
+    return {**observation.remembered, "unseen_seconds": (seconds_since_seen(observation),)}
+
+
+def seconds_since_seen(observation: Observation) -> float:
+    """Time since the decision that last saw demand: turns that did not are part of it."""
+    unseen = observation.remembered.get("unseen_seconds", ())
+    return observation.elapsed_seconds + sum(unseen)
 
 
 def _whole(shapes: Sequence[Shape], count: int) -> tuple[Shape, ...]:
