@@ -6,6 +6,7 @@ fewer than 0.5 tasks each loses one, unless it is the last that can do some task
 In 2.9.0 each kind simply gets n / 5 workers, rounded up. Amounts are compared where the library compares names only.
 """
 
+import itertools
 from collections import Counter
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -80,7 +81,7 @@ class CapabilityPolicy(BaseModel):
             for worker in observation.workers
             if worker.is_supply
         ]
-        for step in range(self.steps_per_turn):
+        for step in itertools.count():
             commands = opengris_1_15.capability(
                 needs,
                 [group.capabilities for group in groups if group.connected],
@@ -90,14 +91,15 @@ class CapabilityPolicy(BaseModel):
                 lower=self.lower_task_ratio,
                 corrections=corrections,
             )
-            if not commands:
+            starts = [command for command in commands if isinstance(command, Start)]
+            # What this turn started and the rule takes back at once is not started: the last steps may only take back.
+            takes_back = not starts and len(groups) - len(commands) >= observation.supply
+            if not commands or (step >= self.steps_per_turn and not takes_back):
                 break
             gone = {command.group for command in commands if not isinstance(command, Start)}
             groups = [group for group in groups if group.name not in gone]
             groups += [
-                Group(f"+{step}-{place}", command.capabilities, connected=0)
-                for place, command in enumerate(commands)
-                if isinstance(command, Start)
+                Group(f"+{step}-{place}", command.capabilities, connected=0) for place, command in enumerate(starts)
             ]
         return wants(group.capabilities for group in groups)
 

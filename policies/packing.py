@@ -78,7 +78,7 @@ def pack(
     """
     rooms = [Room(words) for words in free]
     unplaced: list[Shape] = []
-    for shape in sorted(shapes, key=lambda shape: (-_size(shape, used_up), shape.requires)):
+    for shape in sorted(shapes, key=lambda shape: _order(shape, used_up)):
         left = shape.count
         gangs = math.ceil(shape.count / shape.gang) if shape.gang > 1 else shape.count
         for room in rooms:
@@ -107,7 +107,6 @@ def _consumed(shape: Shape, used_up: Sequence[str]) -> dict[str, float]:
     return {name: amount for name, amount in amounts(shape.requires).items() if name in used_up}
 
 
-def _size(shape: Shape, used_up: Sequence[str]) -> float:
-    """Work that takes a whole worker goes first, then what uses up most."""
-    consumed = _consumed(shape, used_up)
-    return sum(consumed.values()) if consumed else math.inf
+def _order(shape: Shape, used_up: Sequence[str]) -> tuple[object, ...]:
+    """What uses up most goes first, and what any worker can do last: it has the most places to go."""
+    return (-sum(_consumed(shape, used_up).values()), -len(shape.requires), shape.requires)

@@ -18,7 +18,10 @@ from ebbflow.core.worker import Worker
 from ebbflow.policies.needs import demand_unknown, queued_shapes, spelt, wants
 from ebbflow.policies.packing import Packed, pack
 
-WAITS = (WorkerState.WISHED, WorkerState.PENDING)
+PROGRESS = (WorkerState.READY, WorkerState.STARTING, WorkerState.PENDING, WorkerState.WISHED)
+"""Of workers that are supply, those that serve first."""
+
+NOT_BEGUN = (WorkerState.PENDING, WorkerState.WISHED)
 
 
 class PendingTasksPolicy(BaseModel):
@@ -57,8 +60,7 @@ class PendingTasksPolicy(BaseModel):
         if not demand.complete:
             return demand_unknown(self.kind, observation)
         supply = [worker for worker in observation.workers if worker.is_supply]
-        # Who serves already is filled first, so that what is left over is what has not started yet.
-        free = sorted((worker for worker in supply if _is_free(worker)), key=_progress)
+        free = sorted((worker for worker in supply if _is_free(worker)), key=_order)
         packed = pack(
             queued_shapes(demand),
             [worker.capabilities for worker in free],
@@ -79,7 +81,7 @@ class PendingTasksPolicy(BaseModel):
         if worker.state is WorkerState.READY:
             return worker.idle_seconds is not None and worker.idle_seconds >= self.idle_seconds
         # What has begun to start is let to serve first, and is then idle like any other.
-        return worker.state in WAITS
+        return worker.state in NOT_BEGUN
 
     def _explain(self, queued: int, supply: int, free: int, surplus: int, packed: Packed) -> tuple[Reason, ...]:
         rule = f"policy.{self.kind}"
@@ -99,6 +101,7 @@ def _is_free(worker: Worker) -> bool:
     return worker.state is not WorkerState.READY or worker.busy is False
 
 
-def _progress(worker: Worker) -> int:
-    order = (WorkerState.READY, WorkerState.STARTING, WorkerState.PENDING, WorkerState.WISHED)
-    return order.index(worker.state) if worker.state in order else len(order)
+def _order(worker: Worker) -> tuple[object, ...]:
+    """Who offers least is filled first; of equals who serves already, so that what is left over has not started yet."""
+    offered = amounts(worker.capabilities)
+    return sum(offered.values()), worker.capabilities, PROGRESS.index(worker.state), worker.worker_id

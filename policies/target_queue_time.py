@@ -83,8 +83,7 @@ class TargetQueueTimePolicy(BaseModel):
         load = self._load(observation)
         active = max(self.min_load, load.per_second / self.target_util)
         speeds = [worker.units_per_second for worker in observation.workers if worker.is_supply]
-        measured = [speed for speed in speeds if speed]
-        mean = sum(measured) / len(measured) if measured else self.units_per_second
+        mean = self._speed(speeds, latest(observation.remembered.get("speed")))
         needed = _workers_for(active, [speed or mean for speed in speeds], mean)
         idle = self._idle_seconds(observation)
         wanted = self._last_one(needed, observation.supply, idle)
@@ -96,11 +95,21 @@ class TargetQueueTimePolicy(BaseModel):
             + (f", {wanted} until {self.inactivity_timeout_seconds:g} s without requests" if wanted > needed else "")
             + f"; {reserve} warm beside them"
         )
-        remembers = {**load.remembers, "idle_seconds": (round(idle, 3),)}
+        remembers = {**load.remembers, "idle_seconds": (round(idle, 3),), "speed": (mean,)}
         return Decision(
             (Want(count=wanted),), f"load {load.per_second:.3g}/s: {wanted} workers",
             (Reason(f"policy.{self.kind}", text),), remembers, reserve,
         )  # fmt: skip
+
+    def _speed(self, speeds: Sequence[float | None], known: float | None) -> float:
+        """What a worker is taken to do that nobody has measured: what the others do on average.
+
+        It stays while such workers are there: they would count for less, and call for others, when a fast one goes.
+        """
+        measured = [speed for speed in speeds if speed]
+        if known and (not measured or len(measured) < len(speeds)):
+            return known
+        return sum(measured) / len(measured) if measured else self.units_per_second
 
     def _load(self, observation: Observation) -> Load:
         demand, remembered = observation.demand, observation.remembered
