@@ -65,21 +65,33 @@ class Schedule(BaseModel):
         return self
 
     def end(self, at_seconds: float) -> datetime | None:
-        """Until when it holds, if it holds now.
+        """Until when it holds, in its own time zone, if it holds now.
 
         Args:
             at_seconds: now, epoch seconds UTC.
         """
         now = datetime.fromtimestamp(at_seconds, UTC)
-        duration = timedelta(seconds=self.duration_seconds)
-        zone = ZoneInfo(self.timezone)
-        # The last time that is not after now; cronsim looks before the time it is given.
-        begun = next(CronSim(self.cron, (now + timedelta(seconds=1)).astimezone(zone), reverse=True), None)
-        if begun is None:
-            return None
-        # In UTC: an hour that the clocks skip or repeat is no part of a duration.
-        ends = begun.astimezone(UTC) + duration
-        return ends.astimezone(zone) if now < ends else None
+        whole = timedelta(seconds=self.duration_seconds)
+        # Of a line that fires each minute the last hour is enough.
+        for window in (min(whole, timedelta(hours=1)), whole):
+            begun = self._last_begun(now - window, now)
+            if begun is not None:
+                return (begun + whole).astimezone(ZoneInfo(self.timezone))
+        return None
+
+    def _last_begun(self, after: datetime, until: datetime) -> datetime | None:
+        """The last time that it began between two times, in UTC: hours that the clocks skip or repeat are no duration.
+
+        Looked for forwards: backwards cronsim loses a time in an hour that the clocks repeat.
+        """
+        last = None
+        for fired in CronSim(self.cron, after.astimezone(ZoneInfo(self.timezone))):
+            begun = fired.astimezone(UTC)
+            if begun > until:
+                break
+            # From within the repeated hour it finds the time of the first pass, which is over.
+            last = begun if begun > after else last
+        return last
 
 
 def floors(schedules: Sequence[Schedule], at_seconds: float) -> tuple[Floor, ...]:

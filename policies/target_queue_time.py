@@ -89,15 +89,14 @@ class TargetQueueTimePolicy(BaseModel):
         wanted = self._last_one(needed, observation.supply, idle)
         loaded = max(self.cold_mult * active, self.min_cold_load) / mean
         reserve = max(0, min(MOST, math.ceil(loaded - NEARLY)) - wanted, self.cold_workers - wanted)
+        waits = f", {wanted} until {self.inactivity_timeout_seconds:g} s without requests" if wanted > needed else ""
         text = (
-            f"{load.text}; / target_util {self.target_util:g} = {active:.3g} units/s wanted, {mean:.3g} per worker: "
-            f"{needed} workers"
-            + (f", {wanted} until {self.inactivity_timeout_seconds:g} s without requests" if wanted > needed else "")
-            + f"; {reserve} warm beside them"
+            f"{load.text}; / target_util {self.target_util:g} = {_shown(active)} units/s wanted, "
+            f"{_shown(mean)} per worker: {needed} workers{waits}; {reserve} warm beside them"
         )
         remembers = {**load.remembers, "idle_seconds": (round(idle, 3),), "speed": (mean,)}
         return Decision(
-            (Want(count=wanted),), f"load {load.per_second:.3g}/s: {wanted} workers",
+            (Want(count=wanted),), f"load {_shown(load.per_second)}/s: {wanted} workers",
             (Reason(f"policy.{self.kind}", text),), remembers, reserve,
         )  # fmt: skip
 
@@ -120,12 +119,12 @@ class TargetQueueTimePolicy(BaseModel):
         if demand.arrived is None:
             # Nobody counts arrivals: everything unfinished is to be done within the target time.
             work = queued + per_request * demand.running
-            return Load(work / target, f"{work:.3g} units unfinished, to be done in {target:g} s", counters)
+            return Load(work / target, f"{_shown(work)} units unfinished, to be done in {target:g} s", counters)
         elapsed, known = seconds_since_seen(observation), latest(remembered.get("arrivals_per_second"))
         arrivals = _per_second(demand.arrived, latest(remembered.get("arrived")), elapsed)
         now = (known or 0.0) if arrivals is None else arrivals
         rate = per_request * rise_at_once(now, known, elapsed, self.half_life_seconds)
-        text = f"{rate:.3g} units/s arrive, {queued:.3g} units wait, to be begun in {target:g} s"
+        text = f"{_shown(rate)} units/s arrive, {_shown(queued)} units wait, to be begun in {target:g} s"
         remembers = {**counters, "arrivals_per_second": (round(rate / per_request, 6),)}
         return Load(rate + queued / target, text, {**remembers, "units_per_request": (per_request,)})
 
@@ -148,6 +147,10 @@ class TargetQueueTimePolicy(BaseModel):
         if self.inactivity_timeout_seconds < 0:
             return max(1, needed)
         return max(needed, min(1, supply)) if idle < self.inactivity_timeout_seconds else needed
+
+
+def _shown(number: float) -> str:
+    return f"{number:.2f}".rstrip("0").rstrip(".")
 
 
 def _workers_for(capacity: float, speeds: Sequence[float], mean: float) -> int:
