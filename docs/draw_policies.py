@@ -130,7 +130,7 @@ def _picture(unit: str, lines: Sequence[tuple[str, str, Sequence[int]]], marks: 
             steps = " ".join(f"L{at(place, count)}" for place, count in _steps(counts))
             colour = ("#1f6f8b", "#c2571a")[number]
             yield f'<path d="M{at(0, counts[0])} {steps}" fill="none" stroke="{colour}" stroke-width="1.8"{dashes}/>'
-            yield f'<text x="{LEFT + 14}" y="{TOP + 10 + 14 * number}" fill="{colour}">{name}</text>'
+            yield f'<text x="{WIDTH - RIGHT - 44}" y="{TOP + height - 24 + 14 * number}" fill="{colour}">{name}</text>'
         yield "</svg>\n"
 
     return "\n".join(parts())

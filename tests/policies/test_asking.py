@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
+from ebbflow.core.instance import InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand
-from ebbflow.core.observation import Observation
-from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.member import Demand, MasterCaps, MemberList
+from ebbflow.core.memory import Memory
+from ebbflow.core.observation import Inputs, Observation, ProviderLook
+from ebbflow.core.plan import Decision, Reason, Verb, Want
 from ebbflow.core.worker import Worker
 from ebbflow.policies.asking import ABSURD, MOST_REMEMBERED, ask
+from ebbflow.policies.evaluate import PoolRule, Rules, evaluate
+from ebbflow.policies.limits import Limits
 from ebbflow.policies.vanilla import VanillaPolicy
 
 SEEN = Observation(
@@ -124,3 +128,14 @@ def test_what_was_remembered_outlives_a_turn_without_an_answer() -> None:
     assert held.remembers == {"load": (1.5,), "unseen_seconds": (30.0,)}
     again = ask(Other(raising(KeyError("load"))), replace(SEEN, remembered=held.remembers))
     assert again.remembers == {"load": (1.5,), "unseen_seconds": (60.0,)}
+
+
+def test_a_whole_turn_holds_and_is_explained() -> None:
+    inputs = Inputs(
+        "demo", "h0me0", "3f9c", 1, 0.0, 24.0, Demand(queued=15), MemberList(), MasterCaps(),
+        (ProviderLook("local/a", ProviderCaps("here"), InstanceList()),), Memory(),
+    )  # fmt: skip
+    rules = Rules(Other(wants(math.nan)), Limits(min_workers=1), (PoolRule("local/a", 4),), 30.0, 600.0, 1, 900.0)
+    plan = evaluate(inputs, rules).plan
+    assert (plan.wanted, len(plan.of(Verb.LAUNCH))) == (None, 1), "the minimum is still filled"
+    assert any(reason.rule == "policy.other" and "count nan" in reason.text for reason in plan.reasons)
