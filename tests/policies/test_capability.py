@@ -1,5 +1,7 @@
 """`capability`: tasks per capable worker between two ratios, for each capability set."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
@@ -85,10 +87,30 @@ def test_a_turn_makes_no_more_than_its_steps() -> None:
     assert wanted(CapabilityPolicy(steps_per_turn=3), observed({}, {GPU: 9})) == {GPU: 6}
 
 
-def test_what_would_be_taken_back_at_once_is_not_started() -> None:
-    # Without workers the plain tasks call for one, which fourteen workers with a GPU make superfluous.
+def test_workers_for_the_most_demanding_tasks_are_counted_for_the_others() -> None:
+    # Fourteen workers with a GPU can do the plain tasks as well.
     policy = CapabilityPolicy(upper_task_ratio=2, lower_task_ratio=1)
-    assert wanted(policy, observed({GPU: 27, PLAIN: 7}, {})) == {GPU: 14}
+    assert wanted(policy, observed({PLAIN: 7, GPU: 27}, {})) == {GPU: 14}
+
+
+def test_workers_that_never_come_are_not_counted_on_for_ever() -> None:
+    policy, seen = (
+        CapabilityPolicy(patience_seconds=60),
+        replace(observed({GPU: 50, PLAIN: 20}, {}), elapsed_seconds=30.0),
+    )
+    answers = []
+    for _ in range(4):
+        decision = policy.decide(seen)
+        answers.append({want.capabilities: want.count for want in decision.wanted or ()})
+        seen = replace(seen, remembered=decision.remembers)
+    assert answers[:2] == [{GPU: 10}] * 2
+    assert answers[2:] == [{GPU: 10, PLAIN: 4}] * 2
+    came = replace(observed({GPU: 50, PLAIN: 20}, {GPU: 1}), remembered=seen.remembered, elapsed_seconds=30.0)
+    assert wanted(policy, came) == {GPU: 10}
+
+
+def test_a_fleet_at_rest_remembers_nothing() -> None:
+    assert CapabilityPolicy().decide(observed({GPU: 5}, {GPU: 1})).remembers == {}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What holds for every policy, whatever the fleet looks like: four properties through the whole decision."""
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 from typing import cast
 
@@ -74,6 +75,8 @@ def memories(draw: st.DrawFn) -> PolicyMemory:
         "arrivals_per_second": st.floats(0, 3),
         "idle_seconds": st.sampled_from([0.0, 200.0, 9000.0]),
         "base_started": st.just(1.0),
+        "supply": st.integers(0, 9),
+        "stuck_seconds": st.sampled_from([0.0, 9000.0]),
     }
     return {name: (float(draw(numbers)),) for name, numbers in series.items() if draw(st.booleans())}
 
@@ -315,14 +318,20 @@ def test_a_policy_wants_no_fewer_for_more(policy: Policy, seen: Observation, wor
 @given(seen=observations())
 def test_what_a_policy_wants_is_what_it_wants_again_once_it_is_there(policy: Policy, seen: Observation) -> None:
     seen = replace(seen, workers=tuple(_joined(worker) for worker in seen.workers), remembered={})
-    sizes = [seen.supply]
-    while len(sizes) < 200 and (len(sizes) < 7 or len(set(sizes[-6:])) > 1):
+    fleet = [_sets(seen)]
+    while len(fleet) < 200 and (len(fleet) < 7 or any(fleet[-6] != later for later in fleet[-5:])):
         decision = policy.decide(seen)
         seen = replace(seen, workers=_as_wanted(seen, decision), remembered=decision.remembers)
-        sizes.append(seen.supply)
-    steps = [after - before for before, after in itertools.pairwise(sizes)]
-    assert not (min(steps) < 0 < max(steps)), sizes
-    assert not any(steps[-5:]), f"still moving: {sizes}"
+        fleet.append(_sets(seen))
+    assert fleet[-1] == fleet[-2], f"still moving: {fleet}"
+    # One kind may come while another goes; none comes and goes.
+    for words in set().union(*fleet):
+        steps = [after[words] - before[words] for before, after in itertools.pairwise(fleet)]
+        assert not (min(steps) < 0 < max(steps)), f"{words}: {fleet}"
+
+
+def _sets(seen: Observation) -> Counter[tuple[str, ...]]:
+    return Counter(worker.capabilities for worker in seen.workers)
 
 
 @every_policy
