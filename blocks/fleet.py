@@ -6,13 +6,13 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ebbflow.blocks.policies import FleetPolicy
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import check_fleet_name
 from ebbflow.core.instance import ProviderCaps
 from ebbflow.core.member import MasterCaps
 from ebbflow.policies.evaluate import PoolRule, Rules
 from ebbflow.policies.limits import Limits
-from ebbflow.policies.no import NoPolicy
 from ebbflow.policies.swarmui import DEFAULT_LIMITS, SwarmUIPolicy
 from ebbflow.policies.upkeep import LOOKS_APART_SECONDS
 from ebbflow.policies.vanilla import VanillaPolicy
@@ -24,8 +24,6 @@ BlockReference = Annotated[
         description="A saved block, as `type-slug/name`, for instance `local-provider/demo`.",
     ),
 ]
-
-FleetPolicy = Annotated[NoPolicy | SwarmUIPolicy | VanillaPolicy, Field(discriminator="kind")]
 
 BUDGET_SHARE = 0.8
 """Of the interval. What a turn has not begun by then is the next turn's."""
@@ -194,6 +192,11 @@ class Fleet(_Section):
             raise ConfigError(
                 f"limits.min_workers is 0, but {self.master} loses requests while it has no worker: "
                 "set min_workers to 1 or more, or set allow_start_from_zero in the master's block"
+            )
+        if getattr(self.policy, "needs_shapes", False) and not caps.per_shape_demand:
+            raise ConfigError(
+                f"policy.kind is {self.policy.kind!r}, which needs to know what waiting work requires, and "
+                f"{self.master} does not tell (per_shape_demand): use a policy that counts tasks, as 'vanilla'"
             )
         keepalive = caps.needs_keepalive_seconds
         if keepalive is not None and self.interval_seconds > keepalive / 2:

@@ -14,6 +14,7 @@ from ebbflow.core.observation import Inputs, Observation, ProviderLook, ScaleReq
 from ebbflow.core.plan import Action, Plan, Reason, Verb
 from ebbflow.core.ports import Policy
 from ebbflow.core.worker import Mark, Worker
+from ebbflow.policies.asking import ask
 from ebbflow.policies.limits import Limits, apply, check_request
 from ebbflow.policies.placement import Launch, Placed, Pool, place, retire
 from ebbflow.policies.roster import Roster, give_up, reconcile
@@ -83,7 +84,7 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     workers = retire(workers, pools)
     observation = _observation(inputs, rules, before, roster, workers)
     overrides = _overrides(before, inputs, observation, rules.limits)
-    decision = rules.policy.decide(observation)
+    decision = ask(rules.policy, observation)
     bounded = apply(
         decision,
         observation,

@@ -2,7 +2,8 @@
 
 Source: opengris-scaler 1.15.0, `vanilla` scaling policy: with T tasks (queued and running) and W workers, start one
 when T/W > upper (or W = 0 and T > 0), stop one when T/W < lower. Two corrections to the library: launches in flight
-count as workers, and only idle workers are ever stopped (placement sees to that).
+count as workers, and only idle workers are ever stopped (placement sees to that). In 2.9.0 a ratio below the lower one
+leaves T/upper workers at once, which we approach step by step.
 """
 
 from typing import Annotated, Literal, Self
@@ -11,6 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.policies import opengris_1_15, opengris_2_9
+from ebbflow.policies.bands import check_band
+from ebbflow.policies.corrections import Corrections, told
+from ebbflow.policies.needs import demand_unknown, serving
+from ebbflow.policies.opengris_1_15 import UNLIMITED, Group, Start
+
+CORRECTIONS = ("count_starting", "step_down")
 
 
 class VanillaPolicy(BaseModel):
@@ -34,41 +42,62 @@ class VanillaPolicy(BaseModel):
             "so a turn of 30 s stands for 15 heartbeats; 1 is the library's step.",
         ),
     ] = 15
+    library: Annotated[
+        Literal["1.15.0", "2.9.0"], Field(description="The release of opengris-scaler whose rule is applied.")
+    ] = "1.15.0"
+    uncorrected: Annotated[
+        tuple[Literal["count_starting", "step_down"], ...],
+        Field(description="Corrections to switch off: there the rule does as its library."),
+    ] = ()
 
     @model_validator(mode="after")
     def _bands_do_not_cross(self) -> Self:
-        # Adding a worker divides T/W by up to two: a narrower band would start and stop the same worker for ever.
-        if self.upper_task_ratio < 2 * self.lower_task_ratio:
-            raise ValueError(
-                f"upper_task_ratio {self.upper_task_ratio:g} must be at least twice lower_task_ratio "
-                f"{self.lower_task_ratio:g}, or one worker is started and stopped for ever under constant demand"
-            )
+        check_band(self.upper_task_ratio, self.lower_task_ratio)
         return self
 
     def decide(self, observation: Observation) -> Decision:
         """Apply the rule until it is content, at most `steps_per_turn` times."""
         demand, supply = observation.demand, observation.supply
         if not demand.complete:
-            text = f"demand is unknown ({demand.detail or 'no answer'}), which is not zero: {supply} workers stay"
-            return Decision(None, "demand unknown", (Reason("policy.vanilla", text),))
-        wanted = supply
+            return demand_unknown(self.kind, observation)
+        ready = serving(observation)
+        wanted, reasons = told(
+            self.kind,
+            self.uncorrected,
+            CORRECTIONS,
+            lambda corrections: self._wanted(demand.total, ready, supply - ready, corrections),
+            is_starting=ready < supply,
+        )
+        headline, reason = self._explain(demand.total, supply, wanted)
+        return Decision((Want(count=wanted),), headline, (reason, *reasons))
+
+    def _wanted(self, tasks: int, ready: int, starting: int, corrections: Corrections) -> int:
+        wanted = ready + starting
         for _ in range(self.steps_per_turn):
-            step = self._step(demand.total, wanted)
-            if step == 0:
+            counted = wanted if corrections.count_starting else ready
+            following = self._following(tasks, counted, wanted, corrections)
+            # The last worker stays while there is work: the rule would start it again at once.
+            following = max(following, min(wanted, 1) if tasks else 0)
+            if following == wanted:
                 break
-            wanted += step
-        return Decision((Want(count=wanted),), *self._explain(demand.total, supply, wanted))
+            wanted, ready = following, min(ready, following)
+        return wanted
 
-    def _step(self, tasks: int, workers: int) -> int:
-        if workers == 0:
-            return 1 if tasks > 0 else 0
-        if tasks / workers > self.upper_task_ratio:
-            return 1
-        # The last worker stays while there is work: the rule would start it again at once.
-        may_stop = workers > 1 or tasks == 0
-        return -1 if may_stop and tasks / workers < self.lower_task_ratio else 0
+    def _following(self, tasks: int, counted: int, wanted: int, corrections: Corrections) -> int:
+        """The number after one heartbeat, where so many workers are counted of those that are wanted so far."""
+        upper, lower = self.upper_task_ratio, self.lower_task_ratio
+        if self.library == "2.9.0":
+            target = opengris_2_9.vanilla(
+                tasks, counted, counted, UNLIMITED, upper=upper, lower=lower, corrections=corrections
+            )
+            return wanted if target is None else target
+        groups = [Group(str(place)) for place in range(wanted)]
+        commands = opengris_1_15.vanilla(
+            tasks, counted, groups, UNLIMITED, upper=upper, lower=lower, corrections=corrections
+        )
+        return wanted + sum(1 if isinstance(command, Start) else -1 for command in commands)
 
-    def _explain(self, tasks: int, supply: int, wanted: int) -> tuple[str, tuple[Reason, ...]]:
+    def _explain(self, tasks: int, supply: int, wanted: int) -> tuple[str, Reason]:
         upper, lower = self.upper_task_ratio, self.lower_task_ratio
         if wanted > supply:
             headline = f"queue {tasks} > {upper * supply:g}"
@@ -79,4 +108,4 @@ class VanillaPolicy(BaseModel):
         else:
             headline = f"queue {tasks}, {supply} workers"
             rule = f"{tasks} tasks over {supply} workers lie between {lower:g} and {upper:g} per worker"
-        return headline, (Reason("policy.vanilla", f"{rule}: {wanted} wanted"),)
+        return headline, Reason("policy.vanilla", f"{rule}: {wanted} wanted")

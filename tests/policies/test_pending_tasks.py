@@ -1,0 +1,90 @@
+"""`pending_tasks`: a worker for each waiting task beyond the free ones; the defects of the older system stay away."""
+
+from collections import Counter
+
+import pytest
+from pydantic import ValidationError
+
+from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.member import Demand, Shape
+from ebbflow.core.observation import Observation
+from ebbflow.core.plan import Reason
+from ebbflow.core.worker import Worker
+from ebbflow.policies.pending_tasks import PendingTasksPolicy
+
+GPU, TWO = ("gpu",), ("gpu=2",)
+READY, STARTING, PENDING = WorkerState.READY, WorkerState.STARTING, WorkerState.PENDING
+
+
+def worker(
+    name: str, busy: bool | None = False, idle: float | None = 0.0, words: tuple[str, ...] = GPU,
+    state: WorkerState = READY,
+) -> Worker:  # fmt: skip
+    return Worker(name, "slurm/a", state, words, busy=busy, idle_seconds=None if busy else idle)
+
+
+BUSY, FREE, IDLE = worker("busy", True), worker("free"), worker("idle", False, 61.0)
+UNKNOWN = worker("unknown", None, None)
+ON_ITS_WAY, QUEUED = worker("starting", None, None, state=STARTING), worker("queued", None, None, state=PENDING)
+
+
+def observed(tasks: int, *workers: Worker, words: tuple[str, ...] = GPU, running: int = 0) -> Observation:
+    return Observation(Demand(queued=tasks, running=running, shapes=(Shape(words, tasks),)), workers)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "workers", "wanted"),
+    [
+        pytest.param(0, (), 0, id="nothing"),
+        pytest.param(3, (), 3, id="all that are missing at once"),
+        pytest.param(150, (), 150, id="more than a page of a list holds"),
+        pytest.param(3, (BUSY,), 4, id="beside the busy one"),
+        pytest.param(3, (FREE, ON_ITS_WAY, QUEUED), 3, id="free, starting and queued ones are capacity"),
+        pytest.param(1, (UNKNOWN,), 2, id="who cannot tell is not counted on"),
+        pytest.param(0, (BUSY, IDLE), 1, id="one long task does not keep the others"),
+        pytest.param(0, (FREE,), 1, id="not idle for long enough"),
+        pytest.param(1, (IDLE,), 1, id="needed"),
+        pytest.param(0, (UNKNOWN,), 1, id="unknown is not idle"),
+        pytest.param(0, (QUEUED,), 0, id="not begun and not needed"),
+        pytest.param(0, (ON_ITS_WAY,), 1, id="what has begun is let to serve"),
+        pytest.param(1, (FREE, QUEUED), 1, id="who serves is filled first"),
+    ],
+)
+def test_what_waits_gets_a_worker_beyond_the_free_ones(tasks: int, workers: tuple[Worker, ...], wanted: int) -> None:
+    assert PendingTasksPolicy().decide(observed(tasks, *workers)).total == wanted
+
+
+def test_a_task_for_two_gpus_beside_a_free_gpu_gets_its_worker() -> None:
+    decision = PendingTasksPolicy().decide(observed(1, FREE, words=TWO))
+    assert {want.capabilities: want.count for want in decision.wanted or ()} == {GPU: 1, TWO: 1}
+
+
+def test_the_running_ones_are_not_counted_again() -> None:
+    assert PendingTasksPolicy().decide(observed(0, BUSY, running=1)).total == 1
+
+
+def test_a_master_that_tells_no_shapes_still_gets_a_worker_for_each_task() -> None:
+    plain = worker("plain", words=())
+    assert PendingTasksPolicy().decide(Observation(Demand(queued=3), (plain,))).total == 3
+
+
+def test_work_that_no_worker_can_do_is_not_counted_and_is_said() -> None:
+    policy = PendingTasksPolicy(worker_capabilities=("gpu=4",))
+    seen = Observation(Demand(queued=9, shapes=(Shape(("cpu",), 4), Shape(GPU, 5))), (BUSY,))
+    decision = policy.decide(seen)
+    assert Counter({want.capabilities: want.count for want in decision.wanted or ()}) == {GPU: 1, ("gpu=4",): 2}
+    assert decision.reasons == (
+        Reason(
+            "policy.pending_tasks",
+            "9 tasks wait, 0 of 1 workers are free or start: 2 more are needed, 0 idle for 60 s or not begun are not",
+        ),
+        Reason("policy.pending_tasks.unsatisfiable", "no worker of {gpu=4} can do 4 x {cpu}: not counted"),
+    )
+
+
+@pytest.mark.parametrize(
+    "numbers", [{"idle_seconds": -1}, {"worker_capabilities": ["two words"]}, {"used_up": ["gpu", "gpu"]}]
+)
+def test_numbers_and_words_out_of_bounds_are_refused(numbers: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        PendingTasksPolicy.model_validate(numbers)
