@@ -1,4 +1,4 @@
-"""The virtual world checks itself: nothing is lost, every bill adds up, and a fixed fleet waits as the textbook says."""
+"""The virtual world checks itself: nothing is lost, bills add up, and a fixed fleet waits as the textbook says."""
 
 import heapq
 import math
