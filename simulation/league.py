@@ -120,15 +120,21 @@ def simulate(
     return Outcome(run, score(world, decide_microseconds=took), timeline=tuple(watched.timeline))
 
 
-def driver_of(candidate: str, environment: Environment) -> Driver:
+def driver_of(candidate: str, environment: Environment, service_hint: float) -> Driver:
     """A new driver for a candidate: a baseline, or one of our policies.
+
+    Baselines are given the true mean service time. Ours gets its first digit as a first guess, and the median boot.
 
     Raises:
         KeyError: no such candidate.
     """
     if candidate in BASELINES:
         return BASELINES[candidate]()
-    return PolicyDriver(POLICIES[candidate], environment, interval_seconds=OURS_EVERY_SECONDS)
+    policy = POLICIES[candidate]
+    if isinstance(policy, MarginalPolicy):
+        boot = environment.providers[0].boots.median_seconds
+        policy = policy.model_copy(update={"boot_seconds": boot, "service_seconds": float(f"{service_hint:.1g}")})
+    return PolicyDriver(policy, environment, interval_seconds=OURS_EVERY_SECONDS)
 
 
 def play(
@@ -204,7 +210,7 @@ def _outcomes(runs: Sequence[Run], count: int, first_requests: int | None) -> It
 def _play_one(run: Run, first_requests: int | None) -> Outcome:
     environment = ENVIRONMENTS[run.environment]
     trace = _trace(run.trace, first_requests)
-    return simulate(trace, environment, driver_of(run.candidate, environment), seed=run.seed, run=run)
+    return simulate(trace, environment, driver_of(run.candidate, environment, trace.mean_service_seconds), seed=run.seed, run=run)
 
 
 @lru_cache(maxsize=2)

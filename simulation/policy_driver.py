@@ -143,7 +143,8 @@ def _checked(policy: Policy, observation: Observation) -> Decision:
     if total is not None and (not isinstance(total, int) or not 0 <= total <= 10_000):
         raise PolicyError(f"{policy.kind} wants {total} workers; that must be a whole number from 0 to 10000")
     for name, series in decision.remembers.items():
-        if not all(math.isfinite(value) for value in series):
+        # A sum is a number only where every part is one.
+        if not math.isfinite(sum(series)):
             raise PolicyError(f"{policy.kind} remembers {name} with a number that is none: {series}")
     return decision
 
