@@ -1,18 +1,18 @@
 """`marginal`: launch while the waiting that a worker saves is worth more than its boot, and hold it by the same price.
 
-One number says what matters: `waiting_worth`, what a user-second of waiting is worth in GPU-seconds. From it follow, with
-boots of B seconds, requests of m seconds, and R = m x arrivals per second (the load in workers):
+One number says what matters: `waiting_worth`, here k, what a user-second of waiting is worth in GPU-seconds. From it
+follow, with boots of B seconds, requests of m seconds, and R = m x arrivals per second (the load in workers):
 
-1. **Base**: R + z sqrt(R) workers. Square-root staffing; z rises with the logarithm of the worth.
-2. **Backlog**: what still waits when a boot ends, Q = queued + arrivals of a boot - what the present workers serve until
-   then. With d workers more it is gone after Q m / d seconds and costs k Q^2 m / (2 d) of waiting; d boots cost d B. The
-   sum is least at d = Q sqrt(k m / (2 B)).
-3. **Hold**: a worker stays while the base of the last seconds, some boots long, asked for it, and until it has been idle
-   for a while. The longer, the more waiting is worth and the longer a boot takes.
+1. **Base**: R + z sqrt(R) workers. Square-root staffing; z rises with the logarithm of k.
+2. **Backlog**: what still waits when a boot ends, Q = queued + arrivals of a boot - what the present workers serve in
+   it. With d workers more it is gone after Q m / d seconds and costs k Q^2 m / (2 d) of waiting, while d boots cost
+   d B. The sum is least at d = Q sqrt(k m / (2 B)).
+3. **Hold**: a worker stays while the base of the last seconds, some boots long, asked for it, and until it has been
+   idle for a while. The longer, the more waiting is worth and the longer a boot takes.
 
-It learns arrivals, service and boots from what the fleet and its master report, and nothing else. Source: our own. The
-square root is textbook (Halfin and Whitt, 1981). A hold learned per rank from the gaps of its demand did not do better
-in simulation than the one number of boots, so it is not here.
+It learns arrivals, service and boots from what the fleet and its master report, and nothing else. Source: our own; the
+square root is textbook (Halfin and Whitt, 1981). A hold learned per rank, from the gaps of its demand, did no better in
+simulation than some boots' length for all ranks, so it is not here; nor is a profile of the day.
 """
 
 import math
@@ -74,7 +74,11 @@ class MarginalPolicy(BaseModel):
         if supply == 0 and worth * known.owed_seconds >= boot:
             # With a low worth a lone request is left waiting, but never longer than a boot is worth.
             target = max(target, 1)
-        wanted = target if target > supply else min(supply, max(target, int(held), supply - _rested(observation)))
+        wanted = target
+        if target <= supply:
+            # While anything waits nobody goes: who is idle beside a queue has just become so, or waits for other work.
+            may_go = 0 if demand.queued else _rested(observation)
+            wanted = min(supply, max(target, int(held), supply - may_go))
         text = (
             f"load {load:.1f} ({rate:.3g}/s of {service:.3g} s) and what it holds is {held:g} workers, the backlog of "
             f"{demand.queued} queued after a boot of {boot:.0f} s is worth {backlog:.1f} more: {supply} become {wanted}"
@@ -91,17 +95,18 @@ class MarginalPolicy(BaseModel):
             elif worker.is_supply:
                 served += min(worker.joining_seconds, boot)
         waiting = observation.demand.queued + FORESEEN * (rate * boot - served / service)
-        return max(0.0, waiting) * math.sqrt(self.waiting_worth * service / (2 * boot)) / CAUTION
+        return HASTE * max(0.0, waiting) * math.sqrt(self.waiting_worth * service / (2 * boot))
 
 
 SAFETY, SAFETY_PER_TENFOLD = 0.65, 1.65
 """Close to the newsvendor's quantile k / (1 + k) of a normal distribution, which is 0, and 1.34 more per tenfold."""
 AVERAGE_SECONDS, AVERAGE_FALLS = 90.0, 0.3
 LEAST_AVERAGE_SECONDS = 20.0
-HELD_BOOTS, HOLD_RISES = 2.1, 0.35
+HELD_BOOTS, HOLD_RISES = 2.1, 0.25
 FORESEEN = 0.8
 """Of the next boot's arrivals and services: a forecast is worth less than what is there."""
-CAUTION = 0.85
+HASTE = 1.4
+"""Times what the sum of boots and waiting says: whoever waits for a boot waits in that time too."""
 ROUNDING = 0.3
 RESTED_SECONDS = 60.0
 """Nobody goes who worked within this time."""

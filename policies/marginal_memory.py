@@ -27,7 +27,7 @@ _COUNTERS = ("rate", "weight", "arrived", "served", "busy_seconds", "finished", 
 
 @dataclass(slots=True)
 class Learned:
-    """What the policy knows when it decides. Made from memory, brought up to date, and written back: within one call."""
+    """What the policy knows when it decides. Made from memory, brought up to date and written back within one call."""
 
     rate: float = 0.0
     """Arrivals per second, averaged; to be divided by `weight`."""
@@ -55,8 +55,14 @@ class Learned:
         counters, peaks = series.get("counters", ()), series.get("peaks", ())
         if len(counters) != len(_COUNTERS):
             return cls()
-        pairs = list(zip(peaks[::2], peaks[1::2], strict=False))
-        return cls(*counters, list(series.get("joining", ())), list(series.get("boots", ())), pairs)
+        known = cls(
+            joining=list(series.get("joining", ())),
+            boots=list(series.get("boots", ())),
+            peaks=list(zip(peaks[::2], peaks[1::2], strict=False)),
+        )
+        for name, value in zip(_COUNTERS, counters, strict=True):
+            setattr(known, name, value)
+        return known
 
     def series(self) -> dict[str, tuple[float, ...]]:
         """For memory."""

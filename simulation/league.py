@@ -210,7 +210,9 @@ def _outcomes(runs: Sequence[Run], count: int, first_requests: int | None) -> It
 def _play_one(run: Run, first_requests: int | None) -> Outcome:
     environment = ENVIRONMENTS[run.environment]
     trace = _trace(run.trace, first_requests)
-    return simulate(trace, environment, driver_of(run.candidate, environment, trace.mean_service_seconds), seed=run.seed, run=run)
+    return simulate(
+        trace, environment, driver_of(run.candidate, environment, trace.mean_service_seconds), seed=run.seed, run=run
+    )
 
 
 @lru_cache(maxsize=2)
