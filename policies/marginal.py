@@ -29,6 +29,8 @@ DEFAULT_LIMITS = {"min_seconds_between_stops": 0.0, "min_idle_seconds": 0.0}
 """The policy spaces its stops itself; a fleet may say otherwise."""
 
 LEAST_WORTH, MOST_WORTH = 0.01, 100.0
+MOST_WORKERS = 10_000
+"""No fleet is larger, whatever waits."""
 
 
 class MarginalPolicy(BaseModel):
@@ -70,7 +72,7 @@ class MarginalPolicy(BaseModel):
         base = load + (SAFETY + SAFETY_PER_TENFOLD * math.log10(worth)) * math.sqrt(load)
         backlog = self._backlog(observation, rate, boot, service) if demand.queued else 0.0
         held = known.hold(max(0, math.ceil(base - ROUNDING)), HELD_BOOTS * boot * worth**HOLD_RISES)
-        target = max(0, math.ceil(base + backlog - ROUNDING))
+        target = min(MOST_WORKERS, max(0, math.ceil(base + backlog - ROUNDING)))
         if supply == 0 and worth * known.owed_seconds >= boot:
             # With a low worth a lone request is left waiting, but never longer than a boot is worth.
             target = max(target, 1)

@@ -33,6 +33,7 @@ class VirtualWorker:
         "place",
         "provider",
         "request",
+        "walltime_seconds",
         "will_fail",
     )
 
@@ -46,6 +47,8 @@ class VirtualWorker:
         self.boot_seconds = 0.0
         self.lasts_seconds = math.inf
         """In ready time, until it is preempted."""
+        self.walltime_seconds = math.inf
+        """In ready time, until it is killed by the walltime that it was launched with."""
         self.will_fail = False
         self.failed = False
         self.became_ready_at: float | None = None

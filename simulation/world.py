@@ -166,7 +166,7 @@ class World:
 
     def limit_ready_seconds(self, worker: VirtualWorker, seconds: float) -> None:
         """Give a worker a walltime, at which its provider kills it; it must be called before it is ready."""
-        worker.lasts_seconds = min(worker.lasts_seconds, seconds)
+        worker.walltime_seconds = seconds
 
     def _launch(self, place: int) -> VirtualWorker:
         fate = self._luck[place].draw()
@@ -188,8 +188,9 @@ class World:
             worker.phase, worker.became_ready_at = Phase.READY, self.now
             self.booting -= 1
             self.ready += 1
-            if math.isfinite(worker.lasts_seconds):
-                heappush(self._heap, (self.now + worker.lasts_seconds, PREEMPTION, worker.number, 0))
+            for lasts, end in ((worker.lasts_seconds, PREEMPTION), (worker.walltime_seconds, WALLTIME)):
+                if math.isfinite(lasts):
+                    heappush(self._heap, (self.now + lasts, end, worker.number, 0))
             self._become_free(worker)
         elif kind == FAILURE:
             worker.failed = True
@@ -198,7 +199,9 @@ class World:
             self._end(worker)
         else:
             if worker.request >= 0:
-                self.lost_to_preemption += 1
+                self.lost_to_preemption += kind == PREEMPTION
+                # Whoever gave it a walltime has stopped it.
+                self.lost_to_stops += kind == WALLTIME
                 self._give_back(worker)
             elif worker.phase is Phase.READY:
                 self.idle.remove(worker.number)

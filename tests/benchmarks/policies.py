@@ -71,6 +71,7 @@ def _notes(traces: Sequence[str], seeds: range, first: int | None) -> list[str]:
     said = "all requests" if first is None else f"the first {first} requests"
     digests = ", ".join(f"{name} {load(name).digest}" for name in traces)
     return [
+        "Baselines are given the true mean service time; ours gets its first digit and the median boot as guesses.",
         f"Mean of seeds {seeds.start} to {seeds.stop - 1}, {said}. Traces: {digests}.",
         *(f"{environment}" for environment in ENVIRONMENTS.values()),
     ]

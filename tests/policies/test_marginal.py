@@ -149,6 +149,14 @@ def test_a_worker_goes_only_when_its_time_is_over_and_nobody_who_worked_a_minute
     assert PATIENT.decide(look(0, ready(3, idle=61.0))).total == 0
 
 
+def test_nobody_goes_while_anything_waits() -> None:
+    assert BATCH.decide(look(1, ready(4, idle=5000.0))).total == 4
+
+
+def test_whatever_waits_it_never_wants_more_than_a_fleet_may_have() -> None:
+    assert WATCHING.decide(look(50_000_000)).total == 10_000
+
+
 def test_it_never_wants_fewer_than_work() -> None:
     for policy in (BATCH, PATIENT, WATCHING):
         assert policy.decide(look(0, ready(7, busy=True))).total == 7

@@ -63,7 +63,8 @@ def test_aicell_kills_work_at_the_walltime_of_its_job() -> None:
     world = World(burst(1, 601.0), SURE, 1)
     world.run(BASELINES["aicell"]())
     assert (world.served, world.workers[0].ended_at) == (0, 705.0)
-    assert world.lost_to_preemption > 1
+    assert world.lost_to_stops > 1
+    assert world.lost_to_preemption == 0
 
 
 def test_aicell_ends_every_worker_after_a_minute_without_any_work() -> None:
