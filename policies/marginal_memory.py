@@ -134,13 +134,9 @@ class Learned:
             if worker.state is not ready and worker.is_supply
         ]
         if self.joining:
-            left = [age + elapsed for age in self.joining]
-            for age in now:
-                same = next((known for known in left if abs(known - age) < 0.5), None)
-                if same is not None:
-                    left.remove(same)
+            left = _without(sorted(age + elapsed for age in self.joining), sorted(now))
             if left:
-                self._note_boots(sorted(left), observation, elapsed)
+                self._note_boots(left, observation, elapsed)
         self.joining = now
 
     def _note_boots(self, left: Sequence[float], observation: Observation, elapsed: float) -> None:
@@ -157,6 +153,19 @@ class Learned:
             since = serving[place] if place < len(serving) else 0.0
             self.boots.append(round(max(0.0, age - since), 1))
         del self.boots[:-KEPT_BOOTS]
+
+
+def _without(expected: Sequence[float], found: Sequence[float]) -> list[float]:
+    """The ages that were expected and not found; both sorted, compared to within half a second."""
+    left, place = [], 0
+    for age in expected:
+        while place < len(found) and found[place] < age - 0.5:
+            place += 1
+        if place < len(found) and found[place] <= age + 0.5:
+            place += 1
+        else:
+            left.append(age)
+    return left
 
 
 def _difference(now: int | None, before: float) -> float | None:
