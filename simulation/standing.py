@@ -23,6 +23,10 @@ class Duel:
     by_trace: tuple[tuple[str, float, float, str], ...]
     """Trace, J_k over OPT0 here, over that of the best baseline there, and which that is."""
 
+    launches: int = 0
+    """Over all traces; a guard: not more than the best baseline's."""
+    best_launches: int = 0
+
     @property
     def ratio(self) -> float:
         """Below 1: the candidate is cheaper."""
@@ -43,7 +47,15 @@ def duel(rows: Sequence[Row], environment: str, worth: float, candidate: str) ->
     for trace in traces:
         rival = min(names, key=lambda name: costs[trace, name])
         by_trace.append((trace, costs[trace, candidate], costs[trace, candidate] / costs[trace, rival], rival))
-    return Duel(environment, worth, candidate, means[candidate], best, means[best], tuple(by_trace))
+    launched = {
+        name: sum(row.score.launches for row in here if row.score is not None and row.candidate == name)
+        for name in (candidate, best)
+    }
+    return Duel(
+        *(environment, worth, candidate, means[candidate], best, means[best], tuple(by_trace)),
+        launches=launched[candidate],
+        best_launches=launched[best],
+    )
 
 
 def broken_guards(row: Row) -> tuple[str, ...]:

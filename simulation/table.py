@@ -29,17 +29,15 @@ def standings(rows: Sequence[Row], candidates: Sequence[tuple[float, str]]) -> s
             on_traces = ", ".join(f"{trace} {ratio:.3f} ({rival})" for trace, _, ratio, rival in found.by_trace)
             lines.append(
                 (
-                    environment,
-                    f"{worth:g}",
-                    candidate,
-                    f"{found.mean:.3f}",
-                    found.best,
-                    f"{found.best_mean:.3f}",
-                    f"{found.ratio:.3f}",
-                    on_traces,
+                    *(environment, f"{worth:g}", candidate, f"{found.mean:.3f}", found.best),
+                    *(f"{found.best_mean:.3f}", f"{found.ratio:.3f}"),
+                    *(f"{found.launches} : {found.best_launches}", on_traces),
                 )
             )
-    head = ("environment", "k", "candidate", "J/OPT0", "best single baseline", "J/OPT0", "ratio", "to the best there")
+    head = (
+        *("environment", "k", "candidate", "J/OPT0", "best single baseline", "J/OPT0", "ratio", "launches"),
+        "to the best there",
+    )
     return _table(head, lines)
 
 

@@ -53,7 +53,7 @@ def test_the_best_single_baseline_is_one_for_all_traces() -> None:
         ("a", 1.8, "seasonal"),
         ("b", 0.8, "erlangC"),
     ]
-    assert "| k8s | 1 | mine | 0.849 | erlangC | 1.000 | 0.849 |" in standings(table, [(1.0, "mine")])
+    assert "| k8s | 1 | mine | 0.849 | erlangC | 1.000 | 0.849 | 100 : 100 |" in standings(table, [(1.0, "mine")])
 
 
 def test_nobody_duels_who_failed_somewhere() -> None:
