@@ -2,6 +2,7 @@
 PYTHON ?= python3
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
 AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
 LOCK_PYTHONS ?= python3.11 python3.12 python3.13
 
@@ -9,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 FOLDERS := core policies adapters blocks flows simulation gateway deployments
 
-.PHONY: demo test check bench soak typing lock clean environment
+.PHONY: demo test check bench bench-policies soak typing lock clean environment
 
 # One simple command, so that make starts Python itself: Ctrl-C and SIGTERM reach it, and make waits until it has ended.
 demo: $(INSTALLED)
@@ -25,6 +26,10 @@ soak: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.run
+
+# The league table of scaling policies in virtual time, in build/bench-policies/; BENCH_ARGS=--quick plays a small one.
+bench-policies: $(INSTALLED)
+	$(BIN)/python -m tests.benchmarks.policies $(BENCH_ARGS)
 
 check: $(INSTALLED) typing
 	$(BIN)/ruff format --check .

@@ -1,0 +1,134 @@
+"""Where virtual workers are launched: boots, failures, preemption, prices and stock, and the luck of each launch."""
+
+import math
+import random
+from dataclasses import dataclass
+from functools import cached_property
+
+
+@dataclass(frozen=True, slots=True)
+class BootTimes:
+    """Lognormal, cut to a range."""
+
+    median_seconds: float
+    sigma: float
+    least_seconds: float
+    most_seconds: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is no distribution."""
+        if not 0 <= self.least_seconds <= self.median_seconds <= self.most_seconds or self.sigma < 0:
+            raise ValueError(f"{self}: the median must lie in the range, and sigma must not be negative")
+
+    def draw(self, luck: random.Random) -> float:
+        """One boot."""
+        drawn = self.median_seconds * math.exp(self.sigma * luck.gauss(0.0, 1.0))
+        return min(self.most_seconds, max(self.least_seconds, drawn))
+
+    @property
+    def mean_seconds(self) -> float:
+        """Of the cut distribution, by the midpoints of its quantiles."""
+        normal = _normal_midpoints(4000)
+        drawn = (self.median_seconds * math.exp(self.sigma * value) for value in normal)
+        cut = (min(self.most_seconds, max(self.least_seconds, seconds)) for seconds in drawn)
+        return math.fsum(cut) / len(normal)
+
+
+def _normal_midpoints(count: int) -> list[float]:
+    from statistics import NormalDist
+
+    normal = NormalDist()
+    return [normal.inv_cdf((place + 0.5) / count) for place in range(count)]
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualProvider:
+    """One provider's behaviour."""
+
+    name: str
+    boots: BootTimes
+    failing_share: float = 0.0
+    """Of the launches; noticed after `noticed_after` times the boot."""
+    noticed_after: float = 1.5
+    mean_seconds_to_preemption: float = math.inf
+    """Exponential in ready time."""
+    price: float = 1.0
+    """GPU-hours that an hour is counted as."""
+    least_billed_seconds: float = 60.0
+    max_workers: int = 120
+    out_of_stock: tuple[tuple[float, float], ...] = ()
+    """From, until: launches are refused at once and free of charge."""
+    capabilities: tuple[str, ...] = ()
+
+    def has_stock(self, at_seconds: float) -> bool:
+        """Whether a launch is accepted now."""
+        return not any(begin <= at_seconds < end for begin, end in self.out_of_stock)
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """What will become of one launch, known to the world alone."""
+
+    boot_seconds: float
+    fails: bool
+    preempted_after_seconds: float
+
+
+class Luck:
+    """The fate of each launch of one provider, by launch number: two policies meet the same luck at the same launch."""
+
+    def __init__(self, provider: VirtualProvider, seed: int) -> None:
+        self._provider = provider
+        self._boots = random.Random(f"{seed}/{provider.name}/boots")
+        self._failures = random.Random(f"{seed}/{provider.name}/failures")
+        self._preemptions = random.Random(f"{seed}/{provider.name}/preemptions")
+
+    def draw(self) -> Launched:
+        """The next launch's."""
+        provider = self._provider
+        boot = provider.boots.draw(self._boots)
+        fails = self._failures.random() < provider.failing_share
+        lifetime = self._preemptions.expovariate(1.0)
+        mean = provider.mean_seconds_to_preemption
+        return Launched(boot, fails, lifetime * mean if math.isfinite(mean) else math.inf)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Providers in order of preference."""
+
+    name: str
+    providers: tuple[VirtualProvider, ...]
+    max_workers: int = 120
+
+    def __post_init__(self) -> None:
+        """Refuse an environment without a provider."""
+        if not self.providers:
+            raise ValueError(f"environment {self.name}: there must be a provider")
+
+    @cached_property
+    def paid_boot_seconds(self) -> float:
+        """What one boot at the first provider costs on average."""
+        return self.providers[0].boots.mean_seconds * self.providers[0].price
+
+
+K8S = Environment(
+    "k8s",
+    (VirtualProvider("k8s", BootTimes(120.0, 0.4, 45.0, 900.0), failing_share=0.02),),
+)
+"""A guess at GPU pods with images at hand. No measurement."""
+
+MARKET = Environment(
+    "market",
+    (
+        VirtualProvider(
+            "market",
+            BootTimes(240.0, 0.6, 60.0, 1200.0),
+            failing_share=0.10,
+            mean_seconds_to_preemption=86_400.0,
+        ),
+    ),
+)
+"""A guess at a GPU market place. No measurement."""
+
+ENVIRONMENTS = {environment.name: environment for environment in (K8S, MARKET)}

@@ -1,0 +1,234 @@
+"""The league: every candidate on every trace in every environment, with the same luck, on all cores."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from time import perf_counter
+from types import MappingProxyType
+
+from ebbflow.core.ports import Policy
+from ebbflow.policies.marginal import MarginalPolicy
+from ebbflow.policies.swarmui import SwarmUIPolicy
+from ebbflow.policies.vanilla import VanillaPolicy
+from ebbflow.simulation.baselines import BASELINES
+from ebbflow.simulation.environment import ENVIRONMENTS, Environment
+from ebbflow.simulation.opt0 import opt0_seconds
+from ebbflow.simulation.policy_driver import PolicyDriver, PolicyError
+from ebbflow.simulation.recorded import Trace, load
+from ebbflow.simulation.score import WORTHS, Score, geometric_mean, mean_score, relative_costs, score
+from ebbflow.simulation.world import Driver, World
+
+POLICIES: Mapping[str, Policy] = MappingProxyType(
+    {
+        **{f"marginal k={worth:g}": MarginalPolicy(waiting_worth=worth) for worth in WORTHS},
+        "our vanilla": VanillaPolicy(),
+        "our swarmui": SwarmUIPolicy(min_queued_before_expand=1),
+    }
+)
+"""Our own policies, which see no more than production knows."""
+
+OURS_EVERY_SECONDS = 5.0
+"""Between two of their decisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One point of a run's timeline."""
+
+    at_seconds: float
+    demand: int
+    """Requests that wait or are served."""
+    serving: int
+    existing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is to be simulated."""
+
+    trace: str
+    environment: str
+    candidate: str
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a run: a score, or why its candidate failed."""
+
+    run: Run
+    score: Score | None
+    failure: str = ""
+    timeline: tuple[Moment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One candidate on one trace in one environment, over the seeds."""
+
+    trace: str
+    environment: str
+    candidate: str
+    opt0_hours: float
+    score: Score | None
+    """None: it failed, at least with one seed."""
+    failure: str = ""
+    timeline: tuple[Moment, ...] = ()
+    """Of the first seed."""
+
+    def cost(self, worth: float) -> float:
+        """J_k over OPT0; infinite for a candidate that failed."""
+        return relative_costs(self.score, self.opt0_hours)[worth] if self.score else float("inf")
+
+
+class _Watched:
+    """A driver that is timed, and whose world is sampled for the timeline."""
+
+    def __init__(self, driver: Driver, every_seconds: float) -> None:
+        self.interval_seconds = driver.interval_seconds
+        self.timeline: list[Moment] = []
+        self.seconds = 0.0
+        self.ticks = 0
+        self._driver = driver
+        self._every_seconds = every_seconds
+
+    def tick(self, world: World) -> None:
+        """Sample, then let the driver decide."""
+        if world.now >= len(self.timeline) * self._every_seconds:
+            demand = len(world.queue) + world.busy
+            self.timeline.append(Moment(world.now, demand, world.ready, len(world.alive)))
+        began = perf_counter()
+        self._driver.tick(world)
+        self.seconds += perf_counter() - began
+        self.ticks += 1
+
+
+def simulate(
+    trace: Trace, environment: Environment, driver: Driver, *, seed: int = 1, run: Run | None = None, points: int = 480
+) -> Outcome:
+    """Run one driver over one trace. A policy that fails is an outcome, not an error."""
+    run = run or Run(trace.name, environment.name, type(driver).__name__, seed)
+    world = World(trace, environment, seed)
+    watched = _Watched(driver, world.horizon / points)
+    try:
+        world.run(watched)
+    except PolicyError as error:
+        return Outcome(run, None, f"after {world.now:.0f} s: {error}", tuple(watched.timeline))
+    took = 1e6 * watched.seconds / max(1, watched.ticks)
+    return Outcome(run, score(world, decide_microseconds=took), timeline=tuple(watched.timeline))
+
+
+def driver_of(candidate: str, environment: Environment, service_hint: float) -> Driver:
+    """A new driver for a candidate: a baseline, or one of our policies.
+
+    Baselines are given the true mean service time. Ours gets its first digit as a first guess, and the median boot.
+
+    Raises:
+        KeyError: no such candidate.
+    """
+    if candidate in BASELINES:
+        return BASELINES[candidate]()
+    policy = POLICIES[candidate]
+    if isinstance(policy, MarginalPolicy):
+        boot = environment.providers[0].boots.median_seconds
+        policy = policy.model_copy(update={"boot_seconds": boot, "service_seconds": float(f"{service_hint:.1g}")})
+    return PolicyDriver(policy, environment, interval_seconds=OURS_EVERY_SECONDS)
+
+
+def play(
+    runs: Sequence[Run],
+    *,
+    tell: Callable[[str], None],
+    processes: int | None = None,
+    first_requests: int | None = None,
+) -> list[Outcome]:
+    """Simulate all runs and return their outcomes in the order of the runs, whichever was finished first.
+
+    Args:
+        runs: what to simulate.
+        tell: gets a line per finished run.
+        processes: how many at once; None: one per core, 1: in this process.
+        first_requests: only so many of each trace; None: all.
+    """
+    count = processes or os.cpu_count() or 1
+    done: dict[Run, Outcome] = {}
+    for outcome in _outcomes(runs, count, first_requests):
+        done[outcome.run] = outcome
+        tell(f"{len(done)}/{len(runs)} {_line(outcome)}")
+    return [done[run] for run in runs]
+
+
+def rows(outcomes: Sequence[Outcome], *, first_requests: int | None = None) -> list[Row]:
+    """Put the seeds of each candidate together, best first by the geometric mean over k."""
+    grouped: dict[tuple[str, str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        run = outcome.run
+        grouped.setdefault((run.trace, run.environment, run.candidate), []).append(outcome)
+    found = [_row(key, group, first_requests) for key, group in grouped.items()]
+    return sorted(found, key=lambda row: (row.trace, row.environment, _standing(row), row.candidate))
+
+
+def all_runs(
+    traces: Sequence[str], environments: Sequence[str], candidates: Sequence[str], seeds: Sequence[int]
+) -> list[Run]:
+    """Everything with everything."""
+    return [
+        Run(trace, environment, candidate, seed)
+        for trace in traces
+        for environment in environments
+        for candidate in candidates
+        for seed in seeds
+    ]
+
+
+def _standing(row: Row) -> float:
+    return geometric_mean([row.cost(worth) for worth in WORTHS]) if row.score else float("inf")
+
+
+def _row(key: tuple[str, str, str], group: Sequence[Outcome], first_requests: int | None) -> Row:
+    trace, environment, candidate = key
+    opt0 = _opt0_hours(trace, environment, first_requests)
+    row = Row(trace, environment, candidate, opt0, None, timeline=group[0].timeline)
+    failed = [f"seed {outcome.run.seed}: {outcome.failure}" for outcome in group if outcome.score is None]
+    if failed:
+        return replace(row, failure="; ".join(failed))
+    return replace(row, score=mean_score([outcome.score for outcome in group if outcome.score is not None]))
+
+
+def _outcomes(runs: Sequence[Run], count: int, first_requests: int | None) -> Iterator[Outcome]:
+    if count == 1:
+        yield from (_play_one(run, first_requests) for run in runs)
+        return
+    with ProcessPoolExecutor(max_workers=count) as pool:
+        futures = [pool.submit(_play_one, run, first_requests) for run in runs]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def _play_one(run: Run, first_requests: int | None) -> Outcome:
+    environment = ENVIRONMENTS[run.environment]
+    trace = _trace(run.trace, first_requests)
+    return simulate(
+        trace, environment, driver_of(run.candidate, environment, trace.mean_service_seconds), seed=run.seed, run=run
+    )
+
+
+@lru_cache(maxsize=2)
+def _trace(name: str, first_requests: int | None) -> Trace:
+    trace = load(name)
+    return trace if first_requests is None else trace.first(first_requests)
+
+
+@lru_cache(maxsize=64)
+def _opt0_hours(trace: str, environment: str, first_requests: int | None) -> float:
+    return opt0_seconds(_trace(trace, first_requests), ENVIRONMENTS[environment].paid_boot_seconds) / 3600
+
+
+def _line(outcome: Outcome) -> str:
+    run, scored = outcome.run, outcome.score
+    what = f"{run.trace} {run.environment} {run.candidate} seed {run.seed}"
+    if scored is None:
+        return f"{what}: FAILED {outcome.failure}"
+    return f"{what}: {scored.paid_hours:.1f} h paid, p95 {scored.wait_p95:.1f} s"

@@ -1,0 +1,289 @@
+"""The virtual world: requests, workers and the clock. Event-driven, in virtual time, the same bytes for the same seed.
+
+One heap of (time, kind, worker, epoch); arrivals are a sorted array merged with it; whoever decides is called at ticks
+in between. At equal times arrivals come first, then completions, boots and ends, then the tick.
+"""
+
+import math
+from bisect import insort
+from collections import deque
+from heapq import heappop, heappush
+from typing import Protocol
+
+from ebbflow.core.capabilities import fits
+from ebbflow.simulation.environment import Environment, Luck
+from ebbflow.simulation.recorded import Trace
+from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
+
+COMPLETION, BOOT, FAILURE, PREEMPTION, WALLTIME = range(5)
+"""Kinds of events, in their order at equal times."""
+
+AFTER_LAST_ARRIVAL_SECONDS = 7200.0
+"""What is not served by then is unserved."""
+
+
+class Driver(Protocol):
+    """Who decides. Our policies come through one that shows them no more than production knows; baselines see more."""
+
+    interval_seconds: float
+
+    def tick(self, world: "World") -> None:
+        """Look at the world and launch, drain or end workers."""
+        ...
+
+
+class World:
+    """A fleet and its queue. First come first served, one request per worker, the oldest idle worker first."""
+
+    def __init__(self, trace: Trace, environment: Environment, seed: int) -> None:
+        self.trace = trace
+        self.environment = environment
+        self.now = 0.0
+        self.horizon = trace.last_at_seconds + AFTER_LAST_ARRIVAL_SECONDS
+        self.workers: list[VirtualWorker] = []
+        """Everyone that was ever launched, by number."""
+        self.alive: dict[int, VirtualWorker] = {}
+        """Who has not ended, in order of launch."""
+        self.queue: deque[int] = deque()
+        self.idle: list[int] = []
+        """Numbers of ready workers without a request, oldest first."""
+        self.booting = 0
+        self.ready = 0
+        """Idle and busy, without those that drain."""
+        self.running = 0
+        """Requests in service, also on workers that drain."""
+        self.arrived = 0
+        self.served = 0
+        self.served_seconds = 0.0
+        self.failures = 0
+        self.refusals = 0
+        self.lost_to_stops = 0
+        self.lost_to_preemption = 0
+        self.waits: list[float] = [math.nan] * len(trace.at_seconds)
+        """Until the start that was not lost again."""
+        self.failed_since_tick: list[VirtualWorker] = []
+        self.refused_since_tick: list[int] = []
+        """Places of providers that refused."""
+        self._heap: list[tuple[float, int, int, int]] = []
+        self._luck = [Luck(provider, seed) for provider in environment.providers]
+        self._there = [0] * len(environment.providers)
+
+    @property
+    def busy(self) -> int:
+        """Requests in service."""
+        return self.running
+
+    @property
+    def size(self) -> int:
+        """All workers that boot or serve, without those that drain."""
+        return self.booting + self.ready
+
+    def run(self, driver: Driver) -> None:
+        """Let time pass until two hours after the last arrival."""
+        heap, at, service = self._heap, self.trace.at_seconds, self.trace.service_seconds
+        requires, idle, queue, workers = self.trace.requires, self.idle, self.queue, self.workers
+        horizon, waits, count = self.horizon, self.waits, len(at)
+        interval, ticks, tick_at = driver.interval_seconds, 0, 0.0
+        place = 0
+        arrival_at = at[0]
+        while True:
+            event_at = heap[0][0] if heap else math.inf
+            if arrival_at <= event_at and arrival_at <= tick_at:
+                if idle and not requires:
+                    worker = workers[idle.pop(0)]
+                    worker.request = place
+                    waits[place] = 0.0
+                    self.running += 1
+                    heappush(heap, (arrival_at + service[place], COMPLETION, worker.number, worker.epoch))
+                elif not idle or not self._start_fitting(place, arrival_at):
+                    queue.append(place)
+                place += 1
+                self.arrived = place
+                arrival_at = at[place] if place < count else math.inf
+            elif event_at <= tick_at:
+                if event_at > horizon:
+                    break
+                self.now = event_at
+                _, kind, number, epoch = heappop(heap)
+                worker = workers[number]
+                if kind != COMPLETION:
+                    self._happen(kind, worker)
+                    continue
+                if worker.epoch != epoch:
+                    continue
+                self.served += 1
+                self.served_seconds += service[worker.request]
+                if queue and worker.phase is Phase.READY and not requires:
+                    request = queue.popleft()
+                    worker.request = request
+                    waits[request] = event_at - at[request]
+                    heappush(heap, (event_at + service[request], COMPLETION, number, epoch))
+                    continue
+                worker.request = -1
+                self.running -= 1
+                self._become_free(worker)
+            else:
+                if tick_at > horizon:
+                    break
+                self.now = tick_at
+                driver.tick(self)
+                self.failed_since_tick.clear()
+                self.refused_since_tick.clear()
+                ticks += 1
+                tick_at = ticks * interval
+        self.now = horizon
+        self._close_the_books()
+
+    def launch(self, place: int | None = None) -> VirtualWorker | None:
+        """Launch one worker, at the first provider in order that accepts it, or at the one that is named."""
+        if len(self.alive) >= self.environment.max_workers:
+            return None
+        for candidate in range(len(self._there)) if place is None else (place,):
+            provider = self.environment.providers[candidate]
+            if self._there[candidate] >= provider.max_workers:
+                continue
+            if provider.has_stock(self.now):
+                return self._launch(candidate)
+            self.refusals += 1
+            self.refused_since_tick.append(candidate)
+        return None
+
+    def stop(self, worker: VirtualWorker, *, kills: bool = False) -> None:
+        """Take a worker out: at once where it boots or is idle, else when its request is done, or at once by force."""
+        if worker.phase is Phase.ENDED:
+            return
+        if worker.request >= 0 and not kills:
+            if worker.phase is Phase.READY:
+                worker.phase = Phase.DRAINING
+                self.ready -= 1
+            return
+        if worker.request >= 0:
+            self.lost_to_stops += 1
+            self._give_back(worker)
+        elif worker.phase is Phase.READY:
+            self.idle.remove(worker.number)
+        self._end(worker)
+
+    def limit_ready_seconds(self, worker: VirtualWorker, seconds: float) -> None:
+        """Give a worker a walltime, at which its provider kills it; it must be called before it is ready."""
+        worker.walltime_seconds = seconds
+
+    def _launch(self, place: int) -> VirtualWorker:
+        fate = self._luck[place].draw()
+        worker = VirtualWorker(len(self.workers), self.environment.providers[place], place, self.now)
+        worker.boot_seconds, worker.will_fail = fate.boot_seconds, fate.fails
+        worker.lasts_seconds = fate.preempted_after_seconds
+        self.workers.append(worker)
+        self.alive[worker.number] = worker
+        self._there[place] += 1
+        self.booting += 1
+        noticed = fate.boot_seconds * (worker.provider.noticed_after if fate.fails else 1.0)
+        heappush(self._heap, (self.now + noticed, FAILURE if fate.fails else BOOT, worker.number, 0))
+        return worker
+
+    def _happen(self, kind: int, worker: VirtualWorker) -> None:
+        if worker.phase is Phase.ENDED:
+            return
+        if kind == BOOT:
+            worker.phase, worker.became_ready_at = Phase.READY, self.now
+            self.booting -= 1
+            self.ready += 1
+            for lasts, end in ((worker.lasts_seconds, PREEMPTION), (worker.walltime_seconds, WALLTIME)):
+                if math.isfinite(lasts):
+                    heappush(self._heap, (self.now + lasts, end, worker.number, 0))
+            self._become_free(worker)
+        elif kind == FAILURE:
+            worker.failed = True
+            self.failures += 1
+            self.failed_since_tick.append(worker)
+            self._end(worker)
+        else:
+            if worker.request >= 0:
+                self.lost_to_preemption += kind == PREEMPTION
+                # Whoever gave it a walltime has stopped it.
+                self.lost_to_stops += kind == WALLTIME
+                self._give_back(worker)
+            elif worker.phase is Phase.READY:
+                self.idle.remove(worker.number)
+            self._end(worker)
+
+    def _become_free(self, worker: VirtualWorker) -> None:
+        """Take the first request that fits, or wait for one, or end where it drains."""
+        if worker.phase is Phase.DRAINING:
+            self._end(worker)
+            return
+        request = self._next_for(worker)
+        if request is None:
+            worker.idle_since = self.now
+            insort(self.idle, worker.number)
+        else:
+            self._start(worker, request, self.now)
+
+    def _next_for(self, worker: VirtualWorker) -> int | None:
+        if not self.queue:
+            return None
+        if not self.trace.requires:
+            return self.queue.popleft()
+        for place, request in enumerate(self.queue):
+            if fits(worker.provider.capabilities, self.trace.requires[request]):
+                del self.queue[place]
+                return request
+        return None
+
+    def _start_fitting(self, request: int, now: float) -> bool:
+        """Give a request that requires something to the oldest idle worker that fits."""
+        for number in self.idle:
+            if fits(self.workers[number].provider.capabilities, self.trace.requires[request]):
+                self.idle.remove(number)
+                self._start(self.workers[number], request, now)
+                return True
+        return False
+
+    def _start(self, worker: VirtualWorker, request: int, now: float) -> None:
+        worker.request = request
+        self.waits[request] = now - self.trace.at_seconds[request]
+        self.running += 1
+        done = now + self.trace.service_seconds[request]
+        heappush(self._heap, (done, COMPLETION, worker.number, worker.epoch))
+
+    def _give_back(self, worker: VirtualWorker) -> None:
+        """Its request returns to the head of the queue and starts from zero."""
+        self.waits[worker.request] = math.nan
+        self.queue.appendleft(worker.request)
+        worker.request = -1
+        worker.epoch += 1
+        self.running -= 1
+
+    def _end(self, worker: VirtualWorker) -> None:
+        if worker.phase is Phase.BOOTING:
+            self.booting -= 1
+        elif worker.phase is Phase.READY:
+            self.ready -= 1
+        worker.phase, worker.ended_at = Phase.ENDED, self.now
+        del self.alive[worker.number]
+        self._there[worker.place] -= 1
+        self._hand_on()
+
+    def _hand_on(self) -> None:
+        """A request that was given back goes to an idle worker, where there is one."""
+        while self.queue and self.idle and self._start_first():
+            pass
+
+    def _start_first(self) -> bool:
+        for place, request in enumerate(self.queue):
+            if not self.trace.requires:
+                self.queue.popleft()
+                self._start(self.workers[self.idle.pop(0)], request, self.now)
+                return True
+            if self._start_fitting(request, self.now):
+                del self.queue[place]
+                return True
+        return False
+
+    def _close_the_books(self) -> None:
+        """Whoever waits or is in service at the end has waited until now."""
+        for request in self.queue:
+            self.waits[request] = self.horizon - self.trace.at_seconds[request]
+        for worker in self.alive.values():
+            if worker.request >= 0:
+                self.waits[worker.request] = self.horizon - self.trace.at_seconds[worker.request]
