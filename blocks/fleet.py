@@ -6,14 +6,14 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ebbflow.blocks.policies import FleetPolicy
+from ebbflow.blocks.policies import POLICIES, FleetPolicy
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import check_fleet_name
 from ebbflow.core.instance import ProviderCaps
 from ebbflow.core.member import MasterCaps
 from ebbflow.policies.evaluate import PoolRule, Rules
 from ebbflow.policies.limits import Limits
-from ebbflow.policies.swarmui import DEFAULT_LIMITS, SwarmUIPolicy
+from ebbflow.policies.schedule import Schedule
 from ebbflow.policies.upkeep import LOOKS_APART_SECONDS
 from ebbflow.policies.vanilla import VanillaPolicy
 
@@ -98,6 +98,9 @@ class Fleet(_Section):
     providers: Annotated[tuple[ProviderEntry, ...], Field(min_length=1, description="In order of preference.")]
     policy: FleetPolicy = VanillaPolicy()
     limits: Limits = Limits()
+    schedules: Annotated[
+        tuple[Schedule, ...], Field(description="Floors by the clock, under whatever the policy wants.")
+    ] = ()
     readiness: Readiness = Readiness()
     drain: Drain = Drain()
     accept_busy_stop: Annotated[
@@ -110,15 +113,13 @@ class Fleet(_Section):
     @model_validator(mode="before")
     @classmethod
     def _policy_brings_its_limits(cls, given: object) -> object:
-        """`kind: swarmui` brings the limits of SwarmUI's own backend, under those that the fleet sets."""
-        if not isinstance(given, dict) or not isinstance(given.get("policy"), dict | SwarmUIPolicy):
+        """A policy's own limits (`kind: swarmui` brings those of SwarmUI's backend) under those that the fleet sets."""
+        policy, limits = (given.get("policy"), given.get("limits", {})) if isinstance(given, dict) else (None, None)
+        kind = policy.get("kind") if isinstance(policy, dict) else getattr(policy, "kind", None)
+        brought = getattr(POLICIES.get(str(kind)), "default_limits", None)
+        if not isinstance(given, dict) or not brought or not isinstance(limits, dict):
             return given
-        policy = given["policy"]
-        kind = policy.get("kind") if isinstance(policy, dict) else policy.kind
-        limits = given.get("limits", {})
-        if kind != "swarmui" or not isinstance(limits, dict):
-            return given
-        return {**given, "limits": {**DEFAULT_LIMITS, **limits}}
+        return {**given, "limits": {**brought, **limits}}
 
     @field_validator("name")
     @classmethod
@@ -167,6 +168,7 @@ class Fleet(_Section):
             retries=self.readiness.retries,
             drain_deadline_seconds=self.drain.deadline_seconds,
             drain_force=self.drain.force,
+            schedules=self.schedules,
         )
 
     def check(self, master: MasterCaps, providers: Mapping[str, ProviderCaps]) -> None:

@@ -17,7 +17,9 @@ from ebbflow.core.worker import Mark, Worker
 from ebbflow.policies.asking import ask
 from ebbflow.policies.limits import Limits, apply, check_request
 from ebbflow.policies.placement import Launch, Placed, Pool, place, retire
+from ebbflow.policies.pouring import pour
 from ebbflow.policies.roster import Roster, give_up, reconcile
+from ebbflow.policies.schedule import Schedule, floors
 from ebbflow.policies.settle import note_failures, settle
 from ebbflow.policies.upkeep import keep_up, sweep
 from ebbflow.policies.warm import end_spares, keep_warm
@@ -45,6 +47,7 @@ class Rules:
     retries: int
     drain_deadline_seconds: float
     drain_force: bool = False
+    schedules: tuple[Schedule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,13 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     observation = _observation(inputs, rules, before, roster, workers)
     overrides = _overrides(before, inputs, observation, rules.limits)
     decision = ask(rules.policy, observation)
+    pools = _keeping(pools, decision.reserve)
     bounded = apply(
         decision,
         observation,
         rules.limits,
         overrides=overrides,
+        floors=floors(rules.schedules, inputs.at_seconds),
         listings_complete=all(pool.complete for pool in pools),
     )
     predecessors_act = _predecessors_act(before, inputs)
@@ -273,6 +278,14 @@ def _pools(inputs: Inputs, rules: Rules, roster: Roster, providers: tuple[Provid
         _pool(look, named.get(look.provider, PoolRule(look.provider, 0)), known[look.provider], roster)
         for look in inputs.providers
     )
+
+
+def _keeping(pools: Sequence[Pool], reserve: int | None) -> tuple[Pool, ...]:
+    """The providers, where a policy's own reserve goes to the first ones, within what each may keep."""
+    if reserve is None:
+        return tuple(pools)
+    kept = pour(reserve, [pool.warm_workers for pool in pools])
+    return tuple(replace(pool, warm_workers=count) for pool, count in zip(pools, kept, strict=True))
 
 
 def _pool(look: ProviderLook, rule: PoolRule, known: ProviderMemory, roster: Roster) -> Pool:

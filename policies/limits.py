@@ -1,7 +1,7 @@
 """Pure guards on what a policy wants. Each guard that binds says so; the order runs from riskier to safest.
 
-Overrides speak first, oldest to newest, so that the last word of a person counts; then the fleet's own minimum and
-maximum, which nobody overrides; then the spacing of starts and stops.
+Floors by the clock speak first; then overrides, oldest to newest, so that the last word of a person counts; then the
+fleet's own minimum and maximum, which nobody overrides; then the spacing of starts and stops.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from ebbflow.core.errors import OverrideRefused
 from ebbflow.core.memory import Override, OverrideKind
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason
+from ebbflow.policies.schedule import Floor
 
 
 class Limits(BaseModel):
@@ -92,6 +93,7 @@ def apply(
     limits: Limits,
     *,
     overrides: Sequence[Override] = (),
+    floors: Sequence[Floor] = (),
     listings_complete: bool = True,
 ) -> Bounded:
     """Guard a decision.
@@ -101,10 +103,13 @@ def apply(
         observation: what it was decided on.
         limits: the fleet's own.
         overrides: those in force, oldest first.
+        floors: those of the fleet's schedules that hold now; a person's word goes before them.
         listings_complete: whether every provider answered wholly; without that, unknown demand launches nothing.
     """
     supply = observation.supply
     bound = _Bound(supply if decision.total is None else decision.total)
+    for floor in floors:
+        bound = bound.at_least(floor.count, "schedule.floor", floor.reason)
     for held in overrides:
         if held.kind is OverrideKind.FLOOR:
             bound = bound.at_least(held.count, "override.floor", str(held))

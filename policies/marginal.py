@@ -12,11 +12,13 @@ follow, with boots of B seconds, requests of m seconds, and R = m x arrivals per
 
 It learns arrivals, service and boots from what the fleet and its master report, and nothing else. Source: our own; the
 square root is textbook (Halfin and Whitt, 1981). A hold learned per rank, from the gaps of its demand, did no better in
-simulation than some boots' length for all ranks, so it is not here; nor is a profile of the day.
+simulation than some boots' length for all ranks, so it is not here. A profile of the day was not tried.
 """
 
 import math
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,7 +27,7 @@ from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
 from ebbflow.policies.marginal_memory import Learned
 
-DEFAULT_LIMITS = {"min_seconds_between_stops": 0.0, "min_idle_seconds": 0.0}
+DEFAULT_LIMITS: Mapping[str, float] = MappingProxyType({"min_seconds_between_stops": 0.0, "min_idle_seconds": 0.0})
 """The policy spaces its stops itself; a fleet may say otherwise."""
 
 LEAST_WORTH, MOST_WORTH = 0.01, 100.0
@@ -37,6 +39,8 @@ class MarginalPolicy(BaseModel):
     """As many workers as are worth what they cost, at one price for waiting."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    default_limits: ClassVar[Mapping[str, float]] = DEFAULT_LIMITS
 
     kind: Literal["marginal"] = "marginal"
     waiting_worth: Annotated[

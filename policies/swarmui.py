@@ -8,7 +8,7 @@ take SwarmUI's defaults with this policy.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,6 +33,8 @@ class SwarmUIPolicy(BaseModel):
     """One more worker while requests wait and the queue is long enough; one fewer while one is idle."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    default_limits: ClassVar[Mapping[str, float]] = DEFAULT_LIMITS
 
     kind: Literal["swarmui"] = "swarmui"
     min_queued_before_expand: Annotated[

@@ -13,6 +13,7 @@ from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
 from ebbflow.core.worker import Worker
 from ebbflow.policies.limits import Bounded, Limits, apply, check_request
+from ebbflow.policies.schedule import Floor
 
 FREE = Limits(max_workers=100, min_seconds_between_stops=0)
 
@@ -226,3 +227,13 @@ def test_a_request_beyond_the_limits_is_refused_with_the_way_out() -> None:
         check_request(5, limits, asked="scale_up by 2 from 3")
     with pytest.raises(OverrideRefused, match=r"scale_down by 2 from 2 means 0 workers, below limits.min_workers 1"):
         check_request(0, limits, asked="scale_down by 2 from 2")
+
+
+def test_a_floor_by_the_clock_raises_what_the_policy_wants_and_a_person_lowers_it() -> None:
+    floor = Floor(3, "schedule '0 8 * * *' UTC asks for 3 until 2026-11-25 10:00")
+    nothing = Decision((Want(count=0),), "x")
+    bounded = apply(nothing, Observation(Demand(), ()), Limits(), floors=[floor])
+    assert bounded.launches == 3
+    assert bounded.reasons[0] == Reason("schedule.floor", f"{floor.reason}: 0 becomes 3")
+    ceiling = Override("k", OverrideKind.CEILING, 1, "ada", "", 60.0)
+    assert apply(nothing, Observation(Demand(), ()), Limits(), floors=[floor], overrides=[ceiling]).launches == 1
