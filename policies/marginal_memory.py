@@ -22,7 +22,7 @@ QUIET_LOAD = 0.02
 """In workers: with less than this a fleet has been at rest, and an average begins anew with the next request."""
 KEPT_PEAKS = 48
 
-_COUNTERS = ("rate", "weight", "arrived", "served", "busy_seconds", "finished", "unseen_seconds", "owed_seconds")
+_COUNTERS = ("rate", "weight", "arrived", "served", "busy_seconds", "finished", "owed_seconds")
 
 
 @dataclass(slots=True)
@@ -59,6 +59,7 @@ class Learned:
             joining=list(series.get("joining", ())),
             boots=list(series.get("boots", ())),
             peaks=list(zip(peaks[::2], peaks[1::2], strict=False)),
+            unseen_seconds=sum(series.get("unseen_seconds", ())),
         )
         for name, value in zip(_COUNTERS, counters, strict=True):
             setattr(known, name, value)
@@ -71,6 +72,7 @@ class Learned:
             "joining": tuple(self.joining),
             "boots": tuple(self.boots),
             "peaks": tuple([value for pair in self.peaks for value in pair]),
+            **({"unseen_seconds": (round(self.unseen_seconds, 7),)} if self.unseen_seconds else {}),
         }
 
     def arrivals_per_second(self, span_seconds: float, least_seconds: float) -> float:
