@@ -1,14 +1,18 @@
 """All benchmarks: `make bench`. They print ratios within one run; absolute times say more about the machine."""
 
 import asyncio
+import tempfile
+from pathlib import Path
 
-from tests.benchmarks import kubernetes_calls
+from tests.benchmarks import kubernetes_calls, vast
 from tests.benchmarks.world import tell, world
 
 
 def main() -> None:
     """Measure what needs no Prefect, then start one world and measure in it."""
     asyncio.run(kubernetes_calls.measure())
+    with tempfile.TemporaryDirectory() as folder:
+        asyncio.run(vast.measure(Path(folder)))
     tell("starting a Prefect server and a stand-in master")
     with world() as running:
         # Only now: Prefect reads the environment that the world has set when it is imported.
