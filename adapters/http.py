@@ -11,6 +11,9 @@ import httpx
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
+IDLE_SECONDS = 2.0
+"""A connection that was not used for longer is not used again. Many servers close theirs after five seconds, and a
+request that meets that moment has no answer, although it was never read."""
 PAUSE_SECONDS = 0.2
 """Between a temporary failure and the next attempt of the same call."""
 
@@ -98,7 +101,7 @@ class HttpClient:
                 transport=self._transport,
                 cookies=jar,
                 follow_redirects=False,
-                limits=httpx.Limits(max_connections=MAX_CONNECTIONS),
+                limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_SECONDS),
             )
         return self._opened
 

@@ -7,7 +7,7 @@ import anyio
 import httpx
 import pytest
 
-from ebbflow.adapters.http import HttpClient, NoAnswer, base_url
+from ebbflow.adapters.http import IDLE_SECONDS, HttpClient, NoAnswer, base_url
 
 pytestmark = pytest.mark.anyio
 
@@ -115,3 +115,10 @@ def client_of(answer: Callable[[httpx.Request], httpx.Response], *, slept: list[
         slept.append(seconds)
 
     return HttpClient(transport=httpx.MockTransport(answer), sleep=sleep)
+
+
+async def test_regression_a_create_met_the_servers_close_of_an_idle_connection_and_had_no_answer() -> None:
+    client = HttpClient()
+    pool = client._client()._transport._pool  # type: ignore[attr-defined]
+    assert pool._keepalive_expiry == IDLE_SECONDS < 5.0, "uvicorn, and others, close idle connections after 5 s"
+    await client.aclose()
