@@ -109,9 +109,10 @@ def choose_victims(
     tiers = {pool.provider: (place, pool) for place, pool in enumerate(pools)}
     stoppable = [worker for worker in observation.workers if worker.is_supply and worker.provider in tiers]
     named = [worker for worker in stoppable if worker.worker_id in bounded.preferred]
-    victims = _pick(bounded.hurried, named or stoppable, (), bounded, tiers, limits, rules)
+    victims = _pick(bounded.hurried, named or stoppable, (), bounded, tiers, limits)
     calm = replace(bounded, hurried=0, forced=0)
-    victims += _pick(bounded.stops - bounded.hurried, stoppable, victims, calm, tiers, limits, rules)
+    given_up = _of_last_tier(stoppable, observation, tiers) if rules.drain == "tier_by_tier" else stoppable
+    victims += _pick(bounded.stops - bounded.hurried, given_up, victims, calm, tiers, limits)
     if len(victims) == bounded.stops:
         return victims, ()
     text = (
@@ -121,6 +122,17 @@ def choose_victims(
     return victims, (Reason("placement.no_victim", text),)
 
 
+def _of_last_tier(
+    workers: Sequence[Worker], observation: Observation, tiers: Mapping[str, tuple[int, Pool]]
+) -> list[Worker]:
+    """Those of the last provider that still has anybody, on the way out or not.
+
+    Source: opengris-scaler 2.9.0, `waterfall_v1`: a manager keeps its own while one of lower priority has workers.
+    """
+    there = [tiers[each.provider][0] for each in observation.workers if each.may_exist and each.provider in tiers]
+    return [worker for worker in workers if tiers[worker.provider][0] == max(there)]
+
+
 def _pick(
     count: int,
     workers: Sequence[Worker],
@@ -128,7 +140,6 @@ def _pick(
     bounded: Bounded,
     tiers: Mapping[str, tuple[int, Pool]],
     limits: Limits,
-    rules: PlacementRules,
 ) -> tuple[Victim, ...]:
     victims: list[Victim] = []
     gone = {victim.worker_id for victim in before}
@@ -138,7 +149,7 @@ def _pick(
         left = [worker for worker in workers if worker.worker_id not in gone]
         candidates = [worker for worker in left if _may_go(worker, tiers[worker.provider][1], asked, limits)]
         if not asked.hurried and not asked.forced:
-            candidates = _spared(candidates, left, asked, tiers, rules)
+            candidates = _spared(candidates, left, asked, tiers)
         if not candidates:
             break
         models = Counter(worker.model for worker in left)
@@ -154,17 +165,14 @@ def _spared(
     left: Sequence[Worker],
     bounded: Bounded,
     tiers: Mapping[str, tuple[int, Pool]],
-    rules: PlacementRules,
 ) -> list[Worker]:
-    """Those whom neither a base, nor a later tier, nor what they alone can do keeps in the fleet."""
+    """Those whom neither a base nor what they alone can do keeps in the fleet."""
     here = Counter(worker.provider for worker in left)
-    lowest = max((tiers[worker.provider][0] for worker in left), default=0)
     short = total(missing(bounded.wanted, left)) if is_typed(bounded.wanted) else 0
     return [
         worker
         for worker in candidates
         if here[worker.provider] > tiers[worker.provider][1].base_workers
-        and (rules.drain == "idle_first" or tiers[worker.provider][0] == lowest)
         and (not is_typed(bounded.wanted) or _is_surplus(worker, left, bounded.wanted, short))
     ]
 

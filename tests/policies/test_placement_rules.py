@@ -96,7 +96,10 @@ def test_tier_by_tier_a_provider_gives_up_nobody_while_a_later_one_has_a_worker(
     assert victims(2, *there) == ["w-1", "w-0"]
     tiered = PlacementRules(drain="tier_by_tier")
     assert victims(2, *there, rules=tiered) == []
-    assert victims(2, *there[:2], rules=tiered) == ["w-1", "w-0"]
+    assert victims(2, *there[:2], rules=tiered) == ["w-1"]
+    ending = replace(there[1], state=WorkerState.TERMINATING)
+    assert victims(2, there[0], ending, rules=tiered) == []
+    assert victims(2, there[0], rules=tiered) == ["w-0"]
 
 
 def test_nobody_goes_who_alone_can_do_what_is_wanted() -> None:
