@@ -6,12 +6,13 @@ Flows call `evaluate` with what they observed; a stored record is replayed throu
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from ebbflow.core.capabilities import fits
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import worker_id
 from ebbflow.core.lifecycle import JOINING, WorkerState, move
 from ebbflow.core.memory import AvoidedMachine, Memory, Override, OverrideKind, ProviderMemory
 from ebbflow.core.observation import Inputs, Observation, ProviderLook, ScaleRequest
-from ebbflow.core.plan import Action, Plan, Reason, Verb
+from ebbflow.core.plan import Action, Decision, Plan, Reason, Verb
 from ebbflow.core.ports import Policy
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.policies.asking import ask
@@ -90,6 +91,8 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     observation = _observation(inputs, rules, before, roster, workers)
     overrides = _overrides(before, inputs, observation, rules.limits)
     decision = ask(rules.policy, observation)
+    if inputs.master_caps.per_shape_demand:
+        decision = _satisfiable(decision, observation, pools)
     pools = _keeping(pools, decision.reserve)
     bounded = apply(
         decision,
@@ -97,6 +100,7 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         rules.limits,
         overrides=overrides,
         floors=floors(rules.schedules, inputs.at_seconds),
+        by_capability=inputs.master_caps.per_shape_demand,
         listings_complete=all(pool.complete for pool in pools),
     )
     predecessors_act = _predecessors_act(before, inputs)
@@ -284,6 +288,28 @@ def _pools(inputs: Inputs, rules: Rules, roster: Roster, providers: tuple[Provid
     if rules.placement.order == "price":
         pools.sort(key=lambda pool: (pool.price is None, pool.price or 0.0))
     return tuple(pools)
+
+
+def _satisfiable(decision: Decision, observation: Observation, pools: Sequence[Pool]) -> Decision:
+    """The decision without what neither a worker nor a provider of this fleet can do: it must not take others' room.
+
+    Source: Ray counts, and launches for, only those shapes that some node type satisfies completely.
+    """
+    offered = [pool.caps.capabilities for pool in pools if pool.max_workers]
+    offered += [worker.capabilities for worker in observation.workers if worker.is_supply]
+    vain = [
+        want
+        for want in decision.wanted or ()
+        if want.count and want.capabilities and not any(fits(able, want.capabilities) for able in offered)
+    ]
+    if not vain:
+        return decision
+    reasons = tuple(
+        Reason("placement.unsatisfiable", f"{want.count} x {', '.join(want.capabilities)}: no provider can give it")
+        for want in vain
+    )
+    wanted = tuple(want for want in decision.wanted or () if want not in vain)
+    return replace(decision, wanted=wanted, reasons=(*decision.reasons, *reasons))
 
 
 def _keeping(pools: Sequence[Pool], reserve: int | None) -> tuple[Pool, ...]:

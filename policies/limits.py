@@ -99,6 +99,7 @@ def apply(
     *,
     overrides: Sequence[Override] = (),
     floors: Sequence[Floor] = (),
+    by_capability: bool = True,
     listings_complete: bool = True,
 ) -> Bounded:
     """Guard a decision.
@@ -109,6 +110,8 @@ def apply(
         limits: the fleet's own.
         overrides: those in force, oldest first.
         floors: those of the fleet's schedules that hold now; a person's word goes before them.
+        by_capability: whether workers are counted by what they can do; False: as alike, where the master does not tell
+            what work requires.
         listings_complete: whether every provider answered wholly; without that, unknown demand launches nothing.
     """
     supply = observation.supply
@@ -122,7 +125,8 @@ def apply(
             bound = bound.at_most(held.count, "override.ceiling", str(held))
     bound = bound.at_least(limits.min_workers, "limits.min_workers", f"min_workers is {limits.min_workers}")
     bound = bound.at_most(limits.max_workers, "limits.max_workers", f"max_workers is {limits.max_workers}")
-    short = _short(decision, observation, bound.target)
+    wants = decision.wanted if by_capability and is_typed(decision.wanted) else None
+    short = _short(wants, observation, bound.target)
     launches = _launches(total(short), observation, limits, listings_complete)
     ceilings = [held for held in overrides if held.kind is OverrideKind.CEILING]
     # A ceiling that is reached hurries and forces nobody any more; of several the last word counts.
@@ -146,17 +150,16 @@ def apply(
         forced=min(hurried, supply - forcing.count) if forcing else 0,
         forced_ids=forcing.worker_ids if forcing else (),
         missing=first_of(short, launches.target) if is_typed(short) else (),
-        wanted=decision.wanted if decision.wanted is not None and is_typed(decision.wanted) else (),
+        wanted=wants or (),
     )
 
 
-def _short(decision: Decision, observation: Observation, target: int) -> tuple[Want, ...]:
+def _short(wants: Sequence[Want] | None, observation: Observation, target: int) -> tuple[Want, ...]:
     """What has to be launched, by what it must be able to do; beyond what the policy wants, anything will do.
 
     Who cannot do what is wanted makes room for those who can: launched are the missing, stopped the others.
     """
-    wants = decision.wanted
-    if wants is None or not is_typed(wants):
+    if wants is None:
         return (Want(count=max(0, target - observation.supply)),)
     lacking = missing(wants, [worker for worker in observation.workers if worker.is_supply])
     covered = total(wants) - total(lacking)

@@ -11,7 +11,7 @@ from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, MasterCaps, MemberList
 from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs, Observation, ProviderLook
-from ebbflow.core.plan import Want
+from ebbflow.core.plan import Decision, Reason, Want
 from ebbflow.core.worker import Worker
 from ebbflow.policies.evaluate import PoolRule, Rules, evaluate
 from ebbflow.policies.limits import Bounded, Limits
@@ -184,6 +184,25 @@ def test_an_idle_worker_is_replaced_where_the_saving_is_worth_it() -> None:
     assert retiring(SLURM, PODS, replace(VAST, complete=False)) == []
     assert retiring(SLURM, PODS, replace(VAST, failures=1, seconds_since_failure=1.0)) == []
     assert retiring(*POOLS, workers=[replace(worker, busy=True, idle_seconds=None) for worker in there]) == []
+
+
+class Wants(NoPolicy):
+    """A policy with an opinion."""
+
+    def decide(self, observation: Observation) -> Decision:
+        return Decision((Want(("tpu",), 2), Want(("gpu",), 1)), "x")
+
+
+def test_what_no_provider_can_give_takes_nobodys_room_and_is_told() -> None:
+    look = ProviderLook("kubernetes/b", PODS.caps, InstanceList())
+    tells = MasterCaps(per_shape_demand=True)
+    seen = Inputs("demo", "h0me0", "3f9c", 1, 0.0, 24.0, Demand(), MemberList(), tells, (look,), Memory())
+    tight = rules(policy=Wants(), limits=Limits(min_workers=2, max_workers=2), pools=(PoolRule("kubernetes/b", 9),))
+    plan = evaluate(seen, tight).plan
+    assert len(plan.actions) == 2, "the one that is wanted, and the least that the fleet needs"
+    assert Reason("placement.unsatisfiable", "2 x tpu: no provider can give it") in plan.reasons
+    alike = evaluate(replace(seen, master_caps=MasterCaps()), tight).plan
+    assert len(alike.actions) == 2, "workers are alike to a master that does not tell what work requires"
 
 
 FLEET = {
