@@ -13,6 +13,7 @@ from ebbflow.core.instance import ProviderCaps
 from ebbflow.core.member import MasterCaps
 from ebbflow.policies.evaluate import PoolRule, Rules
 from ebbflow.policies.limits import Limits
+from ebbflow.policies.placement import PlacementRules
 from ebbflow.policies.schedule import Schedule
 from ebbflow.policies.upkeep import LOOKS_APART_SECONDS
 from ebbflow.policies.vanilla import VanillaPolicy
@@ -50,6 +51,14 @@ class ProviderEntry(_Section):
             ge=0,
             le=10_000,
             description="Up to so many that would go are stopped and kept for a quick start; their storage costs.",
+        ),
+    ] = 0
+    base_workers: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="So many are launched here before any other provider is asked, and kept while they are wanted.",
         ),
     ] = 0
 
@@ -101,6 +110,7 @@ class Fleet(_Section):
     schedules: Annotated[
         tuple[Schedule, ...], Field(description="Floors by the clock, under whatever the policy wants.")
     ] = ()
+    placement: PlacementRules = PlacementRules()
     readiness: Readiness = Readiness()
     drain: Drain = Drain()
     accept_busy_stop: Annotated[
@@ -141,6 +151,11 @@ class Fleet(_Section):
                     f"providers: {entry.block} would keep {entry.warm_workers} warm_workers and may hold "
                     f"{entry.max_workers} (max_workers counts both): lower warm_workers"
                 )
+            if entry.base_workers > entry.max_workers:
+                raise ValueError(
+                    f"providers: {entry.block} would keep {entry.base_workers} base_workers and may hold "
+                    f"{entry.max_workers}: lower base_workers"
+                )
         room = sum(entry.max_workers for entry in self.providers)
         if room < self.limits.min_workers:
             raise ValueError(
@@ -160,7 +175,7 @@ class Fleet(_Section):
             policy=self.policy,
             limits=self.limits,
             pools=tuple(
-                PoolRule(entry.block, entry.max_workers, entry.max_usd_per_hour, entry.warm_workers)
+                PoolRule(entry.block, entry.max_workers, entry.max_usd_per_hour, entry.warm_workers, entry.base_workers)
                 for entry in self.providers
             ),
             interval_seconds=self.interval_seconds,
@@ -169,6 +184,7 @@ class Fleet(_Section):
             drain_deadline_seconds=self.drain.deadline_seconds,
             drain_force=self.drain.force,
             schedules=self.schedules,
+            placement=self.placement,
         )
 
     def check(self, master: MasterCaps, providers: Mapping[str, ProviderCaps]) -> None:

@@ -136,3 +136,5 @@ class ProviderCaps:
     """The same of `terminate` and `stop`, together."""
     keeps_logs: bool = False
     """Can show what a worker printed."""
+    capabilities: tuple[str, ...] = ()
+    """What workers launched here can do (`core.capabilities`)."""

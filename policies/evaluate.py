@@ -4,19 +4,20 @@ Flows call `evaluate` with what they observed; a stored record is replayed throu
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from ebbflow.core.capabilities import fits
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import worker_id
 from ebbflow.core.lifecycle import JOINING, WorkerState, move
 from ebbflow.core.memory import AvoidedMachine, Memory, Override, OverrideKind, ProviderMemory
 from ebbflow.core.observation import Inputs, Observation, ProviderLook, ScaleRequest
-from ebbflow.core.plan import Action, Plan, Reason, Verb
+from ebbflow.core.plan import Action, Decision, Plan, Reason, Verb
 from ebbflow.core.ports import Policy
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.policies.asking import ask
 from ebbflow.policies.limits import Limits, apply, check_request
-from ebbflow.policies.placement import Launch, Placed, Pool, place, retire
+from ebbflow.policies.placement import Launch, Placed, PlacementRules, Pool, place, retire
 from ebbflow.policies.pouring import pour
 from ebbflow.policies.roster import Roster, give_up, reconcile
 from ebbflow.policies.schedule import Schedule, floors
@@ -33,6 +34,7 @@ class PoolRule:
     max_workers: int
     max_usd_per_hour: float | None = None
     warm_workers: int = 0
+    base_workers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Rules:
     drain_deadline_seconds: float
     drain_force: bool = False
     schedules: tuple[Schedule, ...] = ()
+    placement: PlacementRules = field(default_factory=PlacementRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,12 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     )
     providers = _providers_after(before, inputs, roster, workers)
     pools = _pools(inputs, rules, roster, providers)
-    workers = retire(workers, pools)
+    workers = retire(workers, pools, rules.limits, rules.placement)
     observation = _observation(inputs, rules, before, roster, workers)
     overrides = _overrides(before, inputs, observation, rules.limits)
     decision = ask(rules.policy, observation)
+    if inputs.master_caps.per_shape_demand:
+        decision = _satisfiable(decision, observation, pools)
     pools = _keeping(pools, decision.reserve)
     bounded = apply(
         decision,
@@ -95,6 +100,7 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         rules.limits,
         overrides=overrides,
         floors=floors(rules.schedules, inputs.at_seconds),
+        by_capability=inputs.master_caps.per_shape_demand,
         listings_complete=all(pool.complete for pool in pools),
     )
     predecessors_act = _predecessors_act(before, inputs)
@@ -103,6 +109,7 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         observation,
         pools,
         rules.limits,
+        rules=rules.placement,
         chain_age_seconds=before.chain_age_seconds,
         budget_seconds=inputs.budget_seconds,
         predecessors_act=predecessors_act,
@@ -274,10 +281,35 @@ def _pools(inputs: Inputs, rules: Rules, roster: Roster, providers: tuple[Provid
     """Providers in the order of the fleet; one that was removed while something may live there takes nothing new."""
     named = {rule.provider: rule for rule in rules.pools}
     known = {remembered.provider: remembered for remembered in providers}
-    return tuple(
+    pools = [
         _pool(look, named.get(look.provider, PoolRule(look.provider, 0)), known[look.provider], roster)
         for look in inputs.providers
+    ]
+    if rules.placement.order == "price":
+        pools.sort(key=lambda pool: (pool.price is None, pool.price or 0.0))
+    return tuple(pools)
+
+
+def _satisfiable(decision: Decision, observation: Observation, pools: Sequence[Pool]) -> Decision:
+    """The decision without what neither a worker nor a provider of this fleet can do: it must not take others' room.
+
+    Source: Ray counts, and launches for, only those shapes that some node type satisfies completely.
+    """
+    offered = [pool.caps.capabilities for pool in pools if pool.max_workers]
+    offered += [worker.capabilities for worker in observation.workers if worker.is_supply]
+    vain = [
+        want
+        for want in decision.wanted or ()
+        if want.count and want.capabilities and not any(fits(able, want.capabilities) for able in offered)
+    ]
+    if not vain:
+        return decision
+    reasons = tuple(
+        Reason("placement.unsatisfiable", f"{want.count} x {', '.join(want.capabilities)}: no provider can give it")
+        for want in vain
     )
+    wanted = tuple(want for want in decision.wanted or () if want not in vain)
+    return replace(decision, wanted=wanted, reasons=(*decision.reasons, *reasons))
 
 
 def _keeping(pools: Sequence[Pool], reserve: int | None) -> tuple[Pool, ...]:
@@ -298,6 +330,8 @@ def _pool(look: ProviderLook, rule: PoolRule, known: ProviderMemory, roster: Ros
         detail="more than half vanished at once" if suspect else look.listing.detail,
         max_usd_per_hour=rule.max_usd_per_hour,
         warm_workers=rule.warm_workers,
+        base_workers=rule.base_workers,
+        failures=known.failures,
         seconds_since_failure=known.seconds_since_failure,
         failure=known.detail,
     )
@@ -405,6 +439,7 @@ def _wishes(launches: tuple[Launch, ...], inputs: Inputs, kept: list[Worker]) ->
                 identity,
                 launch.provider,
                 WorkerState.WISHED,
+                launch.capabilities,
                 usd_per_hour=launch.usd_per_hour,
                 launch_number=inputs.number,
                 warm_instance_id=launch.instance_id,

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ebbflow.core.errors import OverrideRefused
 from ebbflow.core.memory import Override, OverrideKind
 from ebbflow.core.observation import Observation
-from ebbflow.core.plan import Decision, Reason
+from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.policies.coverage import first_of, is_typed, missing, total
 from ebbflow.policies.schedule import Floor
 
 
@@ -67,6 +68,10 @@ class Bounded:
     """How many stops may hit a busy worker: what a person forced, and not what the policy wants beyond that."""
     forced_ids: tuple[str, ...] = ()
     """Who may be hit by them; empty: anybody."""
+    missing: tuple[Want, ...] = ()
+    """The launches, by what they must be able to do; empty: nobody asked for anything in particular."""
+    wanted: tuple[Want, ...] = ()
+    """Everything that the policy wants, where it says what workers must be able to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,7 @@ def apply(
     *,
     overrides: Sequence[Override] = (),
     floors: Sequence[Floor] = (),
+    by_capability: bool = True,
     listings_complete: bool = True,
 ) -> Bounded:
     """Guard a decision.
@@ -104,6 +110,8 @@ def apply(
         limits: the fleet's own.
         overrides: those in force, oldest first.
         floors: those of the fleet's schedules that hold now; a person's word goes before them.
+        by_capability: whether workers are counted by what they can do; False: as alike, where the master does not tell
+            what work requires.
         listings_complete: whether every provider answered wholly; without that, unknown demand launches nothing.
     """
     supply = observation.supply
@@ -117,13 +125,15 @@ def apply(
             bound = bound.at_most(held.count, "override.ceiling", str(held))
     bound = bound.at_least(limits.min_workers, "limits.min_workers", f"min_workers is {limits.min_workers}")
     bound = bound.at_most(limits.max_workers, "limits.max_workers", f"max_workers is {limits.max_workers}")
-    launches = _launches(bound.target - supply, observation, limits, listings_complete)
+    wants = decision.wanted if by_capability and is_typed(decision.wanted) else None
+    short = _short(wants, observation, bound.target)
+    launches = _launches(total(short), observation, limits, listings_complete)
     ceilings = [held for held in overrides if held.kind is OverrideKind.CEILING]
     # A ceiling that is reached hurries and forces nobody any more; of several the last word counts.
     paused = [Reason("override.pause", str(held)) for held in overrides if held.kind is OverrideKind.PAUSE]
     if paused:
         return Bounded(supply, 0, 0, (*bound.reasons, *paused))
-    surplus = max(0, supply - bound.target)
+    surplus = max(0, supply + total(short) - bound.target)
     hurried = max(0, min(surplus, max((supply - held.count for held in ceilings), default=0)))
     stops = _spaced(
         _Bound(surplus - hurried), observation.seconds_since_stop, limits.min_seconds_between_stops, "stops"
@@ -139,7 +149,24 @@ def apply(
         pinned=tuple(worker for held in overrides if held.kind is OverrideKind.PIN for worker in held.worker_ids),
         forced=min(hurried, supply - forcing.count) if forcing else 0,
         forced_ids=forcing.worker_ids if forcing else (),
+        missing=first_of(short, launches.target) if is_typed(short) else (),
+        wanted=wants or (),
     )
+
+
+def _short(wants: Sequence[Want] | None, observation: Observation, target: int) -> tuple[Want, ...]:
+    """What has to be launched, by what it must be able to do; beyond what the policy wants, anything will do.
+
+    Who cannot do what is wanted makes room for those who can: launched are the missing, stopped the others.
+    """
+    if wants is None:
+        return (Want(count=max(0, target - observation.supply)),)
+    lacking = missing(wants, [worker for worker in observation.workers if worker.is_supply])
+    covered = total(wants) - total(lacking)
+    beyond = max(0, target - total(wants))
+    kept = min(observation.supply - covered, beyond)
+    typed = first_of(lacking, max(0, target - covered - kept))
+    return (*typed, *([Want(count=beyond - kept)] if beyond > kept else []))
 
 
 def _launches(missing: int, observation: Observation, limits: Limits, listings_complete: bool) -> _Bound:

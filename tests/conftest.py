@@ -26,6 +26,14 @@ def _ended_with_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Prefect's threads in this process draw random numbers while Hypothesis draws examples, and it blames the strategy.
+    others_draw = pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(others_draw)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     # Here, and not in the fixture: skips of one place are reported in one line.
     if "slurm_is_installed" in getattr(item, "fixturenames", ()) and not is_installed():

@@ -71,6 +71,7 @@ class KubernetesProvider(EndsForGood):
             call_seconds=self._settings.call_timeout_seconds,
             usd_per_hour=self._settings.usd_per_hour,
             keeps_logs=True,
+            capabilities=tuple(self._settings.capabilities),
         )
 
     def _place(self) -> str:

@@ -61,6 +61,7 @@ class LaunchScriptProvider(EndsForGood):
             call_seconds=CALL_SECONDS,
             usd_per_hour=self._settings.usd_per_hour,
             keeps_logs=True,
+            capabilities=tuple(self._settings.capabilities),
         )
 
     @cached_property

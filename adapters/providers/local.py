@@ -61,6 +61,7 @@ class LocalProvider(EndsForGood):
             call_seconds=self._settings.stop_grace_seconds + KILL_WAIT_SECONDS + CALL_MARGIN_SECONDS,
             usd_per_hour=self._settings.usd_per_hour,
             keeps_logs=True,
+            capabilities=tuple(self._settings.capabilities),
         )
 
     @cached_property

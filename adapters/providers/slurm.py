@@ -72,6 +72,7 @@ class SlurmProvider(EndsForGood):
             call_seconds=self._settings.command_timeout_seconds + CALL_MARGIN_SECONDS,
             usd_per_hour=self._settings.usd_per_hour,
             keeps_logs=self._settings.output_folder is not None,
+            capabilities=tuple(self._settings.capabilities),
         )
 
     async def launch(self, request: LaunchRequest) -> Instance:

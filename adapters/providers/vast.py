@@ -91,6 +91,7 @@ class VastProvider:
             seconds_between_launches=Endpoint.CREATE.value,
             seconds_between_ends=Endpoint.DESTROY.value,
             keeps_logs=True,
+            capabilities=tuple(self._settings.capabilities),
         )
 
     async def launch(self, request: LaunchRequest) -> Instance:

@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from ebbflow.adapters.http import base_url
 from ebbflow.adapters.providers.detached_program import check_environment
 from ebbflow.adapters.providers.settings import Capabilities
-from ebbflow.core.capabilities import amounts
-from ebbflow.core.errors import ConfigError
 
 MAX_START = 4096
 """Characters of `onstart` and arguments together."""
@@ -158,15 +156,6 @@ class VastSettings(BaseModel):
         if wrong := [each for each in regions if len(each) != 2 or not each.isalpha() or not each.isupper()]:
             raise ValueError(f"{wrong[0]!r}: expected two-letter country codes such as NO or US")
         return regions
-
-    @field_validator("capabilities")
-    @classmethod
-    def _check_capabilities(cls, capabilities: list[str]) -> list[str]:
-        try:
-            amounts(capabilities)
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
-        return capabilities
 
     @model_validator(mode="after")
     def _check_start(self) -> Self:

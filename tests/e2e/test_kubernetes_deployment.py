@@ -188,7 +188,8 @@ async def test_a_fleet_of_pods_serves_a_swarmui_master_and_goes_down_again(world
         work = world.generate(images=6, steps=60)
         await world.busy_worker()
         raised = await world.acted()
-        assert raised.run.name == f"{world.name}: +1 (queue 6 > 4)"
+        # On a busy machine the first image may be ready before the turn looks.
+        assert raised.run.name in [f"{world.name}: +1 (queue {left} > 4)" for left in (5, 6)]
         await world.until_serving(2)
         assert len((await work)["images"]) == 6
         assert set(await cluster.names()) == set(world.processes()) == await world.members()

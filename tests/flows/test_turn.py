@@ -96,7 +96,8 @@ async def test_demand_raises_a_fleet_and_idleness_lowers_it_over_two_claims(worl
     work = world.generate(images=6, steps=60)
     await world.busy_worker()
     raised = await world.acted()
-    assert raised.run.name == f"{world.name}: +1 (queue 6 > 4)"
+    # On a busy machine the first image may be ready before the turn looks.
+    assert raised.run.name in [f"{world.name}: +1 (queue {left} > 4)" for left in (5, 6)]
     await world.is_right(2)
     assert len((await work)["images"]) == 6
     marking = await world.acted()
