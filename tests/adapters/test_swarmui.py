@@ -534,7 +534,7 @@ async def test_shutting_down_asks_the_worker_and_forgives_a_dead_one(world: Swar
 
 async def test_fifty_workers_of_which_half_hang_fit_into_one_call(world: SwarmUIWorld) -> None:
     workers = await world.start_registered(50)
-    adapter = world.adapter(call_timeout_seconds=1.5)
+    adapter = world.adapter(call_timeout_seconds=4)
     await adapter.keepalive(workers)
     for worker in workers[:25]:
         world.workers[worker.worker_id].app.faults.add(Fault(FaultKind.HANG))

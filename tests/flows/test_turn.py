@@ -140,15 +140,19 @@ async def test_a_late_run_acts_like_any_other(world: World) -> None:
 @together
 async def test_who_loses_the_claim_ends_as_skipped(world: World) -> None:
     await world.acted()
-    world.pass_time(60)
-    asked = len(await world.master.requests("GetGlobalStatus"))
-    await world.master.control("Slow", route="GetGlobalStatus", seconds=4.0, times=1)
-    slow = asyncio.ensure_future(world.turn(after=None))
-    await world.master.until_asked("GetGlobalStatus", asked + 1)
-    quick = await world.turn(after=None)
-    assert quick.state.name == "Held"
-    loser = await slow
-    assert (loser.state.name, loser.state.message) == ("Skipped", "another run claimed record 2")
+    for _ in range(4):
+        world.pass_time(60)
+        asked = len(await world.master.requests("GetGlobalStatus"))
+        await world.master.control("Slow", route="GetGlobalStatus", seconds=4.0, times=1)
+        slow = asyncio.ensure_future(world.turn(after=None))
+        await world.master.until_asked("GetGlobalStatus", asked + 1)
+        quick, loser = await world.turn(after=None), await slow
+        # On a busy machine the quick one may be the slower one.
+        if quick.state.name == "Held":
+            break
+    assert quick.state.name == "Held", f"{quick.said}; {loser.said}"
+    assert loser.state.name == "Skipped", loser.said
+    assert (loser.state.message or "").startswith("another run claimed record "), loser.said
     assert "skipped" in loser.run.tags
     assert await loser.tasks() == []
     await world.is_right(1)
