@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.soak]
 
 PATIENCE_SECONDS = 300.0
 # Its own names: other tests deploy the same page on the same server.
-POOL, FLEET = "slurm-login-scheduled", "swarm-slurm-scheduled"
+POOL, FLEET = "slurm-login-scheduled", "swarm-scheduled"
 # The page's timers are minutes; what is tried here is the way up and down, not the waiting.
 QUICK_LIMITS = {
     "min_workers": 1,
