@@ -173,26 +173,10 @@ POINTS: dict[str, tuple[Scenario, Crash]] = {
 }
 
 
-IN_EVERY_RUN = {
-    "after the record was stored",
-    "after the claim",
-    "after the launch call",
-    "while waiting for readiness",
-    "after the registration of the first worker",
-    "after the claim with the mark",
-    "after the entry was disabled",
-    "after the worker was asked to end",
-    "after its termination, before it was deregistered",
-}
-"""One per kind of line; the points between them take minutes more and are for `make soak`."""
+IN_EVERY_RUN = {"after the launch call", "after the claim with the mark"}
+"""Where a worker could be launched twice, and where one could leak; all others are for `make soak`."""
 
-IN_EVERY_RUN_BY_SCRIPT = {
-    "after the claim",
-    "after the launch call",
-    "after the claim with the mark",
-    "after its termination, before it was deregistered",
-}
-"""What differs where a launch script starts the workers: the launch and the end."""
+IN_EVERY_RUN_BY_SCRIPT = {"after the launch call"}
 
 
 def selected(provider: ProviderKind, in_every_run: set[str]) -> list[Any]:

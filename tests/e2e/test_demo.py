@@ -294,6 +294,7 @@ def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.glob("ebbflow-demo-*")) == []
 
 
+@pytest.mark.soak
 def test_a_terminated_deploy_leaves_nothing(tmp_path: Path) -> None:
     with demo(tmp_path) as process:
         read_until(process, "saving blocks")

@@ -140,6 +140,7 @@ async def test_a_deployed_fleet_lives_through_schedules_requests_and_an_override
     assert failed == [], site.log.read_text()[-4000:]
 
 
+@pytest.mark.soak
 async def test_a_flow_that_is_killed_under_the_worker_is_made_good_by_later_turns(site: Site) -> None:
     world = site.crashing
     async with get_client() as client:

@@ -34,6 +34,7 @@ exec {python} -m ebbflow.simulation.servers.swarmui worker --never_announce --po
 """
 
 
+@pytest.mark.soak
 @together
 async def test_the_slurm_sample_of_the_documentation_drives_a_fleet(worlds: Worlds) -> None:
     world = await worlds(provider="launch-script", readiness={"retries": 10, "retry_wait_seconds": 1})
@@ -70,6 +71,7 @@ async def test_a_script_is_killed_with_its_worker_when_the_worker_was_killed(wor
     assert lost not in world.processes()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("asked", "attempts"), [(2, 3), (None, 2)], ids=["DoRetries 2", "the fleet's own number"])
 @together
 async def test_a_worker_that_never_answers_is_given_up_after_its_attempts_over_turns(
@@ -134,6 +136,7 @@ async def test_a_pinned_worker_stays_and_a_paused_fleet_holds_until_they_end(wor
     assert (await world.record()).memory.overrides == ()
 
 
+@pytest.mark.soak
 @together
 async def test_an_override_lasts_over_a_restart_of_the_master_and_a_lost_run(world: World) -> None:
     await world.acted()

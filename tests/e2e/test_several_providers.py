@@ -87,6 +87,7 @@ async def turns_until(world: World, places: dict[str, list[str]], what: str, tur
     raise AssertionError(f"{what}: {await where(world)}, not {places}; {await world.last_words()}")
 
 
+@pytest.mark.soak
 async def test_one_fleet_fills_three_providers_in_order_and_empties_the_last_one_first(
     worlds: Worlds, slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,7 @@ async def on_vast(
     return fleet
 
 
+@pytest.mark.soak
 async def test_a_fleet_goes_up_through_the_warm_pool_and_back(worlds: Worlds, account: Market) -> None:
     fleet = await on_vast(
         worlds, account, warm_workers=1, settings={"max_usd_per_hour": 0.5}, limits={"max_workers": 2}

@@ -83,6 +83,7 @@ async def test_two_fleets_of_one_name_are_refused_and_the_first_one_goes_on(worl
             )
 
         assert (await scheduled(0)).name == "Acted"
+        (first,) = world.processes()
         refused = await scheduled(1)
         assert refused.is_failed()
         assert f"fleet '{world.name}' is already run by another deployment ({world.name}-one" in refused.message
@@ -95,7 +96,9 @@ async def test_two_fleets_of_one_name_are_refused_and_the_first_one_goes_on(worl
         world.pass_time(200)
         await world.acted(after=60)
         assert (await scheduled(1)).name in ("Held", "Acted")
-    await world.is_right(1)
+    # One that did not answer in time at a single look may have been given company, and keeps its place.
+    assert first in world.processes()
+    assert set(world.starts().values()) == {1}
 
 
 BROKEN_WORKERS = {
@@ -105,7 +108,13 @@ BROKEN_WORKERS = {
 }
 
 
-@pytest.mark.parametrize(("options", "words"), BROKEN_WORKERS.values(), ids=BROKEN_WORKERS.keys())
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        pytest.param(*row, id=name, marks=() if name == "announces and never answers" else pytest.mark.soak)
+        for name, row in BROKEN_WORKERS.items()
+    ],
+)
 @together
 async def test_a_worker_that_never_serves_is_given_up_ended_and_its_provider_rests(
     worlds: Worlds, options: tuple[str, ...], words: str

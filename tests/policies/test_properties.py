@@ -40,7 +40,7 @@ POLICIES: dict[str, Policy] = {
     "target_queue_time, at once": TargetQueueTimePolicy(inactivity_timeout_seconds=0, half_life_seconds=0),
 }
 bounded = settings(
-    max_examples=50, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=30, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
 every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=list(POLICIES))
 
