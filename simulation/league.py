@@ -18,7 +18,7 @@ from ebbflow.simulation.opt0 import opt0_seconds
 from ebbflow.simulation.policy_driver import PolicyDriver, PolicyError
 from ebbflow.simulation.recorded import Trace, load
 from ebbflow.simulation.score import WORTHS, Score, geometric_mean, mean_score, relative_costs, score
-from ebbflow.simulation.world import Driver, World
+from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, Driver, World
 
 POLICIES: Mapping[str, Policy] = MappingProxyType(
     {
@@ -106,11 +106,18 @@ class _Watched:
 
 
 def simulate(
-    trace: Trace, environment: Environment, driver: Driver, *, seed: int = 1, run: Run | None = None, points: int = 480
+    trace: Trace,
+    environment: Environment,
+    driver: Driver,
+    *,
+    seed: int = 1,
+    run: Run | None = None,
+    points: int = 480,
+    after_seconds: float = AFTER_LAST_ARRIVAL_SECONDS,
 ) -> Outcome:
     """Run one driver over one trace. A policy that fails is an outcome, not an error."""
     run = run or Run(trace.name, environment.name, type(driver).__name__, seed)
-    world = World(trace, environment, seed)
+    world = World(trace, environment, seed, after_seconds=after_seconds)
     watched = _Watched(driver, world.horizon / points)
     try:
         world.run(watched)

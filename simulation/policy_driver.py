@@ -5,6 +5,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from ebbflow.core.capabilities import largest
 from ebbflow.core.instance import Failure, InstanceState, ProviderCaps
@@ -15,7 +16,8 @@ from ebbflow.core.plan import Decision
 from ebbflow.core.ports import Policy
 from ebbflow.core.worker import Worker
 from ebbflow.policies.limits import Bounded, Limits, apply
-from ebbflow.policies.placement import Placed, Pool, place
+from ebbflow.policies.placement import Placed, PlacementRules, Pool, place
+from ebbflow.policies.schedule import Schedule, floors
 from ebbflow.simulation.environment import Environment
 from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
 from ebbflow.simulation.world import World
@@ -47,12 +49,20 @@ class PolicyDriver:
         *,
         interval_seconds: float = 5.0,
         limits: Limits = UNSPACED,
+        schedules: Sequence[Schedule] = (),
+        placement: PlacementRules | None = None,
+        base_workers: Mapping[str, int] = MappingProxyType({}),
+        begins_at: float = EPOCH_SECONDS,
     ) -> None:
         if not (math.isfinite(interval_seconds) and interval_seconds > 0):
             raise ValueError(f"interval_seconds is {interval_seconds}, it must be positive")
         self.interval_seconds = interval_seconds
         self._policy = policy
         self._limits = limits
+        self._schedules = schedules
+        self._placement = placement or PlacementRules()
+        self._base_workers = base_workers
+        self._begins_at = begins_at
         self._environment = environment
         self._views = Views()
         self._remembered: Mapping[str, tuple[float, ...]] = {}
@@ -76,7 +86,12 @@ class PolicyDriver:
             self._failed_at[failed.place] = world.now
         observation = self._observe(world)
         decision = _checked(self._policy, observation)
-        bounded = apply(decision, observation, self._limits)
+        bounded = apply(
+            decision,
+            observation,
+            self._limits,
+            floors=floors(self._schedules, observation.at_seconds) if self._schedules else (),
+        )
         placed = self._place(bounded, observation, world.now)
         self._remembered, self._decided_at = decision.remembers, world.now
         self._act(world, placed)
@@ -92,14 +107,14 @@ class PolicyDriver:
             workers=tuple(workers),
             seconds_since_start=None if self._started_at is None else now - self._started_at,
             seconds_since_stop=None if self._stopped_at is None else now - self._stopped_at,
-            at_seconds=EPOCH_SECONDS + now,
+            at_seconds=self._begins_at + now,
             elapsed_seconds=0.0 if self._decided_at is None else now - self._decided_at,
             remembered=self._remembered,
         )
 
     def _place(self, bounded: Bounded, observation: Observation, now: float) -> Placed:
         """The one place that calls `placement.place`."""
-        return place(bounded, observation, self._pools(now), self._limits)
+        return place(bounded, observation, self._pools(now), self._limits, rules=self._placement)
 
     def _pools(self, now: float) -> tuple[Pool, ...]:
         rest = self._limits.min_seconds_after_failure
@@ -110,6 +125,7 @@ class PolicyDriver:
                 provider=provider.name,
                 max_workers=provider.max_workers,
                 caps=caps,
+                base_workers=self._base_workers.get(provider.name, 0),
                 seconds_since_failure=None if failed_at is None else now - failed_at,
                 failure="" if failed_at is None else "a launch failed or was refused",
             )

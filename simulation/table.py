@@ -15,7 +15,7 @@ HEAD = (
 
 def league_table(rows: Sequence[Row]) -> str:
     """The rows of one trace and environment."""
-    return _table(HEAD, [_cells(row) for row in rows])
+    return _table(HEAD, [cells(row) for row in rows])
 
 
 def standings(rows: Sequence[Row], candidates: Sequence[tuple[float, str]]) -> str:
@@ -51,7 +51,8 @@ def guards(rows: Sequence[Row], candidates: Sequence[str]) -> str:
     return "\n".join(lines) or "- none is broken"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def cells(row: Row) -> tuple[str, ...]:
+    """One row of the league table, under `HEAD`."""
     scored = row.score
     if scored is None:
         return (row.candidate, f"failed: {row.failure}", *("" for _ in HEAD[2:]))

@@ -35,11 +35,18 @@ class Driver(Protocol):
 class World:
     """A fleet and its queue. First come first served, one request per worker, the oldest idle worker first."""
 
-    def __init__(self, trace: Trace, environment: Environment, seed: int) -> None:
+    def __init__(
+        self,
+        trace: Trace,
+        environment: Environment,
+        seed: int,
+        *,
+        after_seconds: float = AFTER_LAST_ARRIVAL_SECONDS,
+    ) -> None:
         self.trace = trace
         self.environment = environment
         self.now = 0.0
-        self.horizon = trace.last_at_seconds + AFTER_LAST_ARRIVAL_SECONDS
+        self.horizon = trace.last_at_seconds + after_seconds
         self.workers: list[VirtualWorker] = []
         """Everyone that was ever launched, by number."""
         self.alive: dict[int, VirtualWorker] = {}
@@ -79,7 +86,7 @@ class World:
         return self.booting + self.ready
 
     def run(self, driver: Driver) -> None:
-        """Let time pass until two hours after the last arrival."""
+        """Let time pass until the books are closed, some time after the last arrival."""
         heap, at, service = self._heap, self.trace.at_seconds, self.trace.service_seconds
         requires, idle, queue, workers = self.trace.requires, self.idle, self.queue, self.workers
         horizon, waits, count = self.horizon, self.waits, len(at)

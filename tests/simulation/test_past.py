@@ -1,0 +1,132 @@
+"""A fleet's own past as a trace and an environment."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.member import Demand
+from ebbflow.core.worker import Worker
+from ebbflow.simulation.environment import K8S
+from ebbflow.simulation.past import Boots, Look, boot_times, boots_of, past_environment, past_trace, served_seconds
+from ebbflow.simulation.trace import TraceError
+
+T0 = 1_767_571_200.0
+WISHED, STARTING, READY, FAILED = (
+    WorkerState.WISHED,
+    WorkerState.STARTING,
+    WorkerState.READY,
+    WorkerState.FAILED,
+)
+
+
+def looks(*rows: tuple[float, Demand]) -> list[Look]:
+    return [Look(T0 + at, demand, ()) for at, demand in rows]
+
+
+def seen(at: float, *workers: tuple[str, WorkerState], price: float | None = None) -> Look:
+    made = tuple(Worker(name, f"local-provider/{name[0]}", state, usd_per_hour=price) for name, state in workers)
+    return Look(T0 + at, Demand(), made)
+
+
+def test_a_master_that_counts_is_believed() -> None:
+    past = looks(
+        (0, Demand(arrived=100, served=90)),
+        (60, Demand(queued=2, running=2, arrived=106, served=92)),
+        (120, Demand(arrived=106, served=96)),
+    )
+    trace = past_trace("p", past, service_seconds=999)
+    assert len(trace.at_seconds) == 6
+    assert trace.at_seconds == (5.0, 15.0, 25.0, 35.0, 45.0, 55.0)
+    # Two worker-minutes of service for six requests.
+    assert trace.mean_service_seconds == pytest.approx(120 / 6)
+
+
+def test_a_counter_that_went_back_began_anew() -> None:
+    past = looks((0, Demand(arrived=1000)), (60, Demand(arrived=3)))
+    assert len(past_trace("p", past, service_seconds=10).at_seconds) == 3
+
+
+def test_without_counters_what_was_done_or_has_gathered_must_have_come() -> None:
+    past = looks(
+        (0, Demand()),
+        (60, Demand(queued=3, running=2)),
+        (120, Demand(queued=1, running=2)),
+        (180, Demand()),
+    )
+    trace = past_trace("p", past, service_seconds=20)
+    worked = 60 + 120 + 60
+    assert trace.work_hours * 3600 == pytest.approx(worked, abs=20)
+    assert list(trace.at_seconds) == sorted(trace.at_seconds)
+
+
+def test_fractions_of_a_request_wait_for_the_next_look() -> None:
+    past = looks(*((10.0 * place, Demand(running=1)) for place in range(31)))
+    trace = past_trace("p", past, service_seconds=100)
+    # 300 s of work, and the one that was there at the first look.
+    assert len(trace.at_seconds) == 1 + 3
+
+
+def test_looks_that_did_not_know_the_demand_are_left_out_and_not_taken_for_zero() -> None:
+    steady = [(60.0 * place, Demand(running=2)) for place in range(10)]
+    holes = [(at, Demand(complete=False) if 2 < place < 7 else demand) for place, (at, demand) in enumerate(steady)]
+    whole, holed = (past_trace("p", looks(*rows), service_seconds=30) for rows in (steady, holes))
+    assert len(whole.at_seconds) == len(holed.at_seconds)
+
+
+@pytest.mark.parametrize(
+    ("past", "words"),
+    [
+        ([], "0 recorded looks"),
+        (looks((0, Demand(queued=1))), "1 recorded looks"),
+        (looks((0, Demand(complete=False)), (60, Demand(complete=False))), "0 recorded looks"),
+        (looks((0, Demand()), (60, Demand())), "nothing came in the 60 s"),
+        (looks((0, Demand(arrived=0)), (60, Demand(arrived=2_000_000))), "more than 1000000"),
+    ],
+    ids=["no record", "one look", "demand never known", "nothing came", "too much came"],
+)
+def test_a_past_that_tells_nothing_is_refused_with_the_reason(past: list[Look], words: str) -> None:
+    with pytest.raises(TraceError, match=words):
+        past_trace("own past", past, service_seconds=20)
+
+
+def test_a_boot_lasts_from_the_wish_to_the_first_look_at_which_the_worker_served() -> None:
+    past = [
+        seen(0, ("a-1", WISHED), ("b-1", WISHED), ("a-9", READY), price=0.5),
+        seen(30, ("a-1", STARTING), ("b-1", STARTING)),
+        seen(60, ("a-1", READY), ("b-1", FAILED)),
+        seen(90, ("a-1", READY), ("b-1", FAILED)),
+    ]
+    found = boots_of(past)
+    assert found["local-provider/a"] == Boots((60.0,), 0, 0.5), "an adopted worker tells nothing of its boot"
+    assert found["local-provider/b"] == Boots((), 1, 0.5)
+
+
+def test_the_environment_boots_and_fails_and_costs_as_recorded() -> None:
+    boots = {"x/a": Boots((50.0, 100.0, 200.0), 1, 0.5), "x/b": Boots((10.0,), 0, 2.0)}
+    environment, notes = past_environment([("x/a", 3), ("x/b", 4), ("x/c", 5)], boots, max_workers=6)
+    first, second, third = environment.providers
+    assert (first.boots.median_seconds, first.boots.least_seconds, first.boots.most_seconds) == (100, 50, 200)
+    assert first.boots.sigma == pytest.approx(math.log(2) * math.sqrt(2 / 3))
+    assert (first.failing_share, first.price, second.price) == (0.25, 1.0, 4.0)
+    assert (first.max_workers, third.max_workers, environment.max_workers) == (3, 5, 6)
+    assert third.boots.median_seconds == 75, "whom nothing is known of boots like the others"
+    assert "3 recorded boots" in notes[0]
+    assert "the other providers" in notes[2]
+
+
+def test_a_fleet_without_recorded_boots_says_that_they_are_a_guess() -> None:
+    environment, (note,) = past_environment([("x/a", 3)], {}, max_workers=3)
+    assert environment.providers[0].boots == K8S.providers[0].boots
+    assert "a guess" in note
+
+
+def test_one_recorded_boot_is_a_distribution() -> None:
+    assert boot_times([12.0]).mean_seconds == pytest.approx(12.0)
+
+
+def test_service_is_unknown_where_nobody_counts() -> None:
+    past = looks((0, Demand(running=1)), (60, Demand(running=1)))
+    assert served_seconds(past) is None
+    assert served_seconds([replace(look, demand=replace(look.demand, served=7)) for look in past]) is None
