@@ -80,6 +80,7 @@ def test_the_readmes_fleet_is_scheduled_by_its_own_interval() -> None:
     assert {deployment["entrypoint"] for deployment in content["deployments"]} == {
         "ebbflow.flows.autoscale.autoscale",
         "ebbflow.flows.scale_up.scale_up",
+        "ebbflow.flows.backtest.backtest",
     }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 
 import httpx
@@ -88,5 +89,8 @@ def _tell(place: Place, summary: Summary | None, problems: Sequence[str], server
         print(f"All logs are in {place.folder}")
     if server is not None:
         print(f"The Prefect UI is at {place.ui_url}. To end it: kill {server}; rm -r {place.folder}")
+        print("To run a deployment there, as backtest/demo, which needs nothing else that this demo has ended:")
+        print(f"  EBBFLOW_ROOT={place.folder} PREFECT_API_URL={place.api_url} \\")
+        print(f"  {sys.executable} -m prefect worker start --pool ebbflow-demo --type process")
     else:
         print(f"The Prefect UI was at {place.ui_url}; `KEEP=1 make demo` leaves it up.")
