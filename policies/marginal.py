@@ -12,9 +12,10 @@ follow, with boots of B seconds, requests of m seconds, and R = m x arrivals per
 
 It learns arrivals, service and boots from what the fleet and its master report, and nothing else. Source: our own; the
 square root is textbook (Halfin and Whitt, 1981). A hold learned per rank, from the gaps of its demand, did no better in
-simulation than some boots' length for all ranks, so it is not here. Nor is a profile by the hour of the day: on a week
-of recorded arrivals, staffing to the usual rate of the hour cost 1 to 4 % more at k = 1 (half and all of what it is above
-the present rate), and following its slope one or two boots ahead 0.6 to 2.3 % more. The last minutes tell more.
+simulation than some boots' length for all ranks, so it is not here. Nor is a profile by the hour of the day. On a week
+of recorded arrivals, staffing up to the usual rate of the hour cost 1 to 4 % more at k = 1 (by half, and by all of what
+it is above the present rate), and following its slope one or two boots ahead 0.6 to 2.3 % more: the last minutes tell
+more.
 """
 
 import math
