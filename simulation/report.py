@@ -6,7 +6,7 @@ from html import escape
 
 from ebbflow.simulation.league import Row
 from ebbflow.simulation.plots import Line, Point, lines, scatter
-from ebbflow.simulation.table import guards, league_table, standings
+from ebbflow.simulation.table import guards, league_table, standings, wins_and_losses
 
 STYLE = (
     "body{font:14px sans-serif;margin:2em;max-width:1400px}table{border-collapse:collapse;font-size:12px}"
@@ -27,6 +27,7 @@ def page(rows: Sequence[Row], *, title: str, notes: Sequence[str], candidates: S
     names = {name for _, name in candidates}
     parts = [f"<h1>{escape(title)}</h1>", *(f"<p>{escape(note)}</p>" for note in notes)]
     parts.append("<h2>Against the best single baseline</h2>" + _html(standings(rows, candidates)))
+    parts.append(f"<h2>Wins, ties, losses</h2><pre>{escape(wins_and_losses(rows, candidates))}</pre>")
     parts.append(f"<h2>Broken guards of ours</h2><pre>{escape(guards(rows, sorted(names)))}</pre>")
     for trace, environment in sorted({(row.trace, row.environment) for row in rows}):
         here = [row for row in rows if (row.trace, row.environment) == (trace, environment)]

@@ -23,6 +23,8 @@ class Duel:
     by_trace: tuple[tuple[str, float, float, str], ...]
     """Trace, J_k over OPT0 here, over that of the best baseline there, and which that is."""
 
+    to_best: tuple[tuple[str, float], ...] = ()
+    """Trace, and J_k there over that of the one best baseline."""
     launches: int = 0
     """Over all traces; a guard: not more than the best baseline's."""
     best_launches: int = 0
@@ -53,9 +55,29 @@ def duel(rows: Sequence[Row], environment: str, worth: float, candidate: str) ->
     }
     return Duel(
         *(environment, worth, candidate, means[candidate], best, means[best], tuple(by_trace)),
+        to_best=tuple((trace, costs[trace, candidate] / costs[trace, best]) for trace in traces),
         launches=launched[candidate],
         best_launches=launched[best],
     )
+
+
+TIE = 0.02
+"""Differences up to this are a tie: about what another seed makes."""
+
+
+def verdict(ratios: Sequence[tuple[str, float]]) -> str:
+    """On which traces a candidate wins, ties and loses, given its cost over its rival's on each."""
+    groups = {
+        "wins on": [pair for pair in ratios if pair[1] < 1 - TIE],
+        "ties on": [pair for pair in ratios if 1 - TIE <= pair[1] <= 1 + TIE],
+        "loses on": [pair for pair in ratios if pair[1] > 1 + TIE],
+    }
+    told = (
+        f"{word} {', '.join(f'{trace} ({ratio - 1:+.1%})' for trace, ratio in sorted(pairs, key=lambda pair: pair[1]))}"
+        for word, pairs in groups.items()
+        if pairs
+    )
+    return "; ".join(told) or "was not compared"
 
 
 def broken_guards(row: Row) -> tuple[str, ...]:

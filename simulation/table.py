@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ebbflow.simulation.league import Row
 from ebbflow.simulation.score import WORTHS
-from ebbflow.simulation.standing import broken_guards, duel
+from ebbflow.simulation.standing import broken_guards, duel, verdict
 
 HEAD = (
     "candidate",
@@ -39,6 +39,23 @@ def standings(rows: Sequence[Row], candidates: Sequence[tuple[float, str]]) -> s
         "to the best there",
     )
     return _table(head, lines)
+
+
+def wins_and_losses(rows: Sequence[Row], candidates: Sequence[tuple[float, str]]) -> str:
+    """In words: where each candidate is cheaper, as dear, and dearer than the best single baseline, and than any."""
+    lines = []
+    for environment in sorted({row.environment for row in rows}):
+        for worth, candidate in candidates:
+            found = duel(rows, environment, worth, candidate)
+            if found is None:
+                continue
+            any_other = verdict([(trace, ratio) for trace, _, ratio, _ in found.by_trace])
+            lines += [
+                f"- {environment}, {candidate}: against {found.best}, the best single baseline ({found.ratio - 1:+.1%} "
+                f"in the mean), it {verdict(found.to_best)}",
+                f"- {environment}, {candidate}: against whichever baseline is best on the trace, it {any_other}",
+            ]
+    return "\n".join(lines) or "- nothing to compare"
 
 
 def guards(rows: Sequence[Row], candidates: Sequence[str]) -> str:

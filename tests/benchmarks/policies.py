@@ -12,7 +12,7 @@ from ebbflow.simulation.league import POLICIES, Row, all_runs, play, rows
 from ebbflow.simulation.recorded import load
 from ebbflow.simulation.report import page
 from ebbflow.simulation.score import WORTHS
-from ebbflow.simulation.table import guards, league_table, standings
+from ebbflow.simulation.table import guards, league_table, standings, wins_and_losses
 
 ROOT = Path(__file__).resolve().parents[2]
 TRACES = ("servegen_large_w1", "servegen_r1", "servegen_mmimg", "vidur_conv", "vidur_code", "mooncake")
@@ -60,6 +60,7 @@ def write(folder: Path, table: Sequence[Row], *, notes: Sequence[str]) -> None:
 
 def _markdown(title: str, table: Sequence[Row], notes: Sequence[str]) -> str:
     parts = [f"# {title}", *notes, "## Against the best single baseline", standings(table, OURS)]
+    parts += ["## Wins, ties, losses", wins_and_losses(table, OURS)]
     parts += ["## Broken guards of ours", guards(table, [name for _, name in OURS])]
     for trace, environment in sorted({(row.trace, row.environment) for row in table}):
         here = [row for row in table if (row.trace, row.environment) == (trace, environment)]

@@ -10,8 +10,8 @@ from ebbflow.simulation.league import POLICIES, Moment, Outcome, Row, Run, all_r
 from ebbflow.simulation.plots import Line, Point, lines, scatter
 from ebbflow.simulation.report import page
 from ebbflow.simulation.score import Score, geometric_mean, mean_score, percentile
-from ebbflow.simulation.standing import broken_guards, duel
-from ebbflow.simulation.table import guards, league_table, standings
+from ebbflow.simulation.standing import broken_guards, duel, verdict
+from ebbflow.simulation.table import guards, league_table, standings, wins_and_losses
 from tests.benchmarks import policies as bench
 
 FINE = Score(100.0, 10.0, 0.0, 5.0, 9.0, 50, 1.0, 0, 0, 0)
@@ -53,7 +53,25 @@ def test_the_best_single_baseline_is_one_for_all_traces() -> None:
         ("a", 1.8, "seasonal"),
         ("b", 0.8, "erlangC"),
     ]
+    assert "- k8s, mine: against erlangC, the best single baseline (-15.1%" in wins_and_losses(table, [(1.0, "mine")])
     assert "| k8s | 1 | mine | 0.849 | erlangC | 1.000 | 0.849 | 100 : 100 |" in standings(table, [(1.0, "mine")])
+
+
+@pytest.mark.parametrize(
+    ("ratios", "said"),
+    [
+        ([("a", 0.9)], "wins on a (-10.0%)"),
+        ([("a", 1.019), ("b", 0.981)], "ties on b (-1.9%), a (+1.9%)"),
+        ([("a", 1.3), ("b", 0.5), ("c", 1.0)], "wins on b (-50.0%); ties on c (+0.0%); loses on a (+30.0%)"),
+        ([], "was not compared"),
+    ],
+)
+def test_a_verdict_names_where_a_candidate_wins_ties_and_loses(ratios: list[tuple[str, float]], said: str) -> None:
+    assert verdict(ratios) == said
+
+
+def test_who_was_not_compared_has_no_verdict() -> None:
+    assert wins_and_losses([], [(1.0, "mine")]) == "- nothing to compare"
 
 
 def test_nobody_duels_who_failed_somewhere() -> None:
