@@ -1,10 +1,10 @@
 """The league as Markdown tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ebbflow.simulation.league import Row
 from ebbflow.simulation.score import WORTHS
-from ebbflow.simulation.standing import broken_guards, duel, verdict
+from ebbflow.simulation.standing import Duel, broken_guards, duel, verdict
 
 HEAD = (
     "candidate",
@@ -21,19 +21,15 @@ def league_table(rows: Sequence[Row]) -> str:
 def standings(rows: Sequence[Row], candidates: Sequence[tuple[float, str]]) -> str:
     """Each candidate against the best single baseline for its k, and against the best one on each trace."""
     lines = []
-    for environment in sorted({row.environment for row in rows}):
-        for worth, candidate in candidates:
-            found = duel(rows, environment, worth, candidate)
-            if found is None:
-                continue
-            on_traces = ", ".join(f"{trace} {ratio:.3f} ({rival})" for trace, _, ratio, rival in found.by_trace)
-            lines.append(
-                (
-                    *(environment, f"{worth:g}", candidate, f"{found.mean:.3f}", found.best),
-                    *(f"{found.best_mean:.3f}", f"{found.ratio:.3f}"),
-                    *(f"{found.launches} : {found.best_launches}", on_traces),
-                )
+    for found in _duels(rows, candidates):
+        on_traces = ", ".join(f"{trace} {ratio:.3f} ({rival})" for trace, _, ratio, rival in found.by_trace)
+        lines.append(
+            (
+                *(found.environment, f"{found.worth:g}", found.candidate, f"{found.mean:.3f}", found.best),
+                *(f"{found.best_mean:.3f}", f"{found.ratio:.3f}"),
+                *(f"{found.launches} : {found.best_launches}", on_traces),
             )
+        )
     head = (
         *("environment", "k", "candidate", "J/OPT0", "best single baseline", "J/OPT0", "ratio", "launches"),
         "to the best there",
@@ -44,17 +40,14 @@ def standings(rows: Sequence[Row], candidates: Sequence[tuple[float, str]]) -> s
 def wins_and_losses(rows: Sequence[Row], candidates: Sequence[tuple[float, str]]) -> str:
     """In words: where each candidate is cheaper, as dear, and dearer than the best single baseline, and than any."""
     lines = []
-    for environment in sorted({row.environment for row in rows}):
-        for worth, candidate in candidates:
-            found = duel(rows, environment, worth, candidate)
-            if found is None:
-                continue
-            any_other = verdict([(trace, ratio) for trace, _, ratio, _ in found.by_trace])
-            lines += [
-                f"- {environment}, {candidate}: against {found.best}, the best single baseline ({found.ratio - 1:+.1%} "
-                f"in the mean), it {verdict(found.to_best)}",
-                f"- {environment}, {candidate}: against whichever baseline is best on the trace, it {any_other}",
-            ]
+    for found in _duels(rows, candidates):
+        who = f"- {found.environment}, {found.candidate}"
+        any_other = verdict([(trace, ratio) for trace, _, ratio, _ in found.by_trace])
+        lines += [
+            f"{who}: against {found.best}, the best single baseline ({found.ratio - 1:+.1%} in the mean), it "
+            f"{verdict(found.to_best)}",
+            f"{who}: against whichever baseline is best on the trace, it {any_other}",
+        ]
     return "\n".join(lines) or "- nothing to compare"
 
 
@@ -66,6 +59,14 @@ def guards(rows: Sequence[Row], candidates: Sequence[str]) -> str:
         if row.candidate in candidates and (found := broken_guards(row))
     ]
     return "\n".join(lines) or "- none is broken"
+
+
+def _duels(rows: Sequence[Row], candidates: Sequence[tuple[float, str]]) -> Iterator[Duel]:
+    for environment in sorted({row.environment for row in rows}):
+        for worth, candidate in candidates:
+            found = duel(rows, environment, worth, candidate)
+            if found is not None:
+                yield found
 
 
 def cells(row: Row) -> tuple[str, ...]:
