@@ -30,6 +30,9 @@ class WorkerState(Enum):
     LOST = "lost"
     """Neither serving nor seen to be gone. Not supply; limits count it; it may come back."""
 
+    # There is one object of each, so its identity will do: whoever counts a thousand workers hashes a thousand states.
+    __hash__ = object.__hash__
+
 
 _S = WorkerState
 

@@ -46,6 +46,8 @@ def place_launches(
         rules: of the fleet's placement.
         budget_seconds: how late a turn's run may still launch, and so how many launches fit a provider's rate.
     """
+    if not total(wants):
+        return (), ()
     world = _World(observation, limits, rules, budget_seconds)
     launches: list[Launch] = []
     reasons: dict[Reason, None] = {}

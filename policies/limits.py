@@ -126,7 +126,7 @@ def apply(
     bound = bound.at_least(limits.min_workers, "limits.min_workers", f"min_workers is {limits.min_workers}")
     bound = bound.at_most(limits.max_workers, "limits.max_workers", f"max_workers is {limits.max_workers}")
     wants = decision.wanted if by_capability and is_typed(decision.wanted) else None
-    short = _short(wants, observation, bound.target)
+    short = _short(wants, observation, supply, bound.target)
     launches = _launches(total(short), observation, limits, listings_complete)
     ceilings = [held for held in overrides if held.kind is OverrideKind.CEILING]
     # A ceiling that is reached hurries and forces nobody any more; of several the last word counts.
@@ -154,23 +154,25 @@ def apply(
     )
 
 
-def _short(wants: Sequence[Want] | None, observation: Observation, target: int) -> tuple[Want, ...]:
+def _short(wants: Sequence[Want] | None, observation: Observation, supply: int, target: int) -> tuple[Want, ...]:
     """What has to be launched, by what it must be able to do; beyond what the policy wants, anything will do.
 
     Who cannot do what is wanted makes room for those who can: launched are the missing, stopped the others.
     """
     if wants is None:
-        return (Want(count=max(0, target - observation.supply)),)
+        return (Want(count=max(0, target - supply)),)
     lacking = missing(wants, [worker for worker in observation.workers if worker.is_supply])
     covered = total(wants) - total(lacking)
     beyond = max(0, target - total(wants))
-    kept = min(observation.supply - covered, beyond)
+    kept = min(supply - covered, beyond)
     typed = first_of(lacking, max(0, target - covered - kept))
     return (*typed, *([Want(count=beyond - kept)] if beyond > kept else []))
 
 
 def _launches(missing: int, observation: Observation, limits: Limits, listings_complete: bool) -> _Bound:
     bound = _Bound(max(0, missing))
+    if not bound.target:
+        return bound
     if not observation.demand.complete and not listings_complete:
         bound = bound.at_most(0, "limits.unknown", "neither demand nor every listing is known, so nothing is launched")
     # A launch that starts a warm instance adds nothing to what exists; placement sees to those that would.

@@ -76,7 +76,7 @@ def choose_retired(
     bounded: Bounded, observation: Observation, pools: Sequence[Pool], limits: Limits
 ) -> tuple[Victim, ...]:
     """Retiring workers go once the others serve all that is wanted, which nobody knows while demand is unknown."""
-    if not observation.demand.complete:
+    if not observation.demand.complete or not any(worker.is_retiring for worker in observation.workers):
         return ()
     calm = replace(bounded, hurried=0, forced=0)
     serving = sum(worker.is_supply and worker.state is WorkerState.READY for worker in observation.workers)
