@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ebbflow.core.instance import Failure, Instance, InstanceState
-from ebbflow.core.lifecycle import JOINING, WorkerState, move
+from ebbflow.core.lifecycle import JOINING, SUPPLY, WorkerState, move
 from ebbflow.core.member import Member, MemberState
 from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs, ProviderLook, Spare
@@ -18,6 +18,9 @@ from ebbflow.policies.warm import find_spares, has_become_warm, is_half_started
 
 CONFIRM_SECONDS = 30.0
 """Two complete listings at least this far apart without a worker say that it is gone."""
+LOST_SECONDS = 10.0
+"""Not answering in two looks at least this far apart, a worker is lost. SwarmUI asks its workers every five seconds, so
+two looks that are closer may show one and the same failed question. Source: `src/Backends/SwarmSwarmBackend.cs`."""
 SILENT_SECONDS = 60.0
 """Unanswered in the looks of two claims this far apart, a worker counts as empty."""
 
@@ -69,7 +72,7 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
     spares = tuple(
         spare for look in inputs.providers for spare in find_spares(look, inputs, shown[look.provider], workers)
     )
-    return Roster(tuple(workers), suspects, spares, tuple(_remarks(inputs, suspects, spares)))
+    return Roster(tuple(workers), suspects, spares, tuple(_remarks(inputs, workers, suspects, spares)))
 
 
 def instances_of_ours(look: ProviderLook, inputs: Inputs) -> dict[str, Instance]:
@@ -178,7 +181,7 @@ def _seen_by_master(
     elif member is not None and _is_back_in_service(member, mark):
         mark = None
     if state not in (WorkerState.GONE, WorkerState.TERMINATING, WorkerState.FAILED):
-        state = _serving_state(state, member, mark, complete=complete, registered=worker.registered)
+        state = _serving_state(worker, member, mark, complete=complete, before=before)
     busy = member.busy if member else None
     silent = complete and busy is None and _is_silent(member, mark, registered=joined)
     return replace(
@@ -206,16 +209,19 @@ def _is_back_in_service(member: Member, mark: Mark | None) -> bool:
 
 
 def _serving_state(
-    state: WorkerState, member: Member | None, mark: Mark | None, *, complete: bool, registered: bool
+    worker: Worker, member: Member | None, mark: Mark | None, *, complete: bool, before: WorkerState
 ) -> WorkerState:
+    state = worker.state
     if mark is not None:
         return WorkerState.DRAINING
     if member is None:
         # The master has forgotten it, after a restart for instance: register it again.
-        forgotten = state is WorkerState.DRAINING or (registered and state is WorkerState.READY)
+        forgotten = state is WorkerState.DRAINING or (worker.registered and state is WorkerState.READY)
         return WorkerState.STARTING if complete and forgotten else state
     if member.state is MemberState.LOST:
-        return WorkerState.LOST
+        # One look at which it did not answer is a question that failed, and no reason to launch another worker.
+        confirmed = before is WorkerState.LOST or (worker.unanswered_seconds or 0.0) >= LOST_SECONDS
+        return state if state in SUPPLY and not confirmed else WorkerState.LOST
     if member.state is MemberState.READY:
         return WorkerState.READY
     return WorkerState.STARTING if state in (*JOINING, WorkerState.READY, WorkerState.DRAINING) else state
@@ -276,7 +282,9 @@ def _without_instance(member: Member) -> Member:
     return replace(member, state=MemberState.LOST)
 
 
-def _remarks(inputs: Inputs, suspects: frozenset[str], spares: Sequence[Spare]) -> Iterator[Reason]:
+def _remarks(
+    inputs: Inputs, workers: Sequence[Worker], suspects: frozenset[str], spares: Sequence[Spare]
+) -> Iterator[Reason]:
     for look in inputs.providers:
         if not look.listing.complete:
             text = f"{look.provider}: listing unknown ({look.listing.detail}): its workers keep their last state"
@@ -300,6 +308,10 @@ def _remarks(inputs: Inputs, suspects: frozenset[str], spares: Sequence[Spare]) 
             yield Reason("roster.warm", f"{look.provider}: {len(warm)} stopped and kept warm, {usd:g} USD/h of storage")
     if not inputs.members.complete:
         yield Reason("roster.unknown", f"members unknown ({inputs.members.detail}): nobody is stopped or registered")
+    silent = [worker.worker_id for worker in workers if worker.is_supply and worker.member is MemberState.LOST]
+    if silent:
+        text = f"the master gets no answer from {', '.join(silent)}: lost if a look {LOST_SECONDS:g} s later agrees"
+        yield Reason("roster.silent", text)
     twice = sorted({member.worker_id for member in inputs.members.members if member.duplicate})
     if twice:
         yield Reason("roster.duplicate", f"the master lists more than once: {', '.join(twice)}")

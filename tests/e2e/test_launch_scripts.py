@@ -125,10 +125,8 @@ async def test_a_pinned_worker_stays_and_a_paused_fleet_holds_until_they_end(wor
     await world.is_right(3)
     held = (await world.record()).memory.overrides
     assert [(each.kind.value, each.reason) for each in held] == [("pause", "a fair")]
-    await world.turn(override, after=None, kind="pin", worker_ids=(pinned,), hold_seconds=300)
-    for _ in range(3):
-        last = await world.acted()
-    assert set(world.processes()) == {pinned}, last.said
+    await world.turn(override, after=None, kind="pin", worker_ids=(pinned,), hold_seconds=600)
+    await world.acts_until(lambda: set(world.processes()) == {pinned}, "only the pinned worker is left", turns=5)
     kinds = [each.kind.value for each in (await world.record()).memory.overrides]
     assert kinds == ["pin"], "the pause is over and gone from the record"
     ended = await world.turn(override, after=None, kind="end")

@@ -277,6 +277,13 @@ class World:
         assert turn.state.name in ("Acted", "Held"), turn.said
         return turn
 
+    async def acts_until(self, holds: Callable[[], object], what: str, *, turns: int = 8, **parameters: Any) -> None:
+        """Run turns until something holds: a look that fails on a loaded machine puts what it decides off by one."""
+        said: list[str] = []
+        while not holds():
+            assert len(said) < turns, f"not within {turns} turns: {what}; {said}"
+            said.append((await self.acted(**parameters)).said)
+
     async def turn_of(self, state: State[Any]) -> Turn:
         """Everything that Prefect has of the run that ended in a state."""
         run_id = state.state_details.flow_run_id

@@ -148,7 +148,9 @@ def test_the_providers_word(state: WorkerState, shown: InstanceState, becomes: W
         (WorkerState.STARTING, MemberState.READY, WorkerState.READY),
         (WorkerState.WISHED, MemberState.READY, WorkerState.READY),
         (WorkerState.READY, MemberState.JOINING, WorkerState.STARTING),
-        (WorkerState.READY, MemberState.LOST, WorkerState.LOST),
+        (WorkerState.READY, MemberState.LOST, WorkerState.READY),
+        (WorkerState.STARTING, MemberState.LOST, WorkerState.STARTING),
+        (WorkerState.LOST, MemberState.LOST, WorkerState.LOST),
         (WorkerState.LOST, MemberState.READY, WorkerState.READY),
         (WorkerState.READY, MemberState.DRAINING, WorkerState.DRAINING),
         (WorkerState.FAILED, MemberState.READY, WorkerState.FAILED),
@@ -254,10 +256,24 @@ def test_regression_a_worker_whose_mark_was_taken_back_may_be_pending_again() ->
 def test_a_worker_that_nobody_answers_for_is_timed_from_the_first_such_look() -> None:
     lost = member(MemberState.LOST, busy=None)
     first = only(turn(READY, instance(), members=lost))
-    assert (first.state, first.unanswered_seconds) == (WorkerState.LOST, 0.0)
+    assert first.unanswered_seconds == 0.0
     assert only(turn(first, instance(), members=lost)).unanswered_seconds == 30.0
     assert only(turn(first, instance(), members=UNKNOWN_MEMBERS)).unanswered_seconds == 30.0
     assert only(turn(first, instance(), members=member())).unanswered_seconds is None
+
+
+@pytest.mark.parametrize(("elapsed", "becomes"), [(9.0, WorkerState.READY), (10.0, WorkerState.LOST)])
+def test_regression_one_look_without_an_answer_launched_a_second_worker(elapsed: float, becomes: WorkerState) -> None:
+    lost = member(MemberState.LOST, busy=None)
+    roster = turn(READY, instance(), members=lost)
+    first = only(roster)
+    assert (first.state, first.is_supply, first.busy) == (WorkerState.READY, True, None)
+    assert [reason.text for reason in roster.reasons if reason.rule == "roster.silent"] == [
+        f"the master gets no answer from {ID}: lost if a look 10 s later agrees"
+    ]
+    second = turn(first, instance(), members=lost, elapsed=elapsed)
+    assert only(second).state is becomes
+    assert any(reason.rule == "roster.silent" for reason in second.reasons) is (becomes is WorkerState.READY)
 
 
 def test_idle_time_is_the_masters_figure_or_counted_from_our_first_idle_look() -> None:
