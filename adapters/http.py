@@ -2,7 +2,9 @@
 
 import http.cookiejar
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from urllib.parse import urlsplit
 
 import anyio
@@ -93,17 +95,24 @@ class HttpClient:
             await opened.aclose()
 
     def _client(self) -> httpx.AsyncClient:
-        # Made at first use: it reads the certificates, and constructors do no I/O.
+        # Made at first use: it reads the certificates once, and constructors do no I/O.
         if self._opened is None:
             # A cookie is valid for all ports of a host, so a jar would hand one server's cookies to the next one.
             jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
             self._opened = httpx.AsyncClient(
                 transport=self._transport,
+                verify=_certificates(),
                 cookies=jar,
                 follow_redirects=False,
                 limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_SECONDS),
             )
         return self._opened
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """The authorities to trust. Reading them takes as long as a dozen calls, so all clients of a process share them."""
+    return httpx.create_ssl_context()
 
 
 def base_url(text: str) -> str:

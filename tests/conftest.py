@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import certifi
 import pytest
 
 from ebbflow.simulation.servers import process
@@ -49,8 +50,20 @@ def slurm_is_installed() -> None:
 def prefect_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What a process needs to talk to this session's Prefect server."""
     api_url = f"http://127.0.0.1:{free_port()}/api"
-    environment = process.prefect_environment(tmp_path_factory.mktemp("prefect"), api_url)
-    return {**environment, "PREFECT_LOGGING_LEVEL": "WARNING"}
+    home = tmp_path_factory.mktemp("prefect")
+    environment = process.prefect_environment(home, api_url)
+    return {
+        **environment,
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_API_SSL_CERT_FILE": str(_one_certificate(home / "authority.pem")),
+    }
+
+
+def _one_certificate(path: Path) -> Path:
+    """Prefect's clients read all authorities each time one is made, a hundred in some tests; loopback needs none."""
+    first, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
+    path.write_text(first + end, encoding="utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -59,12 +72,23 @@ def prefect_server(prefect_environment: dict[str, str]) -> Iterator[str]:
 
     This process talks to it as well, so that flows can be called and blocks saved in a test.
     """
-    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_LEVEL, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_SSL_CERT_FILE,
+        PREFECT_API_URL,
+        PREFECT_HOME,
+        PREFECT_LOGGING_LEVEL,
+        temporary_settings,
+    )
 
     home = Path(prefect_environment["PREFECT_HOME"])
     port = urlsplit(prefect_environment["PREFECT_API_URL"]).port or 0
     with process.prefect_server(home, port=port, environment=prefect_environment) as url:
-        settings = {PREFECT_API_URL: url, PREFECT_HOME: home, PREFECT_LOGGING_LEVEL: "WARNING"}
+        settings = {
+            PREFECT_API_URL: url,
+            PREFECT_HOME: home,
+            PREFECT_LOGGING_LEVEL: "WARNING",
+            PREFECT_API_SSL_CERT_FILE: prefect_environment["PREFECT_API_SSL_CERT_FILE"],
+        }
         with temporary_settings(settings):
             yield url
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ebbflow.simulation.servers.background import Background
-from ebbflow.simulation.servers.clock import Clock, RealClock
+from ebbflow.simulation.servers.clock import Clock, RealClock, within
 from ebbflow.simulation.servers.swarmui_http import (
     KILLED,
     Call,
@@ -79,6 +79,7 @@ class Worker:
         self.served = 0
         self.lost = 0
         self._loads = Loads()
+        self._may_finish = asyncio.Event()
         self._background: Background | None = None
         sessions = SessionStore(self.clock, self._sessions_path())
         self._reset()
@@ -119,6 +120,11 @@ class Worker:
     def begin_loading(self, seconds: float) -> None:
         """Let the backends be `loading` for that long from now on; zero ends a loading at once."""
         self._ready_at = self.clock.now() + seconds
+
+    def finish(self) -> None:
+        """Let every generation that runs now be done; what comes later takes its time again."""
+        self._may_finish.set()
+        self._may_finish = asyncio.Event()
 
     def crash(self) -> None:
         """Die at once: connections are reset and running generations are lost."""
@@ -175,7 +181,11 @@ class Worker:
             self.begin_loading(float(str(body.get("seconds", 0))))
             return {"result": "Success."}
 
-        return {"load": load}
+        async def finish(_: JsonObject) -> JsonObject:
+            self.finish()
+            return {"result": "Success."}
+
+        return {"load": load, "finish": finish}
 
     async def _list_backends(self, call: Call) -> JsonObject:
         return {str(slot.id): self._shown(slot, call.boolean("full_data")) for slot in self._slots}
@@ -265,7 +275,8 @@ class Worker:
         try:
             if model and model != slot.current_model:
                 await self._load_model(load, slot, model)
-            await self.clock.sleep(steps * self.settings.seconds_per_step)
+            with contextlib.suppress(TimeoutError):
+                await within(self.clock, steps * self.settings.seconds_per_step, self._may_finish.wait())
         finally:
             load.live_gens -= 1
             slot.last_used_at = self.clock.now()

@@ -110,6 +110,7 @@ async def on_slurm(worlds: Worlds, slurm: Cluster, provider: dict[str, Any] | No
     return fleet
 
 
+@pytest.mark.soak
 async def test_a_fleet_of_jobs_lives_through_demand_kill_9_and_a_restart_of_the_controller(
     worlds: Worlds, slurm: Cluster
 ) -> None:

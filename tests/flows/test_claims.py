@@ -95,7 +95,7 @@ async def test_of_twenty_evaluators_one_acts(fleet: str) -> None:
 
 async def test_of_three_whole_turns_at_once_one_acts(world: World) -> None:
     options = json.dumps({"flow": "autoscale", "parameters": {"fleet": world.fleet_json()}})
-    for number in range(1, 4):
+    for number in (1, 2):
         world.pass_time(60)
         runs = await asyncio.gather(
             *(

@@ -633,6 +633,18 @@ class TestGenerations:
             assert (listed["0"]["seconds_since_used"], listed["0"]["time_since_used"]) == (0, "Never")
             assert "images" in await outcome(clock, image)
 
+    async def test_a_test_may_let_the_images_that_run_be_done_without_time_passing(
+        self, client: Client, master: Master, worker: Worker
+    ) -> None:
+        async with serve(worker.app) as url:
+            await client.register(url)
+            await reach(master, {-1: "running", 0: "running"})
+            image = asyncio.ensure_future(client.call("GenerateText2Image", steps=60))
+            await until(lambda: worker.app.requests_for("GenerateText2Image") != [])
+            answer = await client.http.post(f"{url}/Control/Finish")
+            assert answer.status_code == 200
+            assert len((await image)["images"]) == 1
+
     async def test_a_request_prefers_the_child_that_has_its_model(
         self, client: Client, master: Master, clock: ManualClock
     ) -> None:
