@@ -77,6 +77,16 @@ class Host:
         return found
 
 
+    def runs(self, program: str) -> list[psutil.Process]:
+        """Those of `left` that have a program in their command line; who ends while it is looked at runs nothing."""
+        found = []
+        for process in self.left():
+            with suppress(psutil.NoSuchProcess):
+                if program in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
+
+
 def _outputs(pid: int) -> list[str]:
     paths = []
     for number in (1, 2):
@@ -100,7 +110,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
 async def cleaned(host: Host) -> AsyncIterator[Host]:
     """A host whose workers are ended after the test, by the provider itself."""
     yield host
-    launchers = [process for process in host.left() if "launch_script_launcher.py" in " ".join(process.cmdline())]
+    launchers = host.runs("launch_script_launcher.py")
     for process in launchers:
         process.kill()
     # One that still dies still holds its lock.
@@ -521,7 +531,7 @@ async def test_a_stop_script_whose_caller_and_runner_were_killed_is_waited_for_a
     instance = await launched(provider, RUNNING)
     await provider.terminate(instance)
     await until((cleaned.folder / "starts").exists)
-    (runner,) = [each for each in cleaned.left() if "stop_runner.py" in " ".join(each.cmdline())]
+    (runner,) = cleaned.runs("stop_runner.py")
     runner.kill()
     for _ in range(3):
         await provider.terminate(instance)
