@@ -76,7 +76,6 @@ class Host:
                     found.append(process)
         return found
 
-
     def runs(self, program: str) -> list[psutil.Process]:
         """Those of `left` that have a program in their command line; who ends while it is looked at runs nothing."""
         found = []
