@@ -59,9 +59,9 @@ async def take_turn(fleet: Fleet, *, flow: str, dry_run: bool = False, request: 
             if dry_run:
                 return await report_dry_run(client, fleet, inputs.number, evaluation)
             record = _record(fleet, inputs, evaluation, head, flow)
-            claimed = await _record_and_claim(client, fleet, record, budget)
-            if claimed is None:
-                return await report_skip(client, fleet, f"another run claimed record {record.number}")
+            claimed = await record_and_claim(client, fleet, record, budget)
+            if isinstance(claimed, str):
+                return await report_skip(client, fleet, claimed)
             hands = _hands(opened, inputs, evaluation, budget)
             outcomes = await act(hands, evaluation.plan)
             await _note(client, record, claimed, outcomes)
@@ -133,14 +133,15 @@ def _record(fleet: Fleet, inputs: Inputs, evaluation: Evaluation, head: Head | N
     )
 
 
-async def _record_and_claim(client: PrefectClient, fleet: Fleet, record: Record, budget: Budget) -> Claim | None:
-    """Store, then claim. A run past its budget never claims: its observation is too old to act on."""
+async def record_and_claim(client: PrefectClient, fleet: Fleet, record: Record, budget: Budget) -> Claim | str:
+    """Store, then claim; or say why not. A run past its budget never claims: its observation is too old to act on."""
     artifact_id = await ledger.store(client, record, summary=record.plan.headline)
     if not budget.remaining_seconds:
-        return None
+        return f"looking outlasted the turn's budget of {fleet.budget_seconds:g} s, too old to act on"
     claimed = await ledger.claim(client, record, artifact_id, interval_seconds=fleet.interval_seconds)
-    if claimed is not None:
-        await append_line(fleet, record)
+    if claimed is None:
+        return f"another run claimed record {record.number}"
+    await append_line(fleet, record)
     return claimed
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from ebbflow.simulation.servers.kubernetes_objects import Json, timestamp
+from ebbflow.simulation.servers.process import signal_group
 
 ROUND_SECONDS = 0.03
 ADDRESSES = (f"127.0.{third}.{fourth}" for third in range(1, 255) for fourth in range(1, 255))
@@ -75,7 +76,7 @@ class Node:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             for running in self.running.values():
-                _signal(running.process, signal.SIGKILL)
+                signal_group(running.process, signal.SIGKILL)
                 running.process.wait()
             self.running.clear()
 
@@ -114,7 +115,7 @@ class Node:
         for uid in [uid for uid in self.running if uid not in pods]:
             # Removed without grace: the object is gone before its process.
             running = self.running.pop(uid)
-            _signal(running.process, signal.SIGKILL)
+            signal_group(running.process, signal.SIGKILL)
             running.process.wait()
         for uid, pod in pods.items():
             await self._look_after(uid, pod)
@@ -183,12 +184,12 @@ class Node:
         if running is not None:
             if running.ends_at is None:
                 running.ends_at = time.monotonic() + pod["metadata"].get("deletionGracePeriodSeconds", 30)
-                _signal(running.process, signal.SIGTERM)
+                signal_group(running.process, signal.SIGTERM)
             elif time.monotonic() > running.ends_at:
-                _signal(running.process, signal.SIGKILL)
+                signal_group(running.process, signal.SIGKILL)
             if running.process.poll() is None:
                 return
-            _signal(running.process, signal.SIGKILL)
+            signal_group(running.process, signal.SIGKILL)
             del self.running[uid]
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": uid}}
         await self.client.request("DELETE", f"{self._pods}/{pod['metadata']['name']}", json=options)
@@ -237,8 +238,3 @@ def _status(pod: Json, phase: str, address: str, now: str, state: Json, *, ready
 
 def _each(pod: Json) -> Iterator[Json]:
     yield from pod["spec"]["containers"]
-
-
-def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)

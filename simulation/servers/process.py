@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 END_GRACE_SECONDS = 10.0
 LOG_TAIL_CHARACTERS = 3000
 
@@ -91,14 +93,24 @@ def _wait(
 def end_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and all that share its group: politely, then not."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
+        signal_group(process, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=END_GRACE_SECONDS)
             break
     # Children of a leader that ended by itself may be left in its group.
+    signal_group(process, signal.SIGKILL)
+
+
+def signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    """Send a signal to the group that a process of ours leads, and to nobody else.
+
+    No process gets the number of a group that still has members. So where the leader has been waited for and its number
+    is a process again, the group is gone and the number is a stranger's.
+    """
+    if process.returncode is not None and psutil.pid_exists(process.pid):
+        return
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, number)
 
 
 def prefect_environment(home: Path, api_url: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ebbflow.simulation.servers.background import Background
 from ebbflow.simulation.servers.clock import Clock
-from ebbflow.simulation.servers.process import free_port
+from ebbflow.simulation.servers.process import free_port, signal_group
 from ebbflow.simulation.servers.vast_instances import PUBLIC_ADDRESS, Instance
 
 ROUND_SECONDS = 0.02
@@ -215,7 +215,7 @@ class Hosts:
         if process is None:
             return
         deadline = time.monotonic() + self._program.stop_grace_seconds
-        _signal(process, signal.SIGTERM)
+        signal_group(process, signal.SIGTERM)
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 return
@@ -230,10 +230,5 @@ def _free_port(taken: set[int]) -> int:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    _signal(process, signal.SIGKILL)
+    signal_group(process, signal.SIGKILL)
     process.wait()
-
-
-def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, number)

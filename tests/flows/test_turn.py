@@ -1,6 +1,7 @@
 """Turns of a fleet, run in this process against a real Prefect server, a stand-in SwarmUI and real workers."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ from ebbflow.flows import ledger
 from ebbflow.flows.autoscale import autoscale
 from ebbflow.flows.scale_down import scale_down
 from ebbflow.flows.scale_up import scale_up
+from ebbflow.flows.turn import record_and_claim
 from ebbflow.policies.evaluate import evaluate
 from tests.e2e.together import together
 from tests.e2e.world import World, Worlds, processes_with, read_lines, start_stand_in, until
@@ -564,6 +566,17 @@ async def test_a_call_that_does_not_fit_into_the_budget_is_not_begun(world: Worl
             with pytest.raises(Exception, match="the turn has"):
                 await perform(hands, Action(verb, identity, worker.provider, "late"))
     await world.is_right(1)
+
+
+@together
+async def test_a_look_that_outlasts_the_budget_is_not_called_another_run_s_claim(world: World) -> None:
+    await world.acted()
+    head = await world.record()
+    late = dataclasses.replace(head, number=head.number + 1)
+    async with get_client() as client:
+        said = await record_and_claim(client, world.fleet(), late, Budget(0.0, lambda: 1.0))
+    assert said == "looking outlasted the turn's budget of 48 s, too old to act on"
+    assert set(await world.claims()) == {head.number}
 
 
 def test_worker_processes_carry_the_fleet_in_their_environment() -> None:
