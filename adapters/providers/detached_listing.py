@@ -155,6 +155,8 @@ class DetachedListing(ABC):
     def carriers(self, worker_id: str = "") -> list[Carrier]:
         """Live processes that are workers of this provider, of any fleet; or of one worker.
 
+        Only those that name it: a Slurm job or a pod of this host carries a worker id too, and is another's to end.
+
         Raises:
             ProviderUnavailable: the host's processes cannot be read.
         """
@@ -162,9 +164,8 @@ class DetachedListing(ABC):
             found = processes.carriers(worker_id)
         except (OSError, psutil.Error) as error:
             raise ProviderUnavailable(f"{self._place.label} cannot look at this host's processes: {error}") from error
-        # One that says nothing of its provider was started by hand, or by an older version of us.
-        providers = ("", self._place.fingerprint)
-        return [each for each in found if each.provider in providers and WORKER_ID.fullmatch(each.worker_id)]
+        mark = self._place.fingerprint
+        return [each for each in found if each.provider == mark and WORKER_ID.fullmatch(each.worker_id)]
 
     def describe(self, look: Look) -> Instance | None:
         """The worker as others shall see it; None where its launcher died before the start, so that it never was."""

@@ -30,7 +30,7 @@ from ebbflow.core.errors import (
     ProviderUnavailable,
     TerminationRefused,
 )
-from ebbflow.core.instance import Failure, Instance, InstanceState, JoinSpec, LaunchRequest
+from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState, JoinSpec, LaunchRequest
 
 HERE = Path(__file__).parent
 ANNOUNCE = ("--announce", "http://127.0.0.1:7801")
@@ -210,8 +210,10 @@ async def test_a_worker_that_gave_up_the_lock_and_whose_start_was_not_noted_is_a
 
 @pytest.fixture
 def innocent() -> "Iterator[subprocess.Popen[bytes]]":
-    """A process that is not ours, and leads its own group."""
-    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"], process_group=0) as process:
+    """A process that is not ours, leads its own group, and carries the id of a worker of another provider."""
+    carried = {"EBBFLOW_WORKER_ID": ID, "EBBFLOW_FLEET": "sdxl", "EBBFLOW_HOME": "homea"}
+    command = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(command, process_group=0, env={**os.environ, **carried}) as process:
         yield process
         process.kill()
 
@@ -361,6 +363,23 @@ async def test_two_providers_of_one_fleet_do_not_list_each_others_workers(cleane
     await provider.launch(request())
     assert (await other.list_instances("sdxl")).instances == ()
     assert len((await provider.list_instances("sdxl")).instances) == 1
+
+
+async def test_a_job_or_a_pod_on_this_host_was_listed_and_ended_as_a_local_worker(
+    cleaned: Host, innocent: "subprocess.Popen[bytes]"
+) -> None:
+    # Names no provider, as every worker that is not started by a process of this host.
+    carrier = processes.find(innocent.pid)
+    assert carrier is not None
+    assert [each.process for each in processes.carriers(ID) if each.process.is_same(carrier)], "it carries the id"
+    provider = cleaned.provider(*ANNOUNCE)
+    assert await provider.list_instances("sdxl") == InstanceList()
+    await provider.launch(request())
+    instance = await listed(provider, is_in(InstanceState.RUNNING))
+    assert instance.instance_id != str(carrier)
+    await provider.terminate(instance)
+    assert cleaned.workers() == []
+    assert innocent.poll() is None
 
 
 async def test_another_hosts_records_on_a_shared_disk_are_left_alone(cleaned: Host) -> None:

@@ -16,6 +16,7 @@ from prefect.flow_engine import run_flow_async
 from prefect.states import Scheduled
 
 from ebbflow.adapters.acting import Hands, perform
+from ebbflow.adapters.providers.detached import fingerprint_of
 from ebbflow.blocks.fleet import Fleet
 from ebbflow.blocks.opening import open_fleet
 from ebbflow.core.budget import Budget
@@ -472,7 +473,13 @@ async def test_more_than_ten_launches_are_one_task_run_per_provider(worlds: Worl
 async def test_another_homes_workers_are_shown_and_never_touched(world: World) -> None:
     await serving(world, 1)
     foreign = f"{world.name}-zzzz-1-0"
-    environment = {**os.environ, "EBBFLOW_WORKER_ID": foreign, "EBBFLOW_FLEET": world.name, "EBBFLOW_HOME": "other"}
+    environment = {
+        **os.environ,
+        "EBBFLOW_WORKER_ID": foreign,
+        "EBBFLOW_FLEET": world.name,
+        "EBBFLOW_HOME": "other",
+        "EBBFLOW_PROVIDER": fingerprint_of("local", world.folder / "state" / world.name),
+    }
     process = start_stand_in(["worker"], log=world.folder / "foreign.log", environment=environment)
     try:
         await until(lambda: foreign in world.processes(), "the other home's worker runs")
