@@ -230,6 +230,7 @@ RUNS = [
     ("slurm-sbatch.sh", "slurm-stop.sh"),
     ("docker.sh", "docker-stop.sh"),
 ]
+ONE_OUTSIDE_SOAK = [pytest.param(*run, marks=() if run[0] == "slurm-sbatch.sh" else pytest.mark.soak) for run in RUNS]
 
 
 @pytest.mark.parametrize(("script", "stop"), RUNS)
@@ -245,7 +246,7 @@ async def test_a_sample_starts_a_worker_that_answers_and_terminating_leaves_noth
     await until(lambda: site.left() == [])
 
 
-@pytest.mark.parametrize(("script", "stop"), RUNS)
+@pytest.mark.parametrize(("script", "stop"), ONE_OUTSIDE_SOAK)
 async def test_a_sample_ends_with_its_worker_when_the_master_shuts_that_down(
     site: Site, http: httpx.AsyncClient, script: str, stop: str
 ) -> None:
@@ -279,7 +280,7 @@ async def test_a_sample_that_cannot_start_declares_failure_with_its_reason(
     await ended(provider, instance)
 
 
-@pytest.mark.parametrize(("script", "stop"), RUNS)
+@pytest.mark.parametrize(("script", "stop"), ONE_OUTSIDE_SOAK)
 async def test_a_sample_takes_back_what_it_started_when_the_worker_does_not_come_up(
     site: Site, script: str, stop: str
 ) -> None:
@@ -291,7 +292,7 @@ async def test_a_sample_takes_back_what_it_started_when_the_worker_does_not_come
     await ended(provider, instance)
 
 
-@pytest.mark.parametrize(("script", "stop"), RUNS)
+@pytest.mark.parametrize(("script", "stop"), ONE_OUTSIDE_SOAK)
 async def test_a_sample_whose_script_is_killed_leaves_a_worker_that_terminating_still_ends(
     site: Site, script: str, stop: str
 ) -> None:

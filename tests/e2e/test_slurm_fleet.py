@@ -218,6 +218,7 @@ async def _from_zero(world: World) -> str:
     return f"swarmui-master/{world.name}"
 
 
+@pytest.mark.soak
 async def test_a_partition_that_does_not_exist_is_named_and_the_next_provider_is_tried(
     worlds: Worlds, slurm: Cluster
 ) -> None:

@@ -408,6 +408,13 @@ class World:
         for row in (await self.master.entries()).values():
             await self.worker_control(row["settings"]["Address"], "Finish")
 
+    async def finished(self, work: "asyncio.Task[dict[str, Any]]") -> int:
+        """Let its images be done as soon as a worker has taken them; how many there were."""
+        while not work.done():
+            await self.let_work_finish()
+            await asyncio.sleep(0.05)
+        return len((await work)["images"])
+
     async def finish_work(self) -> None:
         """Give up waiting for images; the master goes on with those that it has."""
         for task in self._work:

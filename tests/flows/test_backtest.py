@@ -47,10 +47,10 @@ async def left(name: str) -> dict[str, Artifact]:
 async def test_a_fleets_own_past_is_played_with_its_own_policy_and_the_candidates(world: World) -> None:
     await world.acted()
     await world.until_serving(1)
-    work = world.generate(images=6, steps=60)
+    work = world.generate(images=6)
     await world.busy_worker()
     await world.acted()
-    await work
+    await world.finished(work)
     await world.acted()
     before = (await world.record()).number
     state = await compare(world.fleet(), service_seconds=5)

@@ -123,6 +123,7 @@ async def test_a_worker_that_never_serves_is_given_up_ended_and_its_provider_res
     await world.is_right(1)
 
 
+@pytest.mark.soak
 @together
 async def test_a_worker_that_answers_500_is_registered_once_it_answers_rightly(worlds: Worlds) -> None:
     world = await worlds("--start_seconds", "2", interval_seconds=20)

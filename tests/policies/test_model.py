@@ -975,6 +975,10 @@ def test_no_long_random_walk_finds_a_counterexample(setting: Setting) -> None:
     assert found(setting, Knobs(), 300, moves=400) == ""
 
 
+ONE_OUTSIDE_SOAK = [
+    pytest.param(setting, id=setting.name, marks=() if setting.name == "local" else pytest.mark.soak)
+    for setting in SETTINGS
+]
 FAULTS = ("killed before", "killed after", "late", "record lost")
 
 
@@ -1010,7 +1014,7 @@ def steps_of(setting: Setting, faults: Mapping[int, str]) -> int:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", ONE_OUTSIDE_SOAK)
 def test_a_fault_at_any_single_step_of_a_history_is_survived(setting: Setting, fault: str) -> None:
     steps = steps_of(setting, {})
     assert steps > 40, "the history is too short to show anything"
@@ -1063,6 +1067,7 @@ def test_the_design_without_this_rule_has_a_counterexample(lesson: Lesson) -> No
     assert lesson.finds in violation.split("\n")[0], violation or f"{lesson.seeds} walks found nothing"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.rule)
 def test_with_this_rule_the_same_search_finds_nothing(lesson: Lesson) -> None:
     assert found(BY_NAME[lesson.setting], Knobs(), lesson.seeds, lesson.scene, moves=lesson.moves) == ""

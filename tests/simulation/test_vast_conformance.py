@@ -228,9 +228,14 @@ CHANGES: dict[str, Row] = {
     ),
 }
 TABLE = {**SEARCHES, **CREATES, **CHANGES}
+OUTSIDE_SOAK = ("a search", "create", "list", "stop", "start", "bid", "logs", "destroy")
+"""What our own provider calls; the command itself takes a second to start."""
+ROWS = [
+    pytest.param(row, id=name, marks=() if name in OUTSIDE_SOAK else pytest.mark.soak) for name, row in TABLE.items()
+]
 
 
-@pytest.mark.parametrize("row", TABLE.values(), ids=TABLE.keys())
+@pytest.mark.parametrize("row", ROWS)
 async def test_the_command_sends_what_we_believe_and_is_served(market: Market, row: Row) -> None:
     words, method, path, query, body = row
     ran = await market.run(*words)
@@ -242,6 +247,7 @@ async def test_the_command_sends_what_we_believe_and_is_served(market: Market, r
     assert not ran.stderr, "it understands the answer"
 
 
+@pytest.mark.soak
 async def test_it_asks_for_gpu_names_and_its_user_besides_once_each(market: Market) -> None:
     for _ in range(2):
         await market.run("show", "instance", "5001")
@@ -251,6 +257,7 @@ async def test_it_asks_for_gpu_names_and_its_user_besides_once_each(market: Mark
     assert "authorization" in user.headers
 
 
+@pytest.mark.soak
 async def test_it_works_where_neither_is_served(market: Market) -> None:
     market.api.faults.append(answering("not_found", "GET", "users/current|gpu_names"))
     ran = await market.run("show", "instance", "5001")
@@ -292,10 +299,10 @@ async def test_it_reads_the_address_the_port_and_the_log(market: Market) -> None
     ("name", "status"),
     [
         ("no_such_ask_404", 404),
-        ("no_such_ask_410", 410),
-        ("bad_key_401", 401),
-        ("bad_key_404", 404),
-        ("invalid_args", 400),
+        pytest.param("no_such_ask_410", 410, marks=pytest.mark.soak),
+        pytest.param("bad_key_401", 401, marks=pytest.mark.soak),
+        pytest.param("bad_key_404", 404, marks=pytest.mark.soak),
+        pytest.param("invalid_args", 400, marks=pytest.mark.soak),
     ],
 )
 async def test_it_tells_an_error_on_stderr_and_asks_once(market: Market, name: str, status: int) -> None:
@@ -313,18 +320,21 @@ async def test_a_create_of_a_taken_offer_is_an_error_of_ours_as_well(market: Mar
     assert ran.error["status_code"] == 410
 
 
+@pytest.mark.soak
 async def test_it_waits_and_asks_again_when_it_asked_too_often(market: Market) -> None:
     market.api.faults.append(answering("too_frequent_text", "GET", "/v1/instances/", times=2))
     assert len((await market.run("show", "instances")).printed) == 3
     assert [each.status for each in market.requests] == [429, 429, 200]
 
 
+@pytest.mark.soak
 async def test_it_gives_up_after_three_times(market: Market) -> None:
     market.api.faults.append(answering("too_frequent_json", "GET", "/v1/instances/", times=5))
     assert (await market.run("show", "instances")).error["status_code"] == 429
     assert [each.status for each in market.requests] == [429] * 3
 
 
+@pytest.mark.soak
 async def test_a_retry_after_is_waited_for(market: Market) -> None:
     answer = Answer(429, "API requests too frequent", {"retry-after": "0.5"})
     market.api.faults.append(Fault(FaultKind.ANSWER, "PUT", "/asks/", answer=answer))
@@ -348,6 +358,7 @@ async def test_its_own_repetition_hides_a_create_whose_answer_was_lost(market: M
     assert [each.label for each in market.api.instances.values()].count("mine") == 1
 
 
+@pytest.mark.soak
 async def test_it_creates_up_to_three_times_while_that_is_unavailable(market: Market) -> None:
     market.api.faults.append(answering("unavailable", "PUT", "/asks/"))
     await market.run("create", "instance", "1001", "--image", "I")
