@@ -9,19 +9,21 @@ from dataclasses import dataclass, field, replace
 from ebbflow.core.capabilities import fits
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import worker_id
-from ebbflow.core.lifecycle import JOINING, WorkerState, move
-from ebbflow.core.memory import AvoidedMachine, Memory, Override, OverrideKind, ProviderMemory
-from ebbflow.core.observation import Inputs, Observation, ProviderLook, ScaleRequest
+from ebbflow.core.lifecycle import WorkerState, move
+from ebbflow.core.memory import Memory, OverrideKind, ProviderMemory
+from ebbflow.core.observation import Inputs, Observation, ProviderLook
 from ebbflow.core.plan import Action, Decision, Plan, Reason, Verb
 from ebbflow.core.ports import Policy
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.policies.asking import ask
-from ebbflow.policies.limits import Limits, apply, check_request
+from ebbflow.policies.limits import Limits, apply
+from ebbflow.policies.overrides import overrides_after
 from ebbflow.policies.placement import Launch, Placed, PlacementRules, Pool, place, retire
 from ebbflow.policies.pouring import pour
+from ebbflow.policies.provider_memory import providers_after
 from ebbflow.policies.roster import Roster, give_up, reconcile
 from ebbflow.policies.schedule import Schedule, floors
-from ebbflow.policies.settle import note_failures, settle
+from ebbflow.policies.settle import settle
 from ebbflow.policies.upkeep import keep_up, sweep
 from ebbflow.policies.warm import end_spares, keep_warm
 
@@ -85,11 +87,11 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         retries=rules.retries,
         warm_start_seconds={look.provider: look.caps.warm_start_seconds for look in inputs.providers},
     )
-    providers = _providers_after(before, inputs, roster, workers)
+    providers = providers_after(before, inputs, workers, spares=roster.spares)
     pools = _pools(inputs, rules, roster, providers)
     workers = retire(workers, pools, rules.limits, rules.placement)
     observation = _observation(inputs, rules, before, roster, workers)
-    overrides = _overrides(before, inputs, observation, rules.limits)
+    overrides = overrides_after(before, inputs.request, observation, rules.limits)
     decision = ask(rules.policy, observation)
     if inputs.master_caps.per_shape_demand:
         decision = _satisfiable(decision, observation, pools)
@@ -220,53 +222,6 @@ def _check_fingerprints(memory: Memory, inputs: Inputs) -> None:
             )
 
 
-def _providers_after(
-    memory: Memory, inputs: Inputs, roster: Roster, workers: list[Worker]
-) -> tuple[ProviderMemory, ...]:
-    known = {remembered.provider: remembered for remembered in memory.providers}
-    for look in inputs.providers:
-        fresh = ProviderMemory(look.provider, look.caps.fingerprint)
-        known[look.provider] = replace(known.get(look.provider, fresh), fingerprint=look.caps.fingerprint)
-    living = {worker.provider for worker in workers if worker.may_exist} | {spare.provider for spare in roster.spares}
-    named = {look.provider for look in inputs.providers}
-    was_ready = {worker.worker_id for worker in memory.workers if worker.state is WorkerState.READY}
-    for worker in workers:
-        if worker.state is WorkerState.READY and worker.worker_id not in was_ready and worker.provider in known:
-            known[worker.provider] = replace(known[worker.provider], failures=0)
-    before = {worker.worker_id: worker for worker in memory.workers}
-    failures = [
-        (worker.provider, f"{worker.worker_id}: {worker.detail or 'failed'}")
-        for worker in workers
-        if _has_failed_now(worker, before.get(worker.worker_id))
-    ]
-    noted = note_failures(tuple(known.values()), failures)
-    machines = [
-        (worker.provider, worker.machine)
-        for worker in workers
-        if worker.machine and _has_failed_now(worker, before.get(worker.worker_id))
-    ]
-    return tuple(
-        _avoiding(remembered, [machine for provider, machine in machines if provider == remembered.provider])
-        for remembered in noted
-        if remembered.provider in living | named
-    )
-
-
-def _avoiding(known: ProviderMemory, machines: Sequence[str]) -> ProviderMemory:
-    older = (avoided for avoided in known.avoided if avoided.machine not in machines)
-    return replace(known, avoided=(*older, *(AvoidedMachine(machine) for machine in sorted(set(machines)))))
-
-
-def _has_failed_now(worker: Worker, before: Worker | None) -> bool:
-    """Whether it failed since the last turn, or ended by itself before it ever served."""
-    if worker.state is WorkerState.GONE:
-        return before is not None and before.state in JOINING and before.mark is None and not worker.registered
-    if worker.state is WorkerState.LOST and worker.failure is not None:
-        # Its provider stopped it and says why, as when the account's credit is spent: no blind replacement.
-        return before is None or before.state is not WorkerState.LOST
-    return worker.state is WorkerState.FAILED and (before is None or before.state is not WorkerState.FAILED)
-
-
 def _since_start(memory: Memory, workers: Sequence[Worker]) -> float | None:
     """Seconds since the last launch or the last announced URL.
 
@@ -335,47 +290,6 @@ def _pool(look: ProviderLook, rule: PoolRule, known: ProviderMemory, roster: Ros
         seconds_since_failure=known.seconds_since_failure,
         failure=known.detail,
     )
-
-
-def _overrides(memory: Memory, inputs: Inputs, observation: Observation, limits: Limits) -> tuple[Override, ...]:
-    asked = inputs.request
-    if asked is None or any(held.key == asked.key for held in memory.overrides):
-        return memory.overrides
-    if asked.kind is OverrideKind.END:
-        return ()
-    return (*memory.overrides, _absolute(asked, observation, limits))
-
-
-def _absolute(asked: ScaleRequest, observation: Observation, limits: Limits) -> Override:
-    """Turn "two more" into "at least five": repeated or late, it then means the same."""
-    supply = {worker.worker_id for worker in observation.workers if worker.is_supply}
-    unknown = sorted(set(asked.worker_ids) - {worker.worker_id for worker in observation.workers})
-    if unknown:
-        raise ConfigError(
-            f"worker_ids: {', '.join(unknown)} not in this fleet; it has {', '.join(sorted(supply)) or 'no workers'}"
-        )
-    target, said = _target(asked, supply)
-    if asked.kind in (OverrideKind.FLOOR, OverrideKind.CEILING):
-        check_request(target, limits, asked=said)
-    return Override(
-        key=asked.key,
-        kind=asked.kind,
-        count=target,
-        owner=asked.owner,
-        reason=asked.reason,
-        remaining_seconds=asked.hold_seconds,
-        worker_ids=asked.worker_ids,
-        force=asked.force,
-    )
-
-
-def _target(asked: ScaleRequest, supply: set[str]) -> tuple[int, str]:
-    if asked.is_absolute:
-        return asked.count, f"{asked.kind.value} {asked.count}"
-    if asked.kind is OverrideKind.FLOOR:
-        return len(supply) + asked.count, f"scale_up by {asked.count} from {len(supply)}"
-    fewer = asked.count or len(supply & set(asked.worker_ids))
-    return len(supply) - fewer, f"scale_down by {fewer} from {len(supply)}"
 
 
 def _marked(workers: list[Worker], placed: Placed, number: int, rules: Rules) -> list[Worker]:
