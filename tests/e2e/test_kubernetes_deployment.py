@@ -1,14 +1,11 @@
 """The ready-made SwarmUI fleet on Kubernetes: what its page and its files say, and a fleet of pods under real flows."""
 
 import asyncio
-import importlib.util
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import anyio
@@ -17,33 +14,23 @@ import yaml
 
 from ebbflow.adapters.providers.kubernetes import KubernetesProvider as KubernetesAdapter
 from ebbflow.blocks import KubernetesProvider
-from ebbflow.blocks.fleet import Fleet
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.instance import InstanceState, JoinSpec, LaunchRequest
 from ebbflow.simulation.servers.kubernetes import ApiServer, User, kubeconfig
+from tests.e2e.ready_made import ReadyMade
 from tests.e2e.together import together
 from tests.e2e.world import World, Worlds
 from tests.kubernetes_cluster import Cluster, stand_in_cluster, with_node
 
-FOLDER = Path(__file__).parents[2] / "deployments" / "kubernetes-swarmui"
+PODS = ReadyMade("kubernetes-swarmui")
 JOIN = JoinSpec(arguments=("--require_control_within", "10"))
 ID = "swarm-pods-3f9c-1-0"
 
 pytestmark = pytest.mark.anyio
 
 
-def blocks() -> ModuleType:
-    """The file that operators edit and run."""
-    spec = importlib.util.spec_from_file_location("kubernetes_swarmui_blocks", FOLDER / "blocks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def objects(name: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((FOLDER / name).read_text()))
+    return list(yaml.safe_load_all((PODS.folder / name).read_text()))
 
 
 def the(kind: str, name: str) -> dict[str, Any]:
@@ -58,7 +45,7 @@ class Scaler:
         user = User.of_role("system:serviceaccount:ebbflow:ebbflow", the("Role", "rights.yaml"))
         cluster.stand_in.users["least-rights"] = user
         url = str(cluster.admin.base_url).rstrip("/")
-        given = blocks().provider().model_dump(exclude={"block_type_slug"})
+        given = PODS.blocks().provider().model_dump(exclude={"block_type_slug"})
         settings = {**given, "kubeconfig": kubeconfig(url, token="least-rights"), **more}
         settings = {name: value for name, value in settings.items() if name in KubernetesProvider.model_fields}
         self.block = KubernetesProvider.model_validate(settings)
@@ -95,28 +82,18 @@ def test_the_manifests_name_each_other_right() -> None:
     assert worker["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
     assert worker["metadata"]["namespace"] == account["metadata"]["namespace"]
     workers_live_in = {each["metadata"]["namespace"] for each in (role, binding, quota)}
-    assert workers_live_in == {blocks().provider().namespace}
+    assert workers_live_in == {PODS.blocks().provider().namespace}
     assert workers_live_in | {account["metadata"]["namespace"]} == namespaces
 
 
 def test_the_fleet_is_one_and_names_what_is_saved_and_started() -> None:
-    content = yaml.safe_load((FOLDER / "prefect.yaml").read_text())
-    fleet = Fleet.model_validate(content["definitions"]["fleet"])
-    assert content["deployments"][0]["schedules"] == [{"interval": fleet.interval_seconds}]
-    assert all(each["parameters"]["fleet"] == content["definitions"]["fleet"] for each in content["deployments"])
-    assert (fleet.master, fleet.providers[0].block) == ("swarmui-master/kubernetes", "kubernetes-provider/gpu")
-    saved = (FOLDER / "blocks.py").read_text()
-    assert 'save("kubernetes"' in saved
-    assert 'save("gpu"' in saved
-    fleet.check(
-        blocks().master().get_master(fleet=fleet.name, home="homea", sessions=None).caps,
-        {fleet.providers[0].block: blocks().provider().get_provider().caps},
-    )
+    block, fleet = PODS.blocks().provider(), PODS.fleet
+    PODS.check_fleet(block.get_provider().caps, slug="kubernetes-provider")
+    PODS.check_deployments()
     (container,) = the("Deployment", "prefect-worker.yaml")["spec"]["template"]["spec"]["containers"]
-    assert content["definitions"]["work_pool"]["name"] in container["command"]
+    assert PODS.content["definitions"]["work_pool"]["name"] in container["command"]
     hard = the("ResourceQuota", "quota.yaml")["spec"]["hard"]
-    assert int(hard["requests.nvidia.com/gpu"]) >= fleet.limits.max_workers * (blocks().provider().gpus or 0)
-    block = blocks().provider()
+    assert int(hard["requests.nvidia.com/gpu"]) >= fleet.limits.max_workers * (block.gpus or 0)
     assert fleet.readiness.launch_timeout_seconds > block.scale_up_timeout_seconds + block.pull_timeout_seconds
 
 
@@ -161,7 +138,7 @@ SWARMUI = [sys.executable, "-m", "ebbflow.simulation.servers.swarmui", "worker"]
 
 def stand_in_template() -> dict[str, Any]:
     """The deployment's template with a stand-in SwarmUI in the place of the image's, on the pod's own address."""
-    template: dict[str, Any] = yaml.safe_load((FOLDER / "pod-template.yaml").read_text())
+    template: dict[str, Any] = yaml.safe_load((PODS.folder / "pod-template.yaml").read_text())
     (container,) = template["spec"]["containers"]
     container["command"] = SWARMUI
     container["args"] = ["--host", "$(POD_IP)", "--port", "7801", "--no_persist", "true"]

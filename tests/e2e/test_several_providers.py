@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ebbflow.blocks import KubernetesProvider, SlurmProvider, VastProvider
-from ebbflow.blocks.fleet import Fleet
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.instance import ProviderCaps
 from ebbflow.core.member import MasterCaps
 from ebbflow.simulation.servers.kubernetes import ApiServer
 from ebbflow.simulation.servers.vast import KEY
+from tests.e2e.ready_made import ROOT, ReadyMade
 from tests.e2e.world import WORKER_PROGRAM, World, Worlds
 from tests.kubernetes_cluster import Cluster as Pods
 from tests.kubernetes_cluster import stand_in_cluster, template, with_node
@@ -28,7 +27,7 @@ __all__ = ["slurm", "slurm_session"]
 
 pytestmark = pytest.mark.anyio
 
-FOLDER = Path(__file__).parents[2] / "deployments" / "several-providers"
+SEVERAL = ReadyMade("several-providers")
 PATIENCE_SECONDS = 60.0
 
 
@@ -130,33 +129,26 @@ async def test_one_fleet_fills_three_providers_in_order_and_empties_the_last_one
         assert (state["served"], state["lost"]) == (30, 0)
 
 
-def fleet_of(name: str) -> tuple[Fleet, dict[str, Any]]:
-    content = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
-    return Fleet.model_validate(content["definitions"]["fleet"]), content
-
-
-@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.name for path in SEVERAL.folder.glob("*.yaml")))
 def test_each_ready_made_fleet_is_one_and_names_blocks_of_the_other_pages(name: str) -> None:
-    fleet, content = fleet_of(name)
+    several = ReadyMade(SEVERAL.name, name)
+    fleet = several.fleet
     saved = {
         f"{kind}-provider/{block}"
         for kind in ("slurm", "kubernetes", "vast")
         for block in ("gpu", "rtx4090")
-        if f'.save("{block}"' in (FOLDER.parent / f"{kind}-swarmui" / "blocks.py").read_text(encoding="utf-8")
+        if f'.save("{block}"' in (ROOT / f"{kind}-swarmui" / "blocks.py").read_text(encoding="utf-8")
     }
     assert {entry.block for entry in fleet.providers} <= saved
     caps = MasterCaps(per_shape_demand=True)
     fleet.check(caps, {entry.block: ProviderCaps("x", call_seconds=30) for entry in fleet.providers})
-    assert f"`{name}`" in (FOLDER / "README.md").read_text(encoding="utf-8")
-    deployments = content["deployments"]
-    assert [each["entrypoint"].rpartition(".")[2] for each in deployments] == ["autoscale", "scale_up", "scale_down"]
-    assert all(each["parameters"] == {"fleet": content["definitions"]["fleet"]} for each in deployments)
-    assert deployments[0]["schedules"] == [{"interval": fleet.interval_seconds}]
+    assert f"`{name}`" in several.page
+    several.check_deployments()
 
 
 def test_a_fleet_by_capability_is_refused_with_a_master_that_tells_nothing_of_it() -> None:
-    fleet, _ = fleet_of("capability.yaml")
+    fleet = ReadyMade(SEVERAL.name, "capability.yaml").fleet
     with pytest.raises(ConfigError, match="needs to know what waiting work requires"):
         fleet.check(MasterCaps(), {})
-    page = " ".join((FOLDER / "README.md").read_text(encoding="utf-8").split())
+    page = " ".join(SEVERAL.page.split())
     assert "policy.kind is 'capability', which needs to know what waiting work requires" in page

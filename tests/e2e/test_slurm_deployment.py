@@ -1,28 +1,24 @@
 """The ready-made SwarmUI fleet on Slurm: what its page and its files say is tried on a real cluster."""
 
-import importlib.util
 import os
 import secrets
 import shlex
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import anyio
 import httpx
 import pytest
-import yaml
-from prefect.client.orchestration import get_client
 
 from ebbflow.blocks import SlurmProvider
-from ebbflow.blocks.fleet import Fleet
 from ebbflow.core.instance import Failure, Instance, InstanceState, JoinSpec, LaunchRequest
+from tests.e2e.ready_made import ReadyMade
 from tests.slurm.cluster import Cluster
 from tests.slurm.fixtures import slurm, slurm_session
 
 __all__ = ["slurm", "slurm_session"]
 
-FOLDER = Path(__file__).parents[2] / "deployments" / "slurm-swarmui"
+SLURM = ReadyMade("slurm-swarmui")
 DEADLINE_SECONDS = 45.0
 JOIN = JoinSpec(arguments=("--require_control_within", "10"))
 
@@ -41,16 +37,6 @@ exec {shlex.quote(sys.executable)} -m ebbflow.simulation.servers.swarmui worker 
 """
 
 
-def blocks() -> ModuleType:
-    """The file that operators edit and run."""
-    spec = importlib.util.spec_from_file_location("slurm_swarmui_blocks", FOLDER / "blocks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 def swarmui(tmp_path: Path) -> Path:
     folder = tmp_path / "Swarm UI"
@@ -62,7 +48,7 @@ def swarmui(tmp_path: Path) -> Path:
 
 def block(slurm: Cluster, swarmui: Path, **environment: str) -> SlurmProvider:
     """The deployment's own block, on the test's cluster."""
-    plain = blocks().provider().model_dump(exclude={"block_type_slug"})
+    plain = SLURM.blocks().provider().model_dump(exclude={"block_type_slug"})
     given = {
         "SWARMUI_FOLDER": str(swarmui),
         "DATA_FOLDER": str(swarmui.parent / "data"),
@@ -130,53 +116,26 @@ async def test_what_its_worker_lacks_is_the_reason_in_the_record(slurm: Cluster,
 
 
 def test_its_fleet_is_one_and_names_the_blocks_that_are_saved() -> None:
-    content = yaml.safe_load((FOLDER / "prefect.yaml").read_text())
-    fleet = Fleet.model_validate(content["definitions"]["fleet"])
-    source = (FOLDER / "blocks.py").read_text()
-    for reference in (fleet.master, *(entry.block for entry in fleet.providers)):
-        slug, name = reference.split("/")
-        assert f'.save("{name}", overwrite=True)' in source
-        assert slug in ("swarmui-master", "slurm-provider")
-    fleet.check(
-        blocks().master().get_master(fleet=fleet.name, home="abcde", sessions=_NoSessions()).caps,
-        {fleet.providers[0].block: blocks().provider().get_provider().caps},
-    )
-    deployments = content["deployments"]
-    assert [each["entrypoint"].rpartition(".")[2] for each in deployments] == ["autoscale", "scale_up", "scale_down"]
-    assert all(each["parameters"] == {"fleet": content["definitions"]["fleet"]} for each in deployments)
-    assert deployments[0]["schedules"] == [{"interval": fleet.interval_seconds}]
-    settings = blocks().provider()
-    assert fleet.readiness.launch_timeout_seconds > settings.start_within_seconds
-
-
-class _NoSessions:
-    async def get(self, address: str) -> str | None:
-        return None
-
-    async def put(self, address: str, session: str | None) -> None:
-        pass
+    settings = SLURM.blocks().provider()
+    SLURM.check_fleet(settings.get_provider().caps, slug="slurm-provider")
+    SLURM.check_deployments()
+    assert SLURM.fleet.readiness.launch_timeout_seconds > settings.start_within_seconds
 
 
 @pytest.mark.soak
 @pytest.mark.usefixtures("prefect_server")
 async def test_it_is_deployed_as_its_page_says(prefect_environment: dict[str, str]) -> None:
-    page = (FOLDER / "README.md").read_text()
     commands = [
         ["work-pool", "create", "slurm-login", "--type", "process"],
         ["deploy", "--all", "--no-prompt", "--prefect-file", "prefect.yaml"],
     ]
     for words in commands:
-        assert f"prefect {shlex.join(words)}" in page
-        done = await anyio.run_process(
-            [sys.executable, "-m", "prefect", *words], env=prefect_environment, cwd=FOLDER, check=False
-        )
-        assert done.returncode == 0, (done.stdout + done.stderr).decode()[-2000:]
-    async with get_client() as client:
-        for flow in ("autoscale", "scale-up", "scale-down"):
-            deployment = await client.read_deployment_by_name(f"{flow}/swarm-slurm")
-            assert deployment.work_pool_name == "slurm-login"
-            assert deployment.parameters["fleet"]["providers"][0]["block"] == "slurm-provider/gpu"
+        assert f"prefect {shlex.join(words)}" in SLURM.page
+        await SLURM.run(["-m", "prefect", *words], prefect_environment)
+    for deployment in await SLURM.deployed():
+        assert deployment.work_pool_name == "slurm-login"
+        assert deployment.parameters["fleet"]["providers"][0]["block"] == "slurm-provider/gpu"
 
 
 def test_its_script_can_be_run() -> None:
-    assert os.access(FOLDER / "worker.sh", os.X_OK)
+    assert os.access(SLURM.folder / "worker.sh", os.X_OK)

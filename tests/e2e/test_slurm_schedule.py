@@ -18,7 +18,7 @@ from ebbflow.blocks import SwarmUIMaster
 from ebbflow.blocks.fleet import BUDGET_SHARE, OVERHEAD_SECONDS
 from ebbflow.policies.upkeep import LOOKS_APART_SECONDS
 from ebbflow.simulation.servers.process import running
-from tests.e2e.test_slurm_deployment import FOLDER, block, swarmui
+from tests.e2e.test_slurm_deployment import SLURM, block, swarmui
 from tests.e2e.world import StandInMaster, World
 from tests.slurm.cluster import Cluster
 from tests.slurm.fixtures import slurm, slurm_session
@@ -72,7 +72,7 @@ async def test_the_deployed_fleet_of_jobs_goes_up_and_down_by_its_schedule(
         await SwarmUIMaster(address=master.url, call_timeout_seconds=3).asave("slurm", overwrite=True)
         provider = block(slurm, swarmui)
         await provider.asave("gpu", overwrite=True)
-        page = (FOLDER / "prefect.yaml").read_text().replace("slurm-login", POOL).replace("swarm-slurm", FLEET)
+        page = (SLURM.folder / "prefect.yaml").read_text().replace("slurm-login", POOL).replace("swarm-slurm", FLEET)
         content: dict[str, Any] = yaml.safe_load(page)
         call_seconds = provider.get_provider().caps.call_seconds
         interval = math.ceil((LOOKS_APART_SECONDS + call_seconds + OVERHEAD_SECONDS) / BUDGET_SHARE)

@@ -1,6 +1,5 @@
 """The ready-made SwarmUI fleet at Vast: what its page and its files say is tried on the stand-in market."""
 
-import importlib.util
 import os
 import shlex
 import shutil
@@ -10,22 +9,19 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from types import ModuleType
 
 import anyio
 import httpx
 import pytest
-import yaml
-from prefect.client.orchestration import get_client
 
 from ebbflow.adapters.providers.vast import VastProvider
 from ebbflow.adapters.providers.vast_settings import MAX_START
-from ebbflow.blocks.fleet import Fleet
 from ebbflow.core.instance import Instance, InstanceState, JoinSpec
 from ebbflow.simulation.servers.vast import KEY
+from tests.e2e.ready_made import ReadyMade
 from tests.vast_market import Market, market, request
 
-FOLDER = Path(__file__).parents[2] / "deployments" / "vast-swarmui"
+VAST = ReadyMade("vast-swarmui")
 JOIN = JoinSpec(arguments=("--require_control_within", "10"))
 
 pytestmark = pytest.mark.anyio
@@ -38,16 +34,6 @@ exec {shlex.quote(sys.executable)} -m ebbflow.simulation.servers.swarmui worker 
 """
 
 
-def blocks() -> ModuleType:
-    """The file that operators edit and run."""
-    spec = importlib.util.spec_from_file_location("vast_swarmui_blocks", FOLDER / "blocks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
 async def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Market]:
     """A market whose machines have SwarmUI installed, and a provider from the deployment's own block."""
@@ -57,7 +43,7 @@ async def account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     (swarmui / "launch-linux.sh").write_text(LAUNCH_LINUX)
     (swarmui / "launch-linux.sh").chmod(0o755)
     async with market() as opened:
-        plain = blocks().provider(KEY).model_dump(exclude={"block_type_slug", "api_key", "address"})
+        plain = VAST.blocks().provider(KEY).model_dump(exclude={"block_type_slug", "api_key", "address"})
         environment = {"SWARMUI_FOLDER": str(swarmui), "VAST_API": opened.url, "GRACE_SECONDS": "3"}
         opened.settings |= {**plain, "environment": environment}
         yield opened
@@ -123,62 +109,37 @@ async def test_an_instance_that_is_stopped_within_the_grace_is_kept_and_starts_a
 
 
 def test_its_script_is_short_enough_and_needs_no_more_than_a_posix_shell() -> None:
-    text = (FOLDER / "onstart.sh").read_text()
+    text = (VAST.folder / "onstart.sh").read_text()
     assert len(text) < MAX_START
     checker = shutil.which("dash") or "sh"
-    assert subprocess.run([checker, "-n", str(FOLDER / "onstart.sh")], check=False, timeout=10).returncode == 0
+    assert subprocess.run([checker, "-n", str(VAST.folder / "onstart.sh")], check=False, timeout=10).returncode == 0
 
 
 def test_its_fleet_is_one_and_names_the_blocks_that_are_saved() -> None:
-    content = yaml.safe_load((FOLDER / "prefect.yaml").read_text())
-    fleet = Fleet.model_validate(content["definitions"]["fleet"])
-    source = (FOLDER / "blocks.py").read_text()
-    for reference in (fleet.master, *(entry.block for entry in fleet.providers)):
-        slug, name = reference.split("/")
-        assert f'.save("{name}", overwrite=True)' in source
-        assert slug in ("swarmui-master", "vast-provider")
-    settings = blocks().provider("a-key")
-    caps = settings.get_provider().caps
-    fleet.check(
-        blocks().master().get_master(fleet=fleet.name, home="abcde", sessions=_NoSessions()).caps,
-        {fleet.providers[0].block: caps},
-    )
-    assert caps.usd_per_hour == fleet.providers[0].max_usd_per_hour
-    deployments = content["deployments"]
-    assert [each["entrypoint"].rpartition(".")[2] for each in deployments] == ["autoscale", "scale_up", "scale_down"]
-    assert all(each["parameters"] == {"fleet": content["definitions"]["fleet"]} for each in deployments)
-    assert deployments[0]["schedules"] == [{"interval": fleet.interval_seconds}]
-
-
-class _NoSessions:
-    async def get(self, address: str) -> str | None:
-        return None
-
-    async def put(self, address: str, session: str | None) -> None:
-        pass
+    caps = VAST.blocks().provider("a-key").get_provider().caps
+    VAST.check_fleet(caps, slug="vast-provider")
+    VAST.check_deployments()
+    assert caps.usd_per_hour == VAST.fleet.providers[0].max_usd_per_hour
 
 
 @pytest.mark.soak
 @pytest.mark.usefixtures("prefect_server")
 async def test_it_is_saved_and_deployed_as_its_page_says(prefect_environment: dict[str, str]) -> None:
-    page = (FOLDER / "README.md").read_text()
     environment = {**prefect_environment, "VAST_API_KEY": "a-key"}
-    assert "VAST_API_KEY=... python blocks.py" in page
+    assert "VAST_API_KEY=... python blocks.py" in VAST.page
+    await VAST.run(["blocks.py"], environment)
     commands = [
-        ["-m", "prefect", "work-pool", "create", "vast-flows", "--type", "process"],
-        ["-m", "prefect", "deploy", "--all", "--no-prompt", "--prefect-file", "prefect.yaml"],
+        ["prefect", "work-pool", "create", "vast-flows", "--type", "process"],
+        ["prefect", "deploy", "--all", "--no-prompt", "--prefect-file", "prefect.yaml"],
     ]
-    for words in [["blocks.py"], *commands]:
-        assert words == ["blocks.py"] or shlex.join(words[1:]) in page
-        done = await anyio.run_process([sys.executable, *words], env=environment, cwd=FOLDER, check=False)
-        assert done.returncode == 0, (done.stdout + done.stderr).decode()[-2000:]
-    async with get_client() as client:
-        for flow in ("autoscale", "scale-up", "scale-down"):
-            deployment = await client.read_deployment_by_name(f"{flow}/swarm-vast")
-            assert deployment.work_pool_name == "vast-flows"
-            assert deployment.parameters["fleet"]["providers"][0]["warm_workers"] == 2
+    for words in commands:
+        assert shlex.join(words) in VAST.page
+        await VAST.run(["-m", *words], environment)
+    for deployment in await VAST.deployed():
+        assert deployment.work_pool_name == "vast-flows"
+        assert deployment.parameters["fleet"]["providers"][0]["warm_workers"] == 2
 
 
 def test_no_file_of_it_holds_a_key() -> None:
-    assert "VAST_API_KEY" in (FOLDER / "blocks.py").read_text()
-    assert not [name for name in os.listdir(FOLDER) if "key" in name]
+    assert "VAST_API_KEY" in (VAST.folder / "blocks.py").read_text()
+    assert not [name for name in os.listdir(VAST.folder) if "key" in name]
