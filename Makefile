@@ -73,4 +73,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Ebbflow needs Python 3.11 or newer, $(PYTHON) is %s; try: make PYTHON=python3.12" % sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]" --constraint constraints.txt
+	@# pip compiles what it copies, not what it links; every turn of a fleet is a new process.
+	$(BIN)/python -m compileall -q $(wildcard $(FOLDERS))
 	@touch $@
