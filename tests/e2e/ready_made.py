@@ -69,10 +69,11 @@ class ReadyMade:
         """Its fleet fits its blocks, and names none that its blocks file does not save."""
         source = (self.folder / "blocks.py").read_text(encoding="utf-8")
         fleet = self.fleet
-        for reference in (fleet.master, *(entry.block for entry in fleet.providers)):
+        named = [("swarmui-master", fleet.master), *((slug, entry.block) for entry in fleet.providers)]
+        for expected, reference in named:
             kind, name = reference.split("/")
+            assert kind == expected
             assert f'.save("{name}", overwrite=True)' in source
-            assert kind in ("swarmui-master", slug)
         master: Master = self.blocks().master().get_master(fleet=fleet.name, home="abcde", sessions=_NoSessions())
         fleet.check(master.caps, {fleet.providers[0].block: caps})
 

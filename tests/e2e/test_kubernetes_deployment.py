@@ -90,6 +90,7 @@ def test_the_fleet_is_one_and_names_what_is_saved_and_started() -> None:
     block, fleet = PODS.blocks().provider(), PODS.fleet
     PODS.check_fleet(block.get_provider().caps, slug="kubernetes-provider")
     PODS.check_deployments()
+    assert (fleet.master, fleet.providers[0].block) == ("swarmui-master/kubernetes", "kubernetes-provider/gpu")
     (container,) = the("Deployment", "prefect-worker.yaml")["spec"]["template"]["spec"]["containers"]
     assert PODS.content["definitions"]["work_pool"]["name"] in container["command"]
     hard = the("ResourceQuota", "quota.yaml")["spec"]["hard"]

@@ -403,15 +403,14 @@ class World:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    async def let_work_finish(self) -> None:
-        """Let every image that a worker is making be done now."""
-        for row in (await self.master.entries()).values():
-            await self.worker_control(row["settings"]["Address"], "Finish")
-
     async def finished(self, work: "asyncio.Task[dict[str, Any]]") -> int:
         """Let its images be done as soon as a worker has taken them; how many there were."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
         while not work.done():
-            await self.let_work_finish()
+            entries = await self.master.entries()
+            assert time.monotonic() < deadline, f"the images are not done; entries {entries}"
+            for row in entries.values():
+                await self.worker_control(row["settings"]["Address"], "Finish")
             await asyncio.sleep(0.05)
         return len((await work)["images"])
 
