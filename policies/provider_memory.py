@@ -25,20 +25,14 @@ def providers_after(
         if worker.state is WorkerState.READY and worker.worker_id not in was_ready and worker.provider in known:
             known[worker.provider] = replace(known[worker.provider], failures=0)
     before = {worker.worker_id: worker for worker in memory.workers}
-    failures = [
-        (worker.provider, f"{worker.worker_id}: {worker.detail or 'failed'}")
-        for worker in workers
-        if _has_failed_now(worker, before.get(worker.worker_id))
-    ]
-    noted = note_failures(tuple(known.values()), failures)
-    machines = [
-        (worker.provider, worker.machine)
-        for worker in workers
-        if worker.machine and _has_failed_now(worker, before.get(worker.worker_id))
-    ]
+    failed = [worker for worker in workers if _has_failed_now(worker, before.get(worker.worker_id))]
+    failures = [(worker.provider, f"{worker.worker_id}: {worker.detail or 'failed'}") for worker in failed]
     return tuple(
-        _avoiding(remembered, [machine for provider, machine in machines if provider == remembered.provider])
-        for remembered in noted
+        _avoiding(
+            remembered,
+            [worker.machine for worker in failed if worker.machine and worker.provider == remembered.provider],
+        )
+        for remembered in note_failures(tuple(known.values()), failures)
         if remembered.provider in living | named
     )
 
