@@ -137,7 +137,7 @@ async def record_and_claim(client: PrefectClient, fleet: Fleet, record: Record, 
     """Store, then claim; or say why not. A run past its budget never claims: its observation is too old to act on."""
     artifact_id = await ledger.store(client, record, summary=record.plan.headline)
     if not budget.remaining_seconds:
-        return f"looking outlasted the turn's budget of {fleet.budget_seconds:g} s, too old to act on"
+        return f"the look outlasted the turn's budget of {fleet.budget_seconds:g} s and is too old to act on"
     claimed = await ledger.claim(client, record, artifact_id, interval_seconds=fleet.interval_seconds)
     if claimed is None:
         return f"another run claimed record {record.number}"

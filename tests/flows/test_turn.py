@@ -573,13 +573,13 @@ async def test_a_call_that_does_not_fit_into_the_budget_is_not_begun(world: Worl
 
 
 @together
-async def test_a_look_that_outlasts_the_budget_is_not_called_another_run_s_claim(world: World) -> None:
+async def test_a_look_that_outlasted_the_budget_was_called_the_claim_of_another_run(world: World) -> None:
     await world.acted()
     head = await world.record()
     late = dataclasses.replace(head, number=head.number + 1)
     async with get_client() as client:
         said = await record_and_claim(client, world.fleet(), late, Budget(0.0, lambda: 1.0))
-    assert said == "looking outlasted the turn's budget of 48 s, too old to act on"
+    assert said == "the look outlasted the turn's budget of 48 s and is too old to act on"
     assert set(await world.claims()) == {head.number}
 
 
