@@ -8,13 +8,13 @@ LOCK_PYTHONS ?= python3.11 python3.12 python3.13
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-FOLDERS := core policies adapters blocks flows simulation gateway deployments
+FOLDERS := core policies decision fleet turn adapters contracts blocks flows simulation standins demo gateway deployments
 
 .PHONY: demo test check bench bench-policies soak typing lock clean environment
 
 # One simple command, so that make starts Python itself: Ctrl-C and SIGTERM reach it, and make waits until it has ended.
 demo: $(INSTALLED)
-	$(BIN)/python -m ebbflow.deployments.demo $(DEMO_ARGS)
+	$(BIN)/python -m ebbflow.demo $(DEMO_ARGS)
 
 # Many tests wait for processes and servers, so two modules run at once; PYTEST_ARGS="-n 0" runs them one by one.
 test: $(INSTALLED)

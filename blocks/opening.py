@@ -11,12 +11,12 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.logging import get_logger
 from pydantic import ValidationError
 
-from ebbflow.adapters.read_only import ReadOnlyMaster, ReadOnlyProvider, ReadOnlySessions
 from ebbflow.blocks.base import MASTER_CAPABILITY, PROVIDER_CAPABILITY, MasterBlock, ProviderBlock
-from ebbflow.blocks.fleet import Fleet
 from ebbflow.blocks.sessions import BlockSessionStore
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ports import Master, Provider
+from ebbflow.fleet.model import Fleet
+from ebbflow.turn.read_only import ReadOnlyMaster, ReadOnlyProvider, ReadOnlySessions
 
 logger = get_logger("ebbflow")
 

@@ -1,15 +1,15 @@
 """One block per provider: its adapter's own settings, saved."""
 
-from ebbflow.adapters.providers.kubernetes import KubernetesProvider as KubernetesAdapter
-from ebbflow.adapters.providers.kubernetes import KubernetesSettings
-from ebbflow.adapters.providers.launch_script import LaunchScriptProvider as LaunchScriptAdapter
-from ebbflow.adapters.providers.launch_script import LaunchScriptSettings
-from ebbflow.adapters.providers.local import LocalProvider as LocalAdapter
-from ebbflow.adapters.providers.local import LocalSettings
-from ebbflow.adapters.providers.slurm import SlurmProvider as SlurmAdapter
-from ebbflow.adapters.providers.slurm import SlurmSettings
-from ebbflow.adapters.providers.vast import VastProvider as VastAdapter
-from ebbflow.adapters.providers.vast import VastSettings
+from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider as LaunchScriptAdapter
+from ebbflow.adapters.providers.host.launch_script import LaunchScriptSettings
+from ebbflow.adapters.providers.host.local import LocalProvider as LocalAdapter
+from ebbflow.adapters.providers.host.local import LocalSettings
+from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider as KubernetesAdapter
+from ebbflow.adapters.providers.kubernetes.provider import KubernetesSettings
+from ebbflow.adapters.providers.slurm.provider import SlurmProvider as SlurmAdapter
+from ebbflow.adapters.providers.slurm.provider import SlurmSettings
+from ebbflow.adapters.providers.vast.provider import VastProvider as VastAdapter
+from ebbflow.adapters.providers.vast.provider import VastSettings
 from ebbflow.blocks.base import ProviderBlock
 from ebbflow.core.ports import Provider
 

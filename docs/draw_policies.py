@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from ebbflow.blocks.policies import ours
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, Shape
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import PolicyMemory
 from ebbflow.core.ports import Policy
 from ebbflow.core.worker import Worker
-from ebbflow.policies.schedule import Schedule, floors
+from ebbflow.decision.schedule import Schedule, floors
+from ebbflow.fleet.nameable import ours
 
 PAGE = Path(__file__).with_name("policies.md")
 IMAGES = PAGE.parent / "images"

@@ -6,8 +6,8 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from ebbflow.blocks.fleet import Fleet
-from ebbflow.flows.turn import take_turn
+from ebbflow.fleet.model import Fleet
+from ebbflow.turn.turn import take_turn
 
 
 @flow(name="autoscale", flow_run_name="{fleet.name}: turn", retries=0, validate_parameters=True)

@@ -11,9 +11,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from ebbflow.blocks.fleet import Fleet
-from ebbflow.blocks.policies import FleetPolicy
 from ebbflow.core.errors import ConfigError
+from ebbflow.fleet.model import Fleet
+from ebbflow.fleet.nameable import FleetPolicy
 from ebbflow.flows.comparing import check_candidates, leave_comparison, named
 from ebbflow.flows.past import read_past
 from ebbflow.policies.marginal import MarginalPolicy

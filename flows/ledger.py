@@ -23,7 +23,7 @@ from ebbflow.core.memory import Memory, RecentClaim
 from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Record, Section, parse_record, restore_inputs
-from ebbflow.flows.words import random_word
+from ebbflow.turn.words import random_word
 
 RECORD_TYPE = "ebbflow-record"
 CLAIMS_PER_PAGE = 200

@@ -6,10 +6,10 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from ebbflow.blocks.fleet import Fleet
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.memory import OverrideKind
-from ebbflow.flows.asking import ask
+from ebbflow.fleet.model import Fleet
+from ebbflow.flows.requesting import ask
 
 
 @flow(name="override", flow_run_name="{fleet.name}: {kind}")

@@ -12,11 +12,11 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from ebbflow.blocks.fleet import Fleet
-from ebbflow.core.explain import action_rows, explain, run_name
 from ebbflow.core.plan import Outcome, Result
 from ebbflow.core.record import Record
-from ebbflow.policies.evaluate import Evaluation
+from ebbflow.decision.evaluate import Evaluation
+from ebbflow.fleet.model import Fleet
+from ebbflow.turn.explain import action_rows, explain, run_name
 
 MAX_LOGS = 10
 """Workers of one turn whose output is kept: a fleet that ends at once has much the same to say."""

@@ -13,9 +13,9 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
-from ebbflow.adapters.acting import Hands, outcome_of, perform
 from ebbflow.core.errors import FleetError
 from ebbflow.core.plan import Action, Outcome, Plan, Result, Verb
+from ebbflow.turn.acting import Hands, outcome_of, perform
 
 MAX_TASKS_PER_KIND = 10
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
-from ebbflow.policies.averages import latest, rise_at_once
-from ebbflow.policies.needs import demand_unknown, seconds_since_seen
+from ebbflow.policies.formulas.averages import latest, rise_at_once
+from ebbflow.policies.formulas.needs import demand_unknown, seconds_since_seen
 
 
 def hot_wanted(busy: float, hot: int, *, upper: float = 0.9, lower: float = 0.6) -> int:

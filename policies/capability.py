@@ -15,12 +15,21 @@ from ebbflow.core.capabilities import fits
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
-from ebbflow.policies import opengris_1_15, opengris_2_9
-from ebbflow.policies.averages import latest
-from ebbflow.policies.bands import check_band
-from ebbflow.policies.corrections import Corrections, told
-from ebbflow.policies.needs import MOST, Need, demand_unknown, seconds_since_seen, serving, spelt, unfinished, wants
-from ebbflow.policies.opengris_1_15 import UNLIMITED, Group, Start, Stop
+from ebbflow.policies.formulas import opengris_1_15, opengris_2_9
+from ebbflow.policies.formulas.averages import latest
+from ebbflow.policies.formulas.bands import check_band
+from ebbflow.policies.formulas.corrections import Corrections, told
+from ebbflow.policies.formulas.needs import (
+    MOST,
+    Need,
+    demand_unknown,
+    seconds_since_seen,
+    serving,
+    spelt,
+    unfinished,
+    wants,
+)
+from ebbflow.policies.formulas.opengris_1_15 import UNLIMITED, Group, Start, Stop
 
 CORRECTIONS = ("count_starting", "compare_amounts")
 

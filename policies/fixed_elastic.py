@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
-from ebbflow.policies import opengris_1_15
-from ebbflow.policies.bands import check_band
-from ebbflow.policies.corrections import Corrections, told
-from ebbflow.policies.needs import demand_unknown, serving
-from ebbflow.policies.opengris_1_15 import UNLIMITED, Group, Start
+from ebbflow.policies.formulas import opengris_1_15
+from ebbflow.policies.formulas.bands import check_band
+from ebbflow.policies.formulas.corrections import Corrections, told
+from ebbflow.policies.formulas.needs import demand_unknown, serving
+from ebbflow.policies.formulas.opengris_1_15 import UNLIMITED, Group, Start
 
 CORRECTIONS = ("count_starting", "stop_secondary", "retry_primary")
 

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
-from ebbflow.policies.marginal_memory import Learned
+from ebbflow.policies.formulas.marginal_memory import Learned
 
 DEFAULT_LIMITS: Mapping[str, float] = MappingProxyType({"min_seconds_between_stops": 0.0, "min_idle_seconds": 0.0})
 """The policy spaces its stops itself; a fleet may say otherwise."""

@@ -15,8 +15,8 @@ from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason
 from ebbflow.core.worker import Worker
-from ebbflow.policies.needs import demand_unknown, queued_shapes, spelt, wants
-from ebbflow.policies.packing import Packed, pack
+from ebbflow.policies.formulas.needs import demand_unknown, queued_shapes, spelt, wants
+from ebbflow.policies.formulas.packing import Packed, pack
 
 PROGRESS = (WorkerState.READY, WorkerState.STARTING, WorkerState.PENDING, WorkerState.WISHED)
 """Of workers that are supply, those that serve first."""

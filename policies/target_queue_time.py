@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ebbflow.core.member import Demand
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, PolicyMemory, Reason, Want
-from ebbflow.policies.averages import latest, rise_at_once
-from ebbflow.policies.needs import MOST, demand_unknown, seconds_since_seen
+from ebbflow.policies.formulas.averages import latest, rise_at_once
+from ebbflow.policies.formulas.needs import MOST, demand_unknown, seconds_since_seen
 
 NEARLY = 1e-9
 """Below this a rest is rounding, not work."""

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
-from ebbflow.policies.corrections import Corrections, told
-from ebbflow.policies.needs import MOST, demand_unknown, spelt, unfinished
-from ebbflow.policies.opengris_2_9 import targets
+from ebbflow.policies.formulas.corrections import Corrections, told
+from ebbflow.policies.formulas.needs import MOST, demand_unknown, spelt, unfinished
+from ebbflow.policies.formulas.opengris_2_9 import targets
 
 CORRECTIONS = ("count_once", "compare_amounts")
 

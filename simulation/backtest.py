@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ebbflow.core.ports import Policy
-from ebbflow.policies.evaluate import Rules
+from ebbflow.decision.evaluate import Rules
 from ebbflow.simulation.environment import Environment
 from ebbflow.simulation.league import Row, Run, simulate
 from ebbflow.simulation.opt0 import opt0_seconds

@@ -15,9 +15,9 @@ from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision
 from ebbflow.core.ports import Policy
 from ebbflow.core.worker import Worker
-from ebbflow.policies.limits import Bounded, Limits, apply
-from ebbflow.policies.placement import Placed, PlacementRules, Pool, place
-from ebbflow.policies.schedule import Schedule, floors
+from ebbflow.decision.limits import Bounded, Limits, apply
+from ebbflow.decision.placement.place import Placed, PlacementRules, Pool, place
+from ebbflow.decision.schedule import Schedule, floors
 from ebbflow.simulation.environment import Environment
 from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
 from ebbflow.simulation.world import World

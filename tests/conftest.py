@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import certifi
 import pytest
 
-from ebbflow.simulation.servers import process
-from ebbflow.simulation.servers.process import free_port
+from ebbflow.standins import process
+from ebbflow.standins.process import free_port
 from tests.reaper import watching
 from tests.slurm.cluster import HOW_TO_INSTALL, is_installed
 

@@ -17,10 +17,10 @@ from typing import Any
 import httpx
 import yaml
 
-from ebbflow.adapters.providers.kubernetes import KubernetesProvider, KubernetesSettings
-from ebbflow.simulation.servers.http import serve
-from ebbflow.simulation.servers.kubernetes import ADMIN_TOKEN, ApiServer, User, kubeconfig
-from ebbflow.simulation.servers.kubernetes_node import Node
+from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider, KubernetesSettings
+from ebbflow.standins.http import serve
+from ebbflow.standins.kubernetes.node import Node
+from ebbflow.standins.kubernetes.server import ADMIN_TOKEN, ApiServer, User, kubeconfig
 
 VARIABLE = "EBBFLOW_TEST_KUBECONFIG"
 IMAGE = os.environ.get("EBBFLOW_TEST_IMAGE", "busybox:1.36")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from ebbflow.blocks import LocalProvider, SwarmUIMaster
-from ebbflow.blocks.fleet import Fleet
+from ebbflow.fleet.model import Fleet
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from ebbflow.simulation.servers.vast import KEY
+from ebbflow.standins.vast.server import KEY
 
 REQUIREMENT = "vastai==1.9.1"
 FOLDER = Path(__file__).parents[1] / "build" / "vastai"

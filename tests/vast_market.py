@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ebbflow.adapters.providers.vast import VastProvider, VastSettings
+from ebbflow.adapters.providers.vast.provider import VastProvider, VastSettings
 from ebbflow.core.instance import LaunchRequest
-from ebbflow.simulation.servers.http import serve
-from ebbflow.simulation.servers.vast import KEY, Offer, Program, VastApi, add_controls, some_offers
+from ebbflow.standins.http import serve
+from ebbflow.standins.vast.server import KEY, Offer, Program, VastApi, add_controls, some_offers
 
 ANNOUNCES = """\
 echo "[SwarmAutoScaleBackend]NewURL: http://127.0.0.1:$VAST_TCP_PORT_7801[/SwarmAutoScaleBackend]"

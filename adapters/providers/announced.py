@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ebbflow.adapters.launch_output import Failed, Refused, Url, read_launch_output, url_problem
 from ebbflow.core.instance import Failure
-from ebbflow.core.launch_output import Failed, Refused, Url, read_launch_output, url_problem
 
 
 @dataclass(frozen=True, slots=True)

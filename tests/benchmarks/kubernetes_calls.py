@@ -9,10 +9,10 @@ import time
 
 import httpx
 
-from ebbflow.adapters.providers.kubernetes import KubernetesProvider, KubernetesSettings
+from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider, KubernetesSettings
 from ebbflow.core.instance import LaunchRequest
-from ebbflow.simulation.servers.http import serve
-from ebbflow.simulation.servers.kubernetes import ADMIN_TOKEN, ApiServer, kubeconfig
+from ebbflow.standins.http import serve
+from ebbflow.standins.kubernetes.server import ADMIN_TOKEN, ApiServer, kubeconfig
 from tests.benchmarks.world import tell
 
 ROUNDS = 5

@@ -6,9 +6,9 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from ebbflow.adapters.providers.slurm import SlurmProvider, SlurmSettings
+from ebbflow.adapters.providers.slurm.provider import SlurmProvider, SlurmSettings
 from ebbflow.blocks import SlurmProvider as SlurmBlock
-from ebbflow.blocks.fleet import Fleet
+from ebbflow.fleet.model import Fleet
 from ebbflow.flows.autoscale import autoscale
 from tests.benchmarks.world import World, fleet, save_master, tell
 from tests.slurm.cluster import Cluster, SlurmIsMissing, cluster

@@ -14,7 +14,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun, StateType
 
-from ebbflow.simulation.servers import process
+from ebbflow.standins import process
 from tests.benchmarks.world import (
     INTERVAL_SECONDS,
     ROOT,

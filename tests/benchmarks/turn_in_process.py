@@ -13,14 +13,14 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.runtime import flow_run
 
-from ebbflow.blocks.fleet import Fleet
 from ebbflow.blocks.opening import open_fleet
-from ebbflow.core.budget import Budget
 from ebbflow.core.chain import Head
 from ebbflow.core.record import Record
+from ebbflow.fleet.model import Fleet
 from ebbflow.flows import ledger
 from ebbflow.flows.autoscale import autoscale
-from ebbflow.flows.observing import observe
+from ebbflow.turn.budget import Budget
+from ebbflow.turn.observing import observe
 from tests.benchmarks.world import World, end_workers, fleet, save_blocks, tell
 
 T = TypeVar("T")

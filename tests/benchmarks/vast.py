@@ -4,11 +4,11 @@ import asyncio
 import time
 from pathlib import Path
 
-from ebbflow.adapters.providers.vast import VastProvider, VastSettings
+from ebbflow.adapters.providers.vast.provider import VastProvider, VastSettings
 from ebbflow.core.instance import LaunchRequest
-from ebbflow.simulation.servers.http import serve
-from ebbflow.simulation.servers.vast import KEY, VastApi, some_offers
-from ebbflow.simulation.servers.vast_limits import RATES
+from ebbflow.standins.http import serve
+from ebbflow.standins.vast.limits import RATES
+from ebbflow.standins.vast.server import KEY, VastApi, some_offers
 from tests.benchmarks.world import tell
 
 LAUNCHES = 20

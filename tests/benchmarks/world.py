@@ -12,9 +12,9 @@ from typing import Any
 
 import psutil
 
-from ebbflow.simulation.servers import process
+from ebbflow.standins import process
 
-WORKER = (sys.executable, "-m", "ebbflow.simulation.servers.swarmui", "worker", "--port", "0")
+WORKER = (sys.executable, "-m", "ebbflow.standins.swarmui.server", "worker", "--port", "0")
 INTERVAL_SECONDS = 15.0
 ROOT = Path(__file__).resolve().parents[2]
 

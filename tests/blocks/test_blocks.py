@@ -8,11 +8,11 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from pydantic import SecretStr, ValidationError
 
-from ebbflow.adapters.masters.swarmui import SwarmUIMaster as SwarmUIAdapter
-from ebbflow.adapters.providers.kubernetes import KubernetesProvider as KubernetesAdapter
-from ebbflow.adapters.providers.launch_script import LaunchScriptProvider as LaunchScriptAdapter
-from ebbflow.adapters.providers.local import LocalProvider as LocalAdapter
-from ebbflow.adapters.providers.slurm import SlurmProvider as SlurmAdapter
+from ebbflow.adapters.masters.swarmui.master import SwarmUIMaster as SwarmUIAdapter
+from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider as LaunchScriptAdapter
+from ebbflow.adapters.providers.host.local import LocalProvider as LocalAdapter
+from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider as KubernetesAdapter
+from ebbflow.adapters.providers.slurm.provider import SlurmProvider as SlurmAdapter
 from ebbflow.blocks import (
     ApiSessions,
     KubernetesProvider,
@@ -21,10 +21,10 @@ from ebbflow.blocks import (
     SlurmProvider,
     SwarmUIMaster,
 )
-from ebbflow.blocks.fleet import Fleet
 from ebbflow.blocks.opening import load_provider, open_fleet
 from ebbflow.blocks.sessions import BlockSessionStore
 from ebbflow.core.errors import ConfigError
+from ebbflow.fleet.model import Fleet
 
 BLOCKS: list[type[Block]] = [
     ApiSessions,

@@ -13,9 +13,9 @@ import yaml
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import DeploymentResponse
 
-from ebbflow.blocks.fleet import Fleet
 from ebbflow.core.instance import ProviderCaps
 from ebbflow.core.ports import Master
+from ebbflow.fleet.model import Fleet
 
 ROOT = Path(__file__).parents[2] / "deployments"
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from ebbflow.simulation.servers.http import serve
+from ebbflow.standins.http import serve
 
 
 class Relay:

@@ -17,14 +17,14 @@ import psutil
 import pytest
 import yaml
 
-from ebbflow.blocks.fleet import Fleet
-from ebbflow.deployments.demo.blocks import PROVIDER_KINDS
-from ebbflow.deployments.demo.history import History, went_up_and_down
-from ebbflow.deployments.demo.load import Tally
-from ebbflow.deployments.demo.place import Place
-from ebbflow.deployments.demo.project import fleet_of_demo
-from ebbflow.deployments.demo.summary import Summary, percentile
-from ebbflow.deployments.demo.view import MasterState
+from ebbflow.demo.blocks import PROVIDER_KINDS
+from ebbflow.demo.history import History, went_up_and_down
+from ebbflow.demo.load import Tally
+from ebbflow.demo.place import Place
+from ebbflow.demo.project import fleet_of_demo
+from ebbflow.demo.summary import Summary, percentile
+from ebbflow.demo.view import MasterState
+from ebbflow.fleet.model import Fleet
 
 ROOT = Path(__file__).parents[2]
 # Any: YAML is what it is; what matters of it is compared below.
@@ -234,7 +234,7 @@ def demo(folder: Path, *arguments: str, **environment: str) -> Iterator[subproce
     # Of a user's own set-up, which the demo must not use.
     bait = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_HOME": str(folder / "users-prefect")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "ebbflow.deployments.demo", *arguments],
+        [sys.executable, "-m", "ebbflow.demo", *arguments],
         env={**theirs, **bait, "TMPDIR": str(folder), **environment},
         cwd=folder,
         stdout=subprocess.PIPE,

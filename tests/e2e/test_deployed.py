@@ -18,7 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 
-from ebbflow.simulation.servers.process import running
+from ebbflow.standins.process import running
 from tests.e2e.world import World, Worlds, flow_run, opened_worlds, processes_with, until
 
 pytestmark = pytest.mark.anyio

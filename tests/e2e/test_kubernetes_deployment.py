@@ -12,11 +12,11 @@ import anyio
 import pytest
 import yaml
 
-from ebbflow.adapters.providers.kubernetes import KubernetesProvider as KubernetesAdapter
+from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider as KubernetesAdapter
 from ebbflow.blocks import KubernetesProvider
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.instance import InstanceState, JoinSpec, LaunchRequest
-from ebbflow.simulation.servers.kubernetes import ApiServer, User, kubeconfig
+from ebbflow.standins.kubernetes.server import ApiServer, User, kubeconfig
 from tests.e2e.ready_made import ReadyMade
 from tests.e2e.together import together
 from tests.e2e.world import World, Worlds
@@ -134,7 +134,7 @@ async def test_the_pod_asks_for_its_gpus_and_the_quota_counts_them() -> None:
         await scaler.aclose()
 
 
-SWARMUI = [sys.executable, "-m", "ebbflow.simulation.servers.swarmui", "worker"]
+SWARMUI = [sys.executable, "-m", "ebbflow.standins.swarmui.server", "worker"]
 
 
 def stand_in_template() -> dict[str, Any]:

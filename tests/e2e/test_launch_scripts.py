@@ -29,7 +29,7 @@ exec "./$1"
 MYWORK = """
 PORT=$({python} -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 {message}
-exec {python} -m ebbflow.simulation.servers.swarmui worker --never_announce --port $PORT \\
+exec {python} -m ebbflow.standins.swarmui.server worker --never_announce --port $PORT \\
     --no_persist --require_control_within 10
 """
 

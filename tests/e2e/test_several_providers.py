@@ -13,8 +13,8 @@ from ebbflow.blocks import KubernetesProvider, SlurmProvider, VastProvider
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.instance import ProviderCaps
 from ebbflow.core.member import MasterCaps
-from ebbflow.simulation.servers.kubernetes import ApiServer
-from ebbflow.simulation.servers.vast import KEY
+from ebbflow.standins.kubernetes.server import ApiServer
+from ebbflow.standins.vast.server import KEY
 from tests.e2e.ready_made import ROOT, ReadyMade
 from tests.e2e.world import WORKER_PROGRAM, World, Worlds
 from tests.kubernetes_cluster import Cluster as Pods

@@ -33,7 +33,7 @@ while (($#)); do
     shift 2
 done
 [[ -e $(dirname "$0")/broken ]] && {{ echo "CUDA not found" >&2; exit 1; }}
-exec {shlex.quote(sys.executable)} -m ebbflow.simulation.servers.swarmui worker --never_announce "${{words[@]}}"
+exec {shlex.quote(sys.executable)} -m ebbflow.standins.swarmui.server worker --never_announce "${{words[@]}}"
 """
 
 

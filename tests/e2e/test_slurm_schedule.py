@@ -15,9 +15,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
 from ebbflow.blocks import SwarmUIMaster
-from ebbflow.blocks.fleet import BUDGET_SHARE, OVERHEAD_SECONDS
-from ebbflow.policies.upkeep import LOOKS_APART_SECONDS
-from ebbflow.simulation.servers.process import running
+from ebbflow.decision.upkeep import LOOKS_APART_SECONDS
+from ebbflow.fleet.model import BUDGET_SHARE, OVERHEAD_SECONDS
+from ebbflow.standins.process import running
 from tests.e2e.test_slurm_deployment import SLURM, block, swarmui
 from tests.e2e.world import StandInMaster, World
 from tests.slurm.cluster import Cluster

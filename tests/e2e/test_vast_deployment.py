@@ -14,10 +14,10 @@ import anyio
 import httpx
 import pytest
 
-from ebbflow.adapters.providers.vast import VastProvider
-from ebbflow.adapters.providers.vast_settings import MAX_START
+from ebbflow.adapters.providers.vast.provider import VastProvider
+from ebbflow.adapters.providers.vast.settings import MAX_START
 from ebbflow.core.instance import Instance, InstanceState, JoinSpec
-from ebbflow.simulation.servers.vast import KEY
+from ebbflow.standins.vast.server import KEY
 from tests.e2e.ready_made import ReadyMade
 from tests.vast_market import Market, market, request
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 # What a SwarmUI install has: takes SwarmUI's own options, and is the stand-in worker at the port that is mapped.
 LAUNCH_LINUX = f"""#!/bin/sh
 echo "$@" >"$(dirname "$0")/words"
-exec {shlex.quote(sys.executable)} -m ebbflow.simulation.servers.swarmui worker --never_announce --no_persist true \\
+exec {shlex.quote(sys.executable)} -m ebbflow.standins.swarmui.server worker --never_announce --no_persist true \\
     --port "$VAST_TCP_PORT_7801"
 """
 

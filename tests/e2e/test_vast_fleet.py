@@ -17,10 +17,10 @@ from typing import Any
 import anyio
 import pytest
 
-from ebbflow.adapters.providers.vast_states import owner_of
+from ebbflow.adapters.providers.vast.states import owner_of
 from ebbflow.blocks import VastProvider
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.simulation.servers.vast import KEY, Boot, Fault, FaultKind, answering, some_offers
+from ebbflow.standins.vast.server import KEY, Boot, Fault, FaultKind, answering, some_offers
 from tests.e2e.world import NOTED_START, WORKER_PROGRAM, Turn, World, Worlds
 from tests.vast_market import Market, market, shell
 
@@ -327,7 +327,7 @@ async def test_an_outbid_worker_is_replaced_and_a_spent_credit_is_not_answered_w
 
 
 def _launch(label: str) -> Any:
-    from ebbflow.simulation.servers.vast_instances import read_launch
+    from ebbflow.standins.vast.instances import read_launch
 
     return read_launch({"image": "theirs", "disk": 20, "label": label}, {})
 

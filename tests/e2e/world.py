@@ -35,15 +35,15 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import Artifact, FlowRun, State
 
 from ebbflow.blocks import LaunchScriptProvider, LocalProvider, SwarmUIMaster
-from ebbflow.blocks.fleet import Fleet
 from ebbflow.core.record import Record, parse_record
+from ebbflow.fleet.model import Fleet
 from ebbflow.flows import ledger
 from ebbflow.flows.autoscale import autoscale
 
 DEADLINE_SECONDS = 30.0
 """How long a test waits for something that happens in a moment; many tests may share the machine."""
 
-WORKER_PROGRAM = (sys.executable, "-m", "ebbflow.simulation.servers.swarmui", "worker", "--no_persist")
+WORKER_PROGRAM = (sys.executable, "-m", "ebbflow.standins.swarmui.server", "worker", "--no_persist")
 CONTROL = ("--require_control_within", "10")
 """The dead-man's switch, which a launch script gives its worker by itself."""
 
@@ -80,7 +80,7 @@ def start_stand_in(
     """Start a stand-in SwarmUI in a session of its own."""
     with log.open("wb") as output:
         return subprocess.Popen(
-            [sys.executable, "-m", "ebbflow.simulation.servers.swarmui", *words],
+            [sys.executable, "-m", "ebbflow.standins.swarmui.server", *words],
             env=environment,
             stdout=output,
             stderr=output,

@@ -10,8 +10,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
 from pydantic import TypeAdapter
 
-from ebbflow.blocks.fleet import Fleet
-from ebbflow.blocks.policies import FleetPolicy
+from ebbflow.fleet.model import Fleet
+from ebbflow.fleet.nameable import FleetPolicy
 from ebbflow.flows.backtest import OWN_PAST, TraceName, backtest
 from ebbflow.simulation.recorded import RECORDED
 from tests.e2e.together import together

@@ -15,23 +15,23 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterId
 from prefect.flow_engine import run_flow_async
 from prefect.states import Scheduled
 
-from ebbflow.adapters.acting import Hands, perform
-from ebbflow.adapters.providers.detached import fingerprint_of
-from ebbflow.blocks.fleet import Fleet
+from ebbflow.adapters.providers.host.workers import fingerprint_of
 from ebbflow.blocks.opening import open_fleet
-from ebbflow.core.budget import Budget
 from ebbflow.core.errors import DryRunViolation
 from ebbflow.core.instance import Instance, InstanceState, LaunchRequest
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.plan import Action, Verb
 from ebbflow.core.record import parse_record
 from ebbflow.core.worker import Worker
+from ebbflow.decision.evaluate import evaluate
+from ebbflow.fleet.model import Fleet
 from ebbflow.flows import ledger
 from ebbflow.flows.autoscale import autoscale
 from ebbflow.flows.scale_down import scale_down
 from ebbflow.flows.scale_up import scale_up
-from ebbflow.flows.turn import record_and_claim
-from ebbflow.policies.evaluate import evaluate
+from ebbflow.turn.acting import Hands, perform
+from ebbflow.turn.budget import Budget
+from ebbflow.turn.turn import record_and_claim
 from tests.e2e.together import together
 from tests.e2e.world import World, Worlds, processes_with, read_lines, start_stand_in, until
 

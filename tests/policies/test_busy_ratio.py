@@ -10,8 +10,8 @@ from ebbflow.core.member import Demand
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import PolicyMemory, Reason
 from ebbflow.core.worker import Worker
-from ebbflow.policies.averages import rise_at_once
 from ebbflow.policies.busy_ratio import BusyRatioPolicy, hot_wanted, total_wanted
+from ebbflow.policies.formulas.averages import rise_at_once
 
 READY, PENDING = WorkerState.READY, WorkerState.PENDING
 

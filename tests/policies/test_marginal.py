@@ -13,8 +13,8 @@ from ebbflow.core.member import Demand
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision
 from ebbflow.core.worker import Mark, Worker
+from ebbflow.policies.formulas.marginal_memory import KEPT_BOOTS, KEPT_PEAKS, Learned
 from ebbflow.policies.marginal import MarginalPolicy
-from ebbflow.policies.marginal_memory import KEPT_BOOTS, KEPT_PEAKS, Learned
 
 BATCH, PATIENT, WATCHING = (MarginalPolicy(waiting_worth=worth) for worth in (0.1, 1.0, 10.0))
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from ebbflow.blocks.fleet import Fleet
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand
 from ebbflow.core.observation import Observation
 from ebbflow.core.worker import Worker
+from ebbflow.fleet.model import Fleet
 from ebbflow.policies.swarmui import SwarmUIPolicy
 
 IDLE = Worker("w-0", "local-provider/a", WorkerState.READY, busy=False, idle_seconds=900.0)

@@ -7,10 +7,10 @@ import pytest
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Want
 from ebbflow.core.ports import Policy
-from ebbflow.policies.evaluate import PoolRule, Rules
-from ebbflow.policies.limits import Limits
+from ebbflow.decision.evaluate import PoolRule, Rules
+from ebbflow.decision.limits import Limits
+from ebbflow.decision.schedule import Schedule
 from ebbflow.policies.no import NoPolicy
-from ebbflow.policies.schedule import Schedule
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.simulation.backtest import Stage, play_candidate, verdicts
 from ebbflow.simulation.environment import BootTimes, Environment, VirtualProvider

@@ -9,7 +9,7 @@ import pytest
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Want
-from ebbflow.policies.limits import Limits
+from ebbflow.decision.limits import Limits
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.simulation.environment import K8S, BootTimes, Environment, VirtualProvider
 from ebbflow.simulation.league import simulate

@@ -1,0 +1,1 @@
+"""Master `swarmui`: a SwarmUI that users talk to."""

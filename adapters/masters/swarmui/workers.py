@@ -1,0 +1,138 @@
+"""The workers of a SwarmUI master, asked directly: only they know whether they work.
+
+Source: SwarmUI src/WebAPI/AdminAPI.cs (GetGlobalStatus, AdminTakeControl, ShutdownServer).
+"""
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Collection
+
+import anyio
+
+from ebbflow.adapters.http import HttpClient, base_url
+from ebbflow.adapters.masters.swarmui.answers import Activity, loading_backends, parse_activity, sum_activity
+from ebbflow.adapters.masters.swarmui.api import SwarmUIServer, UnknownRoute
+from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings, secret_texts, worker_headers
+from ebbflow.core.errors import ConfigError, FleetError, MasterRejected, MasterUnavailable, RegistrationRejected
+from ebbflow.core.member import Registration
+from ebbflow.core.ports import SessionStore
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 16
+"""Workers that are asked at the same time."""
+
+PERMISSIONS = ("automated_control", "shutdown", "view_backends_list", "read_server_info_panels")
+
+
+class SwarmUIWorkers:
+    """The worker side of the adapter: one server per address, many of them asked within one call's time."""
+
+    def __init__(self, http: HttpClient, settings: SwarmUISettings, sessions: SessionStore) -> None:
+        self._http = http
+        self._settings = settings
+        self._sessions = sessions
+        self._servers: dict[str, SwarmUIServer] = {}
+
+    def at(self, address: str) -> SwarmUIServer:
+        """The server at one address, as `worker_address` gives it."""
+        if address not in self._servers:
+            self._servers[address] = self._server(address, self._settings.call_timeout_seconds)
+        return self._servers[address]
+
+    def _server(self, address: str, timeout_seconds: float) -> SwarmUIServer:
+        return SwarmUIServer(
+            self._http,
+            address,
+            role="worker",
+            headers=worker_headers(self._settings),
+            secrets=secret_texts(self._settings),
+            sessions=self._sessions,
+            timeout_seconds=timeout_seconds,
+        )
+
+    async def are_busy(self, addresses: Collection[str]) -> dict[str, bool | None]:
+        """What each worker says of itself; None where it did not answer."""
+        return await self._ask(addresses, _is_busy)
+
+    async def take_control(self, addresses: Collection[str]) -> dict[str, bool | None]:
+        """Hold the dead-man's switch of each worker; True where it said so."""
+        return await self._ask(addresses, _take_control)
+
+    async def readiness_of(self, address: str, seconds: float) -> Registration:
+        """Whether a worker can be registered: it answers, our account may do what we need, and nothing is loading.
+
+        Args:
+            address: as `worker_address` gives it.
+            seconds: for one attempt to reach it, which may be longer than calls to it take later.
+
+        Raises:
+            RegistrationRejected: it answers, and waiting does not help.
+        """
+        server = self._server(address, seconds)
+        with anyio.move_on_after(seconds):
+            try:
+                loading = loading_backends(await server.call("ListBackends"))
+                lacking = (await server.session()).lacks(PERMISSIONS)
+            except ConfigError as error:
+                raise RegistrationRejected(str(error)) from error
+            except (MasterUnavailable, MasterRejected) as error:
+                return Registration(False, str(error), reached=False)
+            if lacking:
+                await server.forget()  # so that the next attempt sees what has been permitted meanwhile
+                raise RegistrationRejected(f"worker {address}: our account lacks {', '.join(lacking)}")
+            return Registration(not loading, f"worker {address}: {loading} of its backends still loading")
+        return Registration(False, f"worker {address}: no answer within {seconds:g} s", reached=False)
+
+    async def _ask(
+        self, addresses: Collection[str], question: Callable[[SwarmUIServer], Awaitable[bool]]
+    ) -> dict[str, bool | None]:
+        # The master's own address is never a worker's: its session belongs to another account.
+        answers: dict[str, bool | None] = dict.fromkeys(addresses)
+        asked = [address for address in answers if address and address != self._settings.address]
+        rounds = math.ceil(len(asked) / AT_ONCE) or 1
+        left_seconds = anyio.current_effective_deadline() - anyio.current_time()
+        # Nobody's silence may use up the time of those who come after.
+        seconds = min(self._settings.call_timeout_seconds, 0.9 * left_seconds / rounds)
+        places = anyio.Semaphore(AT_ONCE)
+
+        async def ask_one(address: str) -> None:
+            async with places:
+                with anyio.move_on_after(seconds):
+                    try:
+                        answers[address] = await question(self.at(address))
+                    except FleetError as error:
+                        logger.debug("worker %s did not answer usefully: %s", address, error)
+
+        async with anyio.create_task_group() as group:
+            for address in asked:
+                group.start_soon(ask_one, address)
+        return answers
+
+
+async def activity_of(server: SwarmUIServer) -> Activity:
+    """What a server does, over all its users.
+
+    Raises:
+        MasterUnavailable: no usable answer.
+    """
+    try:
+        return parse_activity(await server.call("GetGlobalStatus", repeats=1))
+    except UnknownRoute:
+        return sum_activity(await server.call("ListConnectedUsers", repeats=1))
+
+
+def worker_address(url: str | None) -> str:
+    """A worker's URL as SwarmUI has it; empty where it is none."""
+    try:
+        return base_url(url or "")
+    except ValueError:
+        return ""
+
+
+async def _is_busy(server: SwarmUIServer) -> bool:
+    return (await activity_of(server)).is_busy
+
+
+async def _take_control(server: SwarmUIServer) -> bool:
+    return (await server.call("AdminTakeControl", repeats=1)).get("success") is True

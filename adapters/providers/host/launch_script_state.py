@@ -1,0 +1,161 @@
+"""What is remembered of a launch script beside its folder's own files.
+
+====================  =========================================================================================
+`exited.json`         its processes on this host have ended
+`exit-code.json`      how, where the launching process lived to see it
+`verdict.json`        what its output was found to say. Said once: nothing printed or waited for later changes it
+`stop-result.json`    what came of the stop script; its output is in `stop.log`, its lock is `stop.lock`
+`since-<step>.json`   when a step of its ending began, so that any later call goes on with it
+====================  =========================================================================================
+"""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from ebbflow.adapters.launch_output import Failed, LaunchProblem, Refused, Result, Url
+from ebbflow.adapters.providers.host import processes
+from ebbflow.adapters.providers.host.records import WorkerFolder
+from ebbflow.core.errors import ProviderUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class ExitCode:
+    """How a script has ended; negative: by that signal."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a script's output says, for good: a `Result` as a file."""
+
+    outcome: str
+    """`url`, `refused`, or how it failed."""
+    text: str
+    retries: int | None = None
+
+    @classmethod
+    def of(cls, result: Result) -> "Verdict":
+        """Write a result down."""
+        match result:
+            case Url(url, retries):
+                return cls("url", url, retries)
+            case Refused(reason):
+                return cls("refused", reason)
+            case Failed(kind, detail):
+                return cls(kind.value, detail)
+
+    @property
+    def result(self) -> Result:
+        """The result as the parser gave it."""
+        if self.outcome == "url":
+            return Url(self.text, self.retries)
+        if self.outcome == "refused":
+            return Refused(self.text)
+        return Failed(LaunchProblem(self.outcome), self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Since:
+    """When something began, by a time that nobody steps."""
+
+    boot: str
+    seconds: float
+
+    @classmethod
+    def now(cls) -> "Since":
+        """This moment."""
+        return cls(processes.boot(), processes.seconds_after_boot())
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Endless after a reboot: nothing that was waited for is there any more."""
+        if self.boot != processes.boot():
+            return float("inf")
+        return processes.seconds_after_boot() - self.seconds
+
+
+def elapsed_since(folder: WorkerFolder, step: str) -> float:
+    """How long a step has been going on; begins it if it has not begun.
+
+    Raises:
+        OSError: it cannot be remembered.
+        ProviderUnavailable: it cannot be read.
+    """
+    name = f"since-{step}.json"
+    begun = folder.load(Since, name)
+    if begun is None:
+        begun = Since.now()
+        folder.write(name, begun, replace=False)
+    return begun.elapsed_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class AddressHolder:
+    """Which worker announced an address."""
+
+    fleet: str
+    worker_id: str
+
+
+class Addresses:
+    """Which worker of a provider has which address, over all fleets: one worker per address.
+
+    Args:
+        state_folder: of the provider; the notes are in a folder of it that no fleet's name can be.
+    """
+
+    def __init__(self, state_folder: Path) -> None:
+        self._folder = state_folder / "_addresses"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep everybody else from taking or giving up an address; for an instant.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def holder(self, url: str) -> AddressHolder | None:
+        """Who announced it last."""
+        with suppress(ProviderUnavailable):
+            return self._notes.load(AddressHolder, _name(url))
+        return None
+
+    def take(self, url: str, holder: AddressHolder) -> None:
+        """Note who has it now. Only while `held`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._notes.write(_name(url), holder, sync=False)
+
+    def give_up(self, url: str, holder: AddressHolder) -> None:
+        """Forget the address of a worker that has ended. Only while `held`."""
+        if self.holder(url) == holder:
+            with suppress(OSError):
+                (self._folder / _name(url)).unlink(missing_ok=True)
+
+    @property
+    def _notes(self) -> WorkerFolder:
+        return WorkerFolder(self._folder, "launch script provider")
+
+
+def _name(url: str) -> str:
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    plain = f"{parts.scheme}://{parts.hostname}:{port}{parts.path.rstrip('/')}"
+    return f"{hashlib.sha256(plain.encode()).hexdigest()[:32]}.json"

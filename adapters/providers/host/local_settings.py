@@ -1,0 +1,78 @@
+"""What a worker of the local provider is started as: its settings and its words."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from ebbflow.adapters.providers.host.program import check_environment
+from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
+from ebbflow.core.instance import LaunchRequest
+
+
+class LocalSettings(BaseModel):
+    """Which program a worker is, and where its records live."""
+
+    # The environment may hold secrets, and a refused value would be quoted.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    command: Annotated[
+        list[str],
+        Field(
+            title="Command",
+            description="The worker's program and its arguments, one word each; no shell reads them. "
+            "{worker_id} and {fleet} are replaced. What the master needs is appended.",
+            min_length=1,
+        ),
+    ]
+    state_folder: Annotated[
+        Path,
+        Field(
+            title="State folder",
+            description="Where records and logs of the workers are kept, on a disk of this host. ~ is your home.",
+        ),
+    ]
+    environment: Annotated[
+        dict[str, str],
+        Field(
+            title="Environment",
+            description="What workers get beside PATH, HOME, USER, LANG and what the master needs.",
+            repr=False,
+        ),
+    ] = {}
+    capabilities: Capabilities = []
+    stop_grace_seconds: Annotated[
+        float,
+        Field(title="Stop grace", description="Seconds between SIGTERM and SIGKILL.", ge=0, le=120),
+    ] = 5.0
+    usd_per_hour: UsdPerHour = None
+
+    @field_validator("command")
+    @classmethod
+    def _check_command(cls, command: list[str]) -> list[str]:
+        if any("\0" in word for word in command):
+            raise ValueError("a word of the command holds a NUL character")
+        if not command[0] or ("/" in command[0] and not command[0].startswith("/")):
+            raise ValueError("the first word must be an absolute path, or a name that is found on PATH")
+        return command
+
+    @field_validator("environment")
+    @classmethod
+    def _check_environment(cls, environment: dict[str, str]) -> dict[str, str]:
+        return check_environment(environment)
+
+    @field_validator("state_folder")
+    @classmethod
+    def _make_absolute(cls, folder: Path) -> Path:
+        try:
+            return folder.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+
+
+def command_of(settings: LocalSettings, request: LaunchRequest) -> list[str]:
+    """The words that one worker is started with."""
+    words = [
+        word.replace("{worker_id}", request.worker_id).replace("{fleet}", request.fleet) for word in settings.command
+    ]
+    return [*words, *request.join.arguments]

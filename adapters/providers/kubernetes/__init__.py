@@ -1,0 +1,1 @@
+"""Provider `kubernetes`: workers are bare pods of one namespace."""

@@ -1,0 +1,1 @@
+"""Provider `slurm`: workers are jobs of a Slurm cluster."""

@@ -1,0 +1,85 @@
+"""The batch script that starts one worker in a job. Pure: a printable text that people can read and tests assert on."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+
+from ebbflow.adapters.launch_output import END_TAG, START_TAG
+from ebbflow.adapters.providers.host.processes import FLEET, HOME, WORKER_ID
+from ebbflow.adapters.providers.slurm.jobs import comment_of
+from ebbflow.core.instance import LaunchRequest
+
+_HEAD = """\
+#!/bin/bash
+# Worker {worker_id} of fleet {fleet}. Written by Ebbflow's Slurm provider; stdout may carry NewURL, DoRetries and
+# DeclareFailed as SwarmUI's launch scripts print them.
+
+# Set by --export=NONE; an srun in this job would inherit nothing.
+unset SLURM_EXPORT_ENV
+{exports}
+command=({command})
+"""
+
+_PLAIN = """
+exec "${command[@]}"
+"""
+
+# 40 tries 15 s apart outlive a restart of the controller. All of the comment must fit into 1000 characters, else it is
+# refused as a whole. An ended worker's last words are waited for, and no longer: its GPUs are free after that.
+_ANNOUNCING = """
+# Puts what the worker says into the job's comment, which the listing shows. One message after the other: an older one
+# must not replace a newer.
+publish() {{
+    local LC_ALL=C line said= _
+    while IFS= read -r line; do
+        [[ $line == *{end}* ]] && (( ${{#said}} + ${{#line}} < 800 )) || continue
+        said+=$line$'\\n'
+        for _ in {{1..40}}; do
+            scontrol update JobId="$SLURM_JOB_ID" Comment={mark}";r=${{SLURM_RESTART_COUNT:-0}};said=$said" && break
+            sleep 15
+        done
+    done
+}}
+
+exec 4>&1
+exec 5> >(trap '' TERM; tee -a /dev/fd/4 | grep -aF --line-buffered {start} | publish)
+reader=$!
+"${{command[@]}}" >&5 4>&- 5>&- &
+worker=$!
+exec 5>&-
+trap 'kill -TERM "$worker" 2>/dev/null' TERM
+while :; do
+    wait "$worker"
+    code=$?
+    kill -0 "$worker" 2>/dev/null || break
+done
+for _ in {{1..150}}; do
+    kill -0 "$reader" 2>/dev/null || break
+    sleep 0.2
+done
+exit "$code"
+"""
+
+
+def batch_script(
+    request: LaunchRequest, command: Sequence[str], environment: Mapping[str, str], *, through_comment: bool
+) -> str:
+    """The script of one worker's job.
+
+    Args:
+        request: whose worker it is, and what its master needs.
+        command: the worker's program and arguments, one word each.
+        environment: what the settings give it; the request's and our own names go before.
+        through_comment: whether the job itself puts what the worker announces into its comment.
+    """
+    marks = {WORKER_ID: request.worker_id, FLEET: request.fleet, HOME: request.home}
+    variables = {**environment, **request.join.environment, **marks}
+    head = _HEAD.format(
+        worker_id=request.worker_id,
+        fleet=request.fleet,
+        exports="\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+        command=" ".join(shlex.quote(word) for word in command),
+    )
+    if not through_comment:
+        return head + _PLAIN
+    mark = shlex.quote(comment_of(request.worker_id, request.home))
+    return head + _ANNOUNCING.format(mark=mark, start=shlex.quote(START_TAG), end=shlex.quote(END_TAG))

@@ -1,0 +1,1 @@
+"""Provider `vast`: workers are instances rented at Vast."""

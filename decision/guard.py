@@ -1,0 +1,119 @@
+"""Ask a policy, and hold where its answer is none: "unknown is not zero" holds for policies of other packages too.
+
+A policy that raises, or answers with something that is not a number of workers, is a policy without an opinion. What
+exists stays, limits and persons still speak, and the record says what was wrong.
+"""
+
+import math
+import traceback
+from collections.abc import Mapping
+
+from ebbflow.core.capabilities import amounts
+from ebbflow.core.errors import ConfigError
+from ebbflow.core.observation import Observation
+from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.ports import Policy
+from ebbflow.policies.formulas.needs import carried
+
+ABSURD = 1_000_000
+"""More workers than anybody has."""
+
+MOST_REMEMBERED = 1000
+"""Numbers that a policy may remember; they are stored in every record."""
+
+
+class _NotAnAnswer(Exception):
+    """What is wrong with it."""
+
+
+def ask(policy: Policy, observation: Observation) -> Decision:
+    """The policy's decision, or one that holds and says why.
+
+    Args:
+        policy: any; those of other packages are not trusted to be right.
+        observation: what it decides on.
+    """
+    try:
+        decision = policy.decide(observation)
+        _check(decision)
+    except _NotAnAnswer as wrong:
+        return _held(policy.kind, f"answered {wrong}", observation)
+    # A policy of another package may raise anything, and a turn must end all the same.
+    except Exception as error:
+        return _held(policy.kind, f"raised {''.join(traceback.format_exception_only(error))}", observation)
+    return decision
+
+
+def _held(kind: str, what: str, observation: Observation) -> Decision:
+    text = f"policy {kind} {_short(what)}; that is no opinion, not zero: {observation.supply} workers stay"
+    return Decision(None, f"policy {kind} failed", (Reason(f"policy.{kind}", text),), carried(observation))
+
+
+def _check(decision: object) -> None:
+    if not isinstance(decision, Decision):
+        raise _NotAnAnswer(f"with a {type(decision).__name__} instead of a Decision")
+    _check_wanted(decision.wanted)
+    if decision.reserve is not None:
+        _check_count(decision.reserve, "reserve")
+    if not isinstance(decision.headline, str):
+        raise _NotAnAnswer(f"a headline of type {type(decision.headline).__name__}")
+    reasons: object = decision.reasons
+    if not isinstance(reasons, tuple) or not all(isinstance(reason, Reason) for reason in reasons):
+        raise _NotAnAnswer("with reasons that are no tuple of Reason")
+    if not all(isinstance(word, str) for reason in decision.reasons for word in (reason.rule, reason.text)):
+        raise _NotAnAnswer("with a reason that is no text")
+    _check_memory(decision.remembers)
+
+
+def _check_wanted(wanted: object) -> None:
+    if wanted is None:
+        return
+    if not isinstance(wanted, tuple):
+        raise _NotAnAnswer(f"wanted {_short(repr(wanted))} instead of a tuple of Want")
+    seen: set[tuple[str, ...]] = set()
+    for want in wanted:
+        if not isinstance(want, Want):
+            raise _NotAnAnswer(f"wanted {_short(repr(want))} instead of a Want")
+        words: object = want.capabilities
+        if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
+            raise _NotAnAnswer(f"capabilities {_short(repr(words))} instead of a tuple of words")
+        try:
+            amounts(want.capabilities)
+        except ConfigError as error:
+            raise _NotAnAnswer(f"with a {error}") from error
+        if want.capabilities in seen:
+            raise _NotAnAnswer(f"{_short(repr(words))} twice; one want per capability set")
+        seen.add(want.capabilities)
+        _check_count(want.count, "count")
+    if sum(want.count for want in wanted) > ABSURD:
+        raise _NotAnAnswer(f"a count above {ABSURD}")
+
+
+def _check_count(count: object, name: str) -> None:
+    # True is an int to Python, and to nobody else.
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise _NotAnAnswer(f"{name} {_short(repr(count))}, which is no whole number")
+    if count < 0:
+        raise _NotAnAnswer(f"{name} {count}, which is negative")
+    if count > ABSURD:
+        raise _NotAnAnswer(f"a {name} above {ABSURD}")
+
+
+def _check_memory(remembers: object) -> None:
+    if not isinstance(remembers, Mapping):
+        raise _NotAnAnswer(f"remembers {_short(repr(remembers))} instead of named series")
+    size = 0
+    for name, series in remembers.items():
+        if not isinstance(name, str) or not isinstance(series, tuple):
+            raise _NotAnAnswer(f"remembers {_short(repr(name))}, which is no named tuple of numbers")
+        for number in series:
+            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+                raise _NotAnAnswer(f"remembers {name} {_short(repr(number))}, which is no finite number")
+        size += len(series)
+    if size > MOST_REMEMBERED:
+        raise _NotAnAnswer(f"remembers {size} numbers; {MOST_REMEMBERED} fit into a record")
+
+
+def _short(text: str, length: int = 200) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[:length]}..."

@@ -1,0 +1,88 @@
+"""What the notes of earlier claims tell: refusals, failures, vetoes. Pure.
+
+A note is read once. A note that was lost changes nothing that a listing does not show.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ebbflow.core.instance import Failure, ProviderCaps
+from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.memory import Memory, ProviderMemory
+from ebbflow.core.observation import Inputs
+from ebbflow.core.plan import Outcome, Result, Verb
+from ebbflow.core.worker import Mark, Worker
+from ebbflow.decision.upkeep import ending
+
+REFUSED = (Result.CAPACITY, Result.REJECTED)
+
+
+def settle(memory: Memory, inputs: Inputs) -> Memory:
+    """Bring what earlier actions came to into the memory.
+
+    Args:
+        memory: aged to now.
+        inputs: carries the outcomes and the providers' caps.
+    """
+    caps = {look.provider: look.caps for look in inputs.providers}
+    by_worker: dict[str, list[Outcome]] = {}
+    for outcome in inputs.outcomes:
+        by_worker.setdefault(outcome.worker_id, []).append(outcome)
+    workers = []
+    for worker in memory.workers:
+        settled: Worker | None = worker
+        for outcome in by_worker.get(worker.worker_id, ()):
+            settled = settled and _settled(settled, outcome, caps.get(worker.provider), inputs.number)
+        if settled is not None:
+            workers.append(settled)
+    launches = [outcome for outcome in inputs.outcomes if _is_failed_launch(outcome)]
+    return replace(
+        memory,
+        workers=tuple(workers),
+        providers=note_failures(memory.providers, [(outcome.provider, outcome.detail) for outcome in launches]),
+    )
+
+
+def _is_failed_launch(outcome: Outcome) -> bool:
+    # A worker that can never be registered is a launch in vain: without a rest the next one would follow at once.
+    rejected = outcome.verb is Verb.REGISTER and outcome.result is Result.REJECTED
+    return rejected or (outcome.verb is Verb.LAUNCH and outcome.result in REFUSED)
+
+
+def note_failures(
+    providers: Sequence[ProviderMemory], failures: Sequence[tuple[str, str]]
+) -> tuple[ProviderMemory, ...]:
+    """Start the cooldown of each provider where something failed."""
+    noted = {known.provider: known for known in providers}
+    for provider, detail in failures:
+        known = noted.get(provider)
+        if known is not None:
+            noted[provider] = replace(known, seconds_since_failure=0.0, failures=known.failures + 1, detail=detail)
+    return tuple(noted.values())
+
+
+def _settled(worker: Worker, outcome: Outcome, caps: ProviderCaps | None, number: int) -> Worker | None:
+    if outcome.verb is Verb.LAUNCH:
+        return _settled_launch(worker, outcome, caps)
+    if outcome.verb is Verb.REGISTER and outcome.result is Result.REJECTED and worker.mark is None:
+        mark = Mark(number, outcome.detail, deadline_seconds=0.0)
+        return replace(worker, failure=Failure.REJECTED, detail=outcome.detail, mark=mark)
+    if outcome.verb is Verb.REGISTER:
+        return replace(worker, attempts=worker.attempts + outcome.attempts)
+    if outcome.verb in (Verb.DRAIN, Verb.TEAR_DOWN) and outcome.result is Result.BUSY:
+        # It went back into service: the record takes the mark back.
+        return replace(worker, mark=None, stops=False)
+    if outcome.verb is Verb.TEAR_DOWN and outcome.result is Result.DONE and worker.may_exist:
+        return ending(worker) if worker.state is not WorkerState.TERMINATING else worker
+    return worker
+
+
+def _settled_launch(worker: Worker, outcome: Outcome, caps: ProviderCaps | None) -> Worker | None:
+    if worker.state is not WorkerState.WISHED:
+        return worker
+    if outcome.result in REFUSED:
+        return None
+    never_sent = outcome.result is Result.NOT_BEGUN
+    if never_sent and caps is not None and not caps.idempotent_launch:
+        return None
+    return worker

@@ -1,0 +1,1 @@
+"""Placement: which provider gets which launch, and which worker goes."""

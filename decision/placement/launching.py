@@ -1,0 +1,206 @@
+"""Which provider gets which launch. Pure.
+
+Providers are asked in order: first those that have fewer than their base, then each as far as it has room, rate and
+price for it, and only for workers that it can give. Source: opengris-scaler 2.9.0, `waterfall_v1`, for the pouring over
+ordered tiers; 1.15.0, `fixed_elastic`, for a base that is started first.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ebbflow.core.capabilities import fits
+from ebbflow.core.observation import Observation, Spare
+from ebbflow.core.plan import Reason, Want
+from ebbflow.core.worker import Worker
+from ebbflow.decision.coverage import total
+from ebbflow.decision.limits import Limits
+from ebbflow.decision.placement.shares import Launch, PlacementRules, Pool
+
+
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What every provider is measured against."""
+
+    observation: Observation
+    limits: Limits
+    rules: PlacementRules
+    budget_seconds: float
+
+
+def place_launches(
+    wants: Sequence[Want],
+    observation: Observation,
+    pools: Sequence[Pool],
+    limits: Limits,
+    rules: PlacementRules,
+    *,
+    budget_seconds: float,
+) -> tuple[tuple[Launch, ...], tuple[Reason, ...]]:
+    """Give each wanted launch a provider, or say what binds.
+
+    Args:
+        wants: launches by what they must be able to do, after the limits.
+        observation: who exists.
+        pools: in order of preference.
+        limits: for the failure cooldown and the fleet's caps.
+        rules: of the fleet's placement.
+        budget_seconds: how late a turn's run may still launch, and so how many launches fit a provider's rate.
+    """
+    if not total(wants):
+        return (), ()
+    world = _World(observation, limits, rules, budget_seconds)
+    launches: list[Launch] = []
+    reasons: dict[Reason, None] = {}
+    for want in wants:
+        placed_before = len(launches)
+        for pool, most, why in _steps(pools, observation, launches):
+            count = want.count - (len(launches) - placed_before)
+            if count == 0:
+                break
+            if not fits(pool.caps.capabilities, want.capabilities):
+                reasons[_unable(pool, want)] = None
+                continue
+            found, binds = _launches_at(pool, count if most is None else min(count, most), world, launches, why)
+            launches.extend(found)
+            if binds is not None and most is None:
+                reasons[binds] = None
+    if len(launches) < total(wants):
+        text = f"{total(wants) - len(launches)} of {total(wants)} launches found no provider with room"
+        reasons[Reason("placement.full", text)] = None
+    return tuple(launches), tuple(reasons)
+
+
+def _steps(
+    pools: Sequence[Pool], observation: Observation, launches: Sequence[Launch]
+) -> Iterator[tuple[Pool, int | None, str]]:
+    """Which provider is asked for how many next: a base first, then whatever there is room for."""
+    for pool in pools:
+        serve = sum(worker.is_supply and worker.provider == pool.provider for worker in observation.workers)
+        serve += sum(launch.provider == pool.provider for launch in launches)
+        if serve < pool.base_workers:
+            yield (
+                pool,
+                pool.base_workers - serve,
+                f"{pool.provider} has {serve} of its {pool.base_workers} base workers",
+            )
+    for pool in pools:
+        yield pool, None, f"{pool.provider} is next in order and has room"
+
+
+def _launches_at(
+    pool: Pool, count: int, world: _World, launches: Sequence[Launch], why: str
+) -> tuple[list[Launch], Reason | None]:
+    """As many as it can take, warm ones first, and what binds where those are fewer."""
+    offer = _offer(pool, world, launches)
+    existing = world.observation.existing + sum(not launch.instance_id for launch in launches)
+    left = max(0, world.limits.max_workers - existing)
+    warm = offer.warm[: min(count, offer.launches)]
+    new = min(count - len(warm), offer.new, left, offer.launches - len(warm))
+    price, able = offer.usd_per_hour, pool.caps.capabilities
+    found = [
+        Launch(
+            pool.provider,
+            f"{spare.instance_id} of {pool.provider} is warm: started again",
+            price,
+            spare.instance_id,
+            able,
+        )
+        for spare in warm
+    ]
+    found.extend(Launch(pool.provider, why, price, capabilities=able) for _ in range(new))
+    if len(found) == count:
+        return found, None
+    full = Reason("limits.max_workers", f"{existing} exist, what is kept warm with them")
+    return found, full if offer.new > new == left else offer.why
+
+
+def _unable(pool: Pool, want: Want) -> Reason:
+    offers = ", ".join(pool.caps.capabilities) or "nothing in particular"
+    return Reason(
+        "placement.capability", f"{pool.provider} gives {offers}; {', '.join(want.capabilities)} is asked for"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """What a provider can take now, and what binds."""
+
+    why: Reason
+    launches: int = 0
+    """New and warm together."""
+    new: int = 0
+    warm: tuple[Spare, ...] = ()
+    usd_per_hour: float | None = None
+
+
+def _offer(pool: Pool, world: _World, launches: Sequence[Launch]) -> _Offer:
+    """What it can take beside the launches that were placed already."""
+    if not pool.complete:
+        return _Offer(_unknown(pool))
+    since, rest = pool.seconds_since_failure, pool.rest_seconds(world.limits, world.rules)
+    if since is not None and since < rest:
+        again = f", {pool.failures} in a row" if pool.failures > 1 else ""
+        text = f"{pool.provider}: rests for another {rest - since:.0f} s after a failure{again}: {pool.failure}"
+        return _Offer(Reason("placement.cooldown", text))
+    observation = world.observation
+    here = [launch for launch in launches if launch.provider == pool.provider]
+    started = {launch.instance_id for launch in here if launch.instance_id}
+    spares = [spare for spare in observation.spares if spare.provider == pool.provider]
+    existing = len(spares) + sum(
+        worker.may_exist and worker.provider == pool.provider for worker in observation.workers
+    )
+    existing += len(here) - len(started)
+    warm = tuple(spare for spare in spares if spare.is_warm and spare.instance_id not in started)
+    warm = warm if pool.max_workers else ()
+    new = max(0, pool.max_workers - existing)
+    room, why = (
+        new + len(warm),
+        Reason("placement.max_workers", f"{pool.provider}: {existing} of {pool.max_workers} workers exist"),
+    )
+    fitting, rate = _fitting(pool, world.budget_seconds)
+    fitting = max(0, fitting - len(here))
+    if fitting < room:
+        room, why = fitting, rate
+    usd = observation.usd_per_hour + sum(launch.usd_per_hour or 0.0 for launch in launches)
+    affordable, price = _affordable(pool, observation, world.limits, usd)
+    if price is not None and affordable < room:
+        room, why = affordable, price
+    return _Offer(why, room, new, warm, pool.price)
+
+
+def _unknown(pool: Pool) -> Reason:
+    text = f"{pool.provider}: listing unknown ({pool.detail}), nothing is launched there"
+    return Reason("placement.unknown", text)
+
+
+def _fitting(pool: Pool, budget_seconds: float) -> tuple[int, Reason]:
+    """How many launches of this turn its rate limit leaves room for."""
+    spacing = pool.caps.seconds_between_launches
+    fitting = 1 + max(0, int((budget_seconds - pool.caps.call_seconds) / spacing)) if spacing else 10_000
+    text = f"{pool.provider}: {fitting} launches fit into a turn, {spacing:g} s apart; the rest is the next turn's"
+    return fitting, Reason("placement.rate", text)
+
+
+def _affordable(pool: Pool, observation: Observation, limits: Limits, usd: float) -> tuple[int, Reason | None]:
+    """How many launches the price caps allow, and what binds; no reason where there is no cap."""
+    price, cap, fleet_cap = pool.price, pool.max_usd_per_hour, limits.max_usd_per_hour
+    if cap is None and fleet_cap is None:
+        return 0, None
+    if price is None:
+        return 0, Reason("placement.price", f"{pool.provider}: its price is unknown, and a price cap is set")
+    if cap is not None and price > cap:
+        return 0, Reason("placement.price", f"{pool.provider}: {price:g} USD/h is above its cap of {cap:g}")
+    if fleet_cap is None:
+        return 0, None
+    unpriced = sorted(worker.worker_id for worker in observation.workers if _is_unpriced(worker))
+    if unpriced:
+        text = f"the price of {', '.join(unpriced)} is unknown, and max_usd_per_hour is {fleet_cap:g}"
+        return 0, Reason("limits.max_usd_per_hour", text)
+    if not price:
+        return 0, None
+    text = f"{pool.provider}: {usd:g} USD/h now, {price:g} for one more, max_usd_per_hour is {fleet_cap:g}"
+    return max(0, int((fleet_cap - usd) / price + 1e-9)), Reason("limits.max_usd_per_hour", text)
+
+
+def _is_unpriced(worker: Worker) -> bool:
+    return worker.may_exist and bool(worker.provider) and worker.usd_per_hour is None

@@ -1,0 +1,67 @@
+"""Placement: which provider gets which launch, and which worker goes. Pure; providers come in order of preference."""
+
+from collections.abc import Sequence
+
+from ebbflow.core.observation import Observation
+from ebbflow.core.plan import Reason, Want
+from ebbflow.decision.limits import Bounded, Limits
+from ebbflow.decision.placement.launching import place_launches
+from ebbflow.decision.placement.shares import Launch, Placed, PlacementRules, Pool, Victim
+from ebbflow.decision.placement.victims import choose_retired, choose_victims, retire
+
+__all__ = ["Launch", "Placed", "PlacementRules", "Pool", "Victim", "place", "retire"]
+
+
+def place(
+    bounded: Bounded,
+    observation: Observation,
+    pools: Sequence[Pool],
+    limits: Limits,
+    *,
+    rules: PlacementRules | None = None,
+    chain_age_seconds: float = float("inf"),
+    budget_seconds: float = 0.0,
+    predecessors_act: bool = False,
+    members_complete: bool = True,
+) -> Placed:
+    """Turn numbers into providers and worker ids.
+
+    Args:
+        bounded: launches and stops after the limits.
+        observation: who exists.
+        pools: in order of preference.
+        limits: for the failure cooldown, idle time and the fleet's price cap.
+        rules: how launches and stops are spread; None: the defaults.
+        chain_age_seconds: how long this chain of records exists; a new one waits until its providers have settled.
+        budget_seconds: how late a turn's run may still launch, and so how many launches fit a provider's rate.
+        predecessors_act: whether such a run may still be launching now.
+        members_complete: whether the master answered wholly; without that nobody goes.
+    """
+    settle = max((pool.caps.settle_seconds for pool in pools), default=0.0)
+    quiet = settle + budget_seconds if settle else 0.0
+    rules = rules or PlacementRules()
+    launches, reasons = place_launches(
+        bounded.missing or (Want(count=bounded.launches),),
+        observation,
+        pools,
+        limits,
+        rules,
+        budget_seconds=budget_seconds,
+    )
+    if bounded.launches and (predecessors_act or chain_age_seconds < quiet):
+        launches, reasons = (), (_not_settled(chain_age_seconds, quiet, predecessors_act),)
+    if bounded.stops and not members_complete:
+        return Placed(
+            launches, (), (*reasons, Reason("placement.unknown", "members are unknown, so nobody is stopped"))
+        )
+    victims, kept = choose_victims(bounded, observation, pools, limits, rules)
+    retired = choose_retired(bounded, observation, pools, limits) if members_complete else ()
+    return Placed(launches, (*victims, *retired), (*reasons, *kept))
+
+
+def _not_settled(age: float, quiet: float, predecessors_act: bool) -> Reason:
+    if predecessors_act:
+        return Reason("placement.settle", "a run whose record is lost may still be launching; nothing is until it ends")
+    return Reason(
+        "placement.settle", f"this chain of records is {age:.0f} s old; nothing is launched before {quiet:g} s"
+    )

@@ -1,0 +1,233 @@
+"""Who leaves. Pure.
+
+Never who is busy; the last holder of a model or a capability last, later providers first, longest idle first. A base
+stays, and so does whoever alone can do what is wanted; only a person's word goes before that.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ebbflow.core.lifecycle import SUPPLY, WorkerState
+from ebbflow.core.observation import Observation
+from ebbflow.core.plan import Reason, Want
+from ebbflow.core.worker import Worker
+from ebbflow.decision.coverage import is_typed, missing, total
+from ebbflow.decision.limits import Bounded, Limits
+from ebbflow.decision.placement.shares import PlacementRules, Pool, Victim
+
+
+def retire(
+    workers: Sequence[Worker],
+    pools: Sequence[Pool],
+    limits: Limits | None = None,
+    rules: PlacementRules | None = None,
+) -> list[Worker]:
+    """Name the workers that shall be elsewhere: above what their provider may hold, or much dearer than need be.
+
+    They are no supply any more, so that others are launched elsewhere before they go.
+    """
+    retiring: set[str] = set()
+    for pool in pools:
+        held = [worker for worker in workers if worker.provider == pool.provider and _serves_or_starts(worker)]
+        # Who is idle longest goes first, who works or starts last.
+        held.sort(key=lambda worker: (worker.busy is not False, -(worker.idle_seconds or 0.0), worker.worker_id))
+        retiring |= {worker.worker_id for worker in held[: max(0, len(held) - pool.max_workers)]}
+    retiring |= _returning(workers, pools, limits or Limits(), rules or PlacementRules())
+    return [replace(worker, is_retiring=worker.worker_id in retiring) for worker in workers]
+
+
+def _returning(
+    workers: Sequence[Worker], pools: Sequence[Pool], limits: Limits, rules: PlacementRules
+) -> frozenset[str]:
+    """The idle worker that costs most, where a provider with room is so much cheaper that a move is worth it."""
+    if rules.return_below_ratio is None:
+        return frozenset()
+    held = Counter(worker.provider for worker in workers if worker.may_exist)
+    open_prices = [
+        pool.price
+        for pool in pools
+        if pool.price is not None
+        and pool.complete
+        and not pool.rests(limits, rules)
+        and held[pool.provider] < pool.max_workers
+    ]
+    idle = [
+        worker
+        for worker in workers
+        if _serves_or_starts(worker)
+        and worker.state is WorkerState.READY
+        and worker.busy is False
+        and (worker.idle_seconds or 0.0) >= limits.min_idle_seconds
+        and worker.usd_per_hour
+    ]
+    if not open_prices or not idle:
+        return frozenset()
+    dearest = max(idle, key=lambda worker: (worker.usd_per_hour or 0.0, worker.worker_id))
+    is_worth_it = min(open_prices) <= rules.return_below_ratio * (dearest.usd_per_hour or 0.0)
+    return frozenset({dearest.worker_id}) if is_worth_it else frozenset()
+
+
+def _serves_or_starts(worker: Worker) -> bool:
+    return worker.mark is None and worker.state in SUPPLY
+
+
+def choose_retired(
+    bounded: Bounded, observation: Observation, pools: Sequence[Pool], limits: Limits
+) -> tuple[Victim, ...]:
+    """Retiring workers go once the others serve all that is wanted, which nobody knows while demand is unknown."""
+    if not observation.demand.complete or not any(worker.is_retiring for worker in observation.workers):
+        return ()
+    calm = replace(bounded, hurried=0, forced=0)
+    serving = sum(worker.is_supply and worker.state is WorkerState.READY for worker in observation.workers)
+    by_provider = {pool.provider: pool for pool in pools}
+    retired = tuple(
+        Victim(worker.worker_id, _why_retired(worker, by_provider[worker.provider], observation))
+        for worker in observation.workers
+        if worker.is_retiring and _may_go(worker, by_provider[worker.provider], calm, limits)
+    )
+    if serving >= bounded.target:
+        return retired
+    # In a full fleet nobody can be launched beside them: one makes room, then the next once that one's place is filled.
+    makes_room = observation.existing >= limits.max_workers and serving == observation.supply
+    return retired[:1] if makes_room else ()
+
+
+def _why_retired(worker: Worker, pool: Pool, observation: Observation) -> str:
+    held = sum(each.provider == pool.provider and _serves_or_starts(each) for each in observation.workers)
+    if held > pool.max_workers:
+        return f"{worker.provider} may hold {pool.max_workers} now, idle {_idle(worker)}"
+    return f"a cheaper provider has room, idle {_idle(worker)}"
+
+
+def choose_victims(
+    bounded: Bounded, observation: Observation, pools: Sequence[Pool], limits: Limits, rules: PlacementRules
+) -> tuple[tuple[Victim, ...], tuple[Reason, ...]]:
+    """First those that a person wants gone, only the named where there are names; then what the policy wants."""
+    if bounded.stops == 0:
+        return (), ()
+    tiers = {pool.provider: (place, pool) for place, pool in enumerate(pools)}
+    stoppable = [worker for worker in observation.workers if worker.is_supply and worker.provider in tiers]
+    named = [worker for worker in stoppable if worker.worker_id in bounded.preferred]
+    victims = _pick(bounded.hurried, named or stoppable, (), bounded, tiers, limits)
+    calm = replace(bounded, hurried=0, forced=0)
+    given_up = _of_last_tier(stoppable, observation, tiers) if rules.drain == "tier_by_tier" else stoppable
+    victims += _pick(bounded.stops - bounded.hurried, given_up, victims, calm, tiers, limits)
+    if len(victims) == bounded.stops:
+        return victims, ()
+    text = (
+        f"{bounded.stops - len(victims)} of {bounded.stops} stops found no worker that may go: only idle ones do, "
+        f"for {limits.min_idle_seconds:g} s{', or however short where a person asked' if bounded.hurried else ''}"
+    )
+    return victims, (Reason("placement.no_victim", text),)
+
+
+def _of_last_tier(
+    workers: Sequence[Worker], observation: Observation, tiers: Mapping[str, tuple[int, Pool]]
+) -> list[Worker]:
+    """Those of the last provider that still has anybody, on the way out or not.
+
+    Source: opengris-scaler 2.9.0, `waterfall_v1`: a manager keeps its own while one of lower priority has workers.
+    """
+    there = [tiers[each.provider][0] for each in observation.workers if each.may_exist and each.provider in tiers]
+    return [worker for worker in workers if tiers[worker.provider][0] == max(there)]
+
+
+def _pick(
+    count: int,
+    workers: Sequence[Worker],
+    before: Sequence[Victim],
+    bounded: Bounded,
+    tiers: Mapping[str, tuple[int, Pool]],
+    limits: Limits,
+) -> tuple[Victim, ...]:
+    victims: list[Victim] = []
+    gone = {victim.worker_id for victim in before}
+    while len(victims) < count:
+        # What a person forced is used up first; nobody who works goes for the rest.
+        asked = bounded if len(victims) < bounded.forced else replace(bounded, forced=0)
+        left = [worker for worker in workers if worker.worker_id not in gone]
+        candidates = [worker for worker in left if _may_go(worker, tiers[worker.provider][1], asked, limits)]
+        if not asked.hurried and not asked.forced:
+            candidates = _spared(candidates, left, asked, tiers)
+        if not candidates:
+            break
+        models = Counter(worker.model for worker in left)
+        holders = Counter(word for worker in left for word in worker.capabilities)
+        chosen = min(candidates, key=lambda worker: _order(worker, asked, tiers, models, holders))
+        victims.append(Victim(chosen.worker_id, _why(chosen, asked), forced=_is_forced(chosen, asked)))
+        gone.add(chosen.worker_id)
+    return tuple(victims)
+
+
+def _spared(
+    candidates: Sequence[Worker],
+    left: Sequence[Worker],
+    bounded: Bounded,
+    tiers: Mapping[str, tuple[int, Pool]],
+) -> list[Worker]:
+    """Those whom neither a base nor what they alone can do keeps in the fleet."""
+    here = Counter(worker.provider for worker in left)
+    short = total(missing(bounded.wanted, left)) if is_typed(bounded.wanted) else 0
+    return [
+        worker
+        for worker in candidates
+        if here[worker.provider] > tiers[worker.provider][1].base_workers
+        and (not is_typed(bounded.wanted) or _is_surplus(worker, left, bounded.wanted, short))
+    ]
+
+
+def _is_surplus(worker: Worker, left: Sequence[Worker], wanted: Sequence[Want], short: int) -> bool:
+    """Whether everything that is wanted can be done as well without it."""
+    return total(missing(wanted, [each for each in left if each is not worker])) <= short
+
+
+def _order(
+    worker: Worker,
+    bounded: Bounded,
+    tiers: Mapping[str, tuple[int, Pool]],
+    models: Mapping[str | None, int],
+    holders: Mapping[str, int],
+) -> tuple[object, ...]:
+    """Who goes first has the smallest."""
+    return (
+        worker.worker_id not in bounded.preferred,
+        worker.state is WorkerState.READY,
+        worker.state is WorkerState.READY and worker.busy is not False,
+        worker.model is not None and models[worker.model] == 1,
+        any(holders[word] == 1 for word in worker.capabilities),
+        -tiers[worker.provider][0],
+        -(worker.idle_seconds or 0.0),
+        worker.worker_id,
+    )
+
+
+def _is_forced(worker: Worker, bounded: Bounded) -> bool:
+    return bounded.forced > 0 and (not bounded.forced_ids or worker.worker_id in bounded.forced_ids)
+
+
+def _may_go(worker: Worker, pool: Pool, bounded: Bounded, limits: Limits) -> bool:
+    if not _serves_or_starts(worker) or worker.worker_id in bounded.pinned or not pool.complete:
+        return False
+    if worker.state is WorkerState.PENDING:
+        return pool.caps.cancels_pending
+    if worker.state is not WorkerState.READY:
+        return False
+    if _is_forced(worker, bounded):
+        return True
+    # Unknown is not idle.
+    if worker.busy is not False or worker.idle_seconds is None:
+        return False
+    return bounded.hurried > 0 or worker.idle_seconds >= limits.min_idle_seconds
+
+
+def _why(worker: Worker, bounded: Bounded) -> str:
+    if worker.state is WorkerState.PENDING:
+        return "surplus, and not started yet"
+    if worker.worker_id in bounded.preferred:
+        return f"named by a person{', by force' if _is_forced(worker, bounded) else ''}, idle {_idle(worker)}"
+    return f"surplus, idle {_idle(worker)}"
+
+
+def _idle(worker: Worker) -> str:
+    return "not at all" if worker.idle_seconds is None else f"{worker.idle_seconds:.0f} s"

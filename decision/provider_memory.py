@@ -1,0 +1,52 @@
+"""What a fleet remembers of its providers: which account, how often one failed in a row, which machines to avoid."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ebbflow.core.lifecycle import JOINING, WorkerState
+from ebbflow.core.memory import AvoidedMachine, Memory, ProviderMemory
+from ebbflow.core.observation import Inputs, Spare
+from ebbflow.core.worker import Worker
+from ebbflow.decision.outcomes import note_failures
+
+
+def providers_after(
+    memory: Memory, inputs: Inputs, workers: Sequence[Worker], *, spares: Sequence[Spare]
+) -> tuple[ProviderMemory, ...]:
+    """What is remembered of each provider that the fleet names, or at which something of it may live."""
+    known = {remembered.provider: remembered for remembered in memory.providers}
+    for look in inputs.providers:
+        fresh = ProviderMemory(look.provider, look.caps.fingerprint)
+        known[look.provider] = replace(known.get(look.provider, fresh), fingerprint=look.caps.fingerprint)
+    living = {worker.provider for worker in workers if worker.may_exist} | {spare.provider for spare in spares}
+    named = {look.provider for look in inputs.providers}
+    was_ready = {worker.worker_id for worker in memory.workers if worker.state is WorkerState.READY}
+    for worker in workers:
+        if worker.state is WorkerState.READY and worker.worker_id not in was_ready and worker.provider in known:
+            known[worker.provider] = replace(known[worker.provider], failures=0)
+    before = {worker.worker_id: worker for worker in memory.workers}
+    failed = [worker for worker in workers if _has_failed_now(worker, before.get(worker.worker_id))]
+    failures = [(worker.provider, f"{worker.worker_id}: {worker.detail or 'failed'}") for worker in failed]
+    return tuple(
+        _avoiding(
+            remembered,
+            [worker.machine for worker in failed if worker.machine and worker.provider == remembered.provider],
+        )
+        for remembered in note_failures(tuple(known.values()), failures)
+        if remembered.provider in living | named
+    )
+
+
+def _avoiding(known: ProviderMemory, machines: Sequence[str]) -> ProviderMemory:
+    older = (avoided for avoided in known.avoided if avoided.machine not in machines)
+    return replace(known, avoided=(*older, *(AvoidedMachine(machine) for machine in sorted(set(machines)))))
+
+
+def _has_failed_now(worker: Worker, before: Worker | None) -> bool:
+    """Whether it failed since the last turn, or ended by itself before it ever served."""
+    if worker.state is WorkerState.GONE:
+        return before is not None and before.state in JOINING and before.mark is None and not worker.registered
+    if worker.state is WorkerState.LOST and worker.failure is not None:
+        # Its provider stopped it and says why, as when the account's credit is spent: no blind replacement.
+        return before is None or before.state is not WorkerState.LOST
+    return worker.state is WorkerState.FAILED and (before is None or before.state is not WorkerState.FAILED)

@@ -1,0 +1,181 @@
+"""The demo itself: put up, load, watch, wind down."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+
+from ebbflow.core.lifecycle import WorkerState
+from ebbflow.demo import stage, wind_down
+from ebbflow.demo.blocks import ProviderKind, provider_block
+from ebbflow.demo.children import Children
+from ebbflow.demo.display import Display
+from ebbflow.demo.errors import StepFailed
+from ebbflow.demo.history import HistoryReader
+from ebbflow.demo.load import Tally, arrivals_for, replay
+from ebbflow.demo.place import Place
+from ebbflow.demo.project import pool_of_demo
+from ebbflow.demo.summary import Summary
+from ebbflow.demo.sweep import end_gpu_workers
+from ebbflow.demo.view import MasterState, View, read_master
+from ebbflow.fleet.model import Fleet
+
+LOOK_SECONDS = 1.0
+READY_SECONDS = 120.0
+DRAINED_SECONDS = 240.0
+WIND_DOWN_TURNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a person may choose."""
+
+    load_seconds: float
+    keep_server: bool
+    provider: ProviderKind = "local"
+
+
+@dataclass(slots=True)
+class Show:
+    """One demo while it runs."""
+
+    place: Place
+    options: Options
+    children: Children
+    display: Display
+    fleet: Fleet
+    began_at: float = field(default_factory=time.monotonic)
+    step: str = ""
+    tally: Tally = field(default_factory=Tally)
+    view: View = field(default_factory=lambda: View(0.0, ""))
+
+    async def play(self) -> Summary:
+        """Everything up to the summary.
+
+        Raises:
+            StepFailed: a step did not succeed; says which, and where its log is.
+        """
+        return await self.children.watched(self._play())
+
+    async def _play(self) -> Summary:
+        put_up = stage.Stage(self.place, self.children)
+        self._begin("starting the Prefect server and the SwarmUI master")
+        put_up.start_servers()
+        await put_up.wait_for_server()
+        master_url = await put_up.wait_for_master()
+        async with get_client() as client, httpx.AsyncClient(base_url=master_url, timeout=5, trust_env=False) as master:
+            self._begin("saving blocks, deploying prefect.yaml, starting a Prefect worker")
+            await put_up.deploy(client, pool_of_demo(), master_url, self.options.provider)
+            watch = _Watch(self, HistoryReader(client, self.fleet.name), master)
+            await self._bring_up(watch)
+            await self._load(watch, master_url)
+            await self._bring_back(watch)
+            await self._wind_down(watch, client, master_url)
+            view = await watch.look()
+            return Summary(
+                tally=self.tally,
+                master=await read_master(master),
+                history=view.history,
+                least=self.fleet.limits.min_workers,
+                still_alive=await self._end_gpu_workers(),
+                seconds=time.monotonic() - self.began_at,
+            )
+
+    async def _bring_up(self, watch: "_Watch") -> None:
+        least = self.fleet.limits.min_workers
+        self._begin(f"waiting for the first turns, until min_workers = {least} serves")
+        await watch.until(
+            lambda view: view.workers[WorkerState.READY] >= least, READY_SECONDS, "the fleet's minimum did not serve"
+        )
+
+    async def _load(self, watch: "_Watch", master_url: str) -> None:
+        arrivals = arrivals_for(self.options.load_seconds)
+        self._begin(f"replaying {len(arrivals)} recorded requests in {self.options.load_seconds:g} s")
+        load = asyncio.create_task(replay(master_url, arrivals, self.tally))
+        try:
+            await watch.until(
+                lambda _: load.done(), self.options.load_seconds + DRAINED_SECONDS, "the load did not end"
+            )
+            await load
+        finally:
+            load.cancel()
+
+    async def _bring_back(self, watch: "_Watch") -> None:
+        least = self.fleet.limits.min_workers
+        self._begin(f"all requests are answered; waiting until the fleet is back at {least}")
+        await watch.until(
+            lambda view: view.workers == {WorkerState.READY: least}, DRAINED_SECONDS, "the fleet did not shrink"
+        )
+
+    async def _wind_down(self, watch: "_Watch", client: PrefectClient, master_url: str) -> None:
+        """End the fleet as a person would; `wind_down` says how."""
+        self._begin("ending the fleet: schedule paused, scale-down to zero")
+        await watch.during(wind_down.pause_schedule(client))
+        await wind_down.allow_zero(master_url)
+        parameters = {"fleet": wind_down.ending(self.fleet)}
+        asked = {**parameters, "count": self.fleet.limits.min_workers, "reason": "the demo is over"}
+        await watch.during(wind_down.run(client, "scale-down", asked))
+        for _ in range(WIND_DOWN_TURNS):
+            # Only a later turn ends a marked worker, once the marking turn can do nothing more.
+            await watch.during(asyncio.sleep(self.fleet.budget_seconds))
+            await watch.during(wind_down.run(client, "autoscale", parameters))
+            if not (await watch.look()).history.states:
+                return
+
+    async def _end_gpu_workers(self) -> int:
+        provider = provider_block(self.options.provider, self.place.workers_folder).get_provider()
+        return await end_gpu_workers(provider, self.fleet.name)
+
+    def _begin(self, step: str) -> None:
+        self.step = step
+        self.view = View(
+            time.monotonic() - self.began_at, step, self.view.queued, self.view.running, self.tally, self.view.history
+        )
+        self.display.show(self.view)
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Looks at everything once a second while something is waited for."""
+
+    show: Show
+    history: HistoryReader
+    master: httpx.AsyncClient
+    _state: MasterState = field(default_factory=lambda: MasterState(0, 0, 0, 0))
+
+    async def look(self) -> View:
+        """Look once, and show it."""
+        show = self.show
+        with suppress(httpx.HTTPError):  # on a busy machine one look may be missed
+            self._state = await read_master(self.master)
+        history = await self.history.read()
+        elapsed = time.monotonic() - show.began_at
+        show.view = View(elapsed, show.step, self._state.queued, self._state.running, show.tally, history)
+        show.display.show(show.view)
+        return show.view
+
+    async def until(self, done: Callable[[View], bool], seconds: float, otherwise: str) -> None:
+        """Look until something is so.
+
+        Raises:
+            StepFailed: it took longer than `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while not done(await self.look()):
+            if time.monotonic() > deadline:
+                raise StepFailed(f"{otherwise} within {seconds:g} s", self.show.place.log(stage.WORKER))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def during(self, work: Coroutine[Any, Any, object]) -> None:
+        """Look while something is done."""
+        task = asyncio.ensure_future(work)
+        try:
+            await self.until(lambda _: task.done(), 2 * wind_down.RUN_SECONDS, "it did not end")
+            await task
+        finally:
+            task.cancel()

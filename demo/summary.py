@@ -1,0 +1,72 @@
+"""The end of the demo: what was served at what price, and whether it all went as it must."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ebbflow.core.plan import Verb
+from ebbflow.demo.history import History, went_up_and_down
+from ebbflow.demo.load import Tally
+from ebbflow.demo.view import MasterState
+
+SEVERAL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything that the demo is judged by."""
+
+    tally: Tally
+    master: MasterState
+    history: History
+    least: int
+    """The fleet's minimum."""
+    still_alive: int
+    """GPU workers that run after the fleet was ended by its own means."""
+    seconds: float
+
+    def problems(self) -> Iterator[str]:
+        """What is not as it must be; nothing where all is well."""
+        if not went_up_and_down(self.history.sizes, least=self.least, several=SEVERAL):
+            sizes = ", ".join(map(str, self.history.sizes))
+            yield f"the fleet did not go from {self.least} to {SEVERAL} or more and back; it served with {sizes}"
+        if self.tally.losses:
+            yield f"{len(self.tally.losses)} requests were lost: {'; '.join(sorted(set(self.tally.losses)))}"
+        if unanswered := self.tally.sent - self.tally.served - len(self.tally.losses):
+            yield f"{unanswered} requests were sent and never answered"
+        if (self.master.served, self.master.lost) != (self.tally.served, len(self.tally.losses)):
+            yield f"the master counts {self.master.served} served and {self.master.lost} lost requests"
+        if self.still_alive:
+            yield f"{self.still_alive} GPU workers were still alive when the fleet had been ended"
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """The summary's lines: a name and its figures."""
+        waits, history = self.tally.wait_seconds, self.history
+        launched, registered = history.done(Verb.LAUNCH), history.done(Verb.REGISTER)
+        torn_down = history.done(Verb.TEAR_DOWN, Verb.TERMINATE)
+        yield "requests", f"{self.tally.served} served, {len(self.tally.losses)} lost"
+        yield "wait", f"p50 {percentile(waits, 50):.1f} s, p95 {percentile(waits, 95):.1f} s"
+        yield "workers", f"{len(launched)} launched, {len(registered)} registered, {len(torn_down)} torn down"
+        yield "still alive", str(self.still_alive)
+        yield "serving", " → ".join(map(str, _without_repeats(history.sizes)))
+        yield "GPU-seconds", f"{history.gpu_seconds():.0f}"
+        yield "turns", _turns(history)
+        yield "took", f"{self.seconds:.0f} s"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that `share` percent of all do not exceed; zero where there is none."""
+    if not values:
+        return 0.0
+    rank = -(-len(values) * share // 100)
+    return sorted(values)[max(0, int(rank) - 1)]
+
+
+def _turns(history: History) -> str:
+    by_state = history.turns_by_state()
+    text = ", ".join(f"{by_state.pop(state, 0)} {state.lower()}" for state in ("Acted", "Held", "Skipped"))
+    others = ", ".join(f"{count} {state.lower()}" for state, count in sorted(by_state.items()))
+    return f"{text}; also {others}" if others else text
+
+
+def _without_repeats(sizes: Sequence[int]) -> list[int]:
+    return [size for place, size in enumerate(sizes) if place == 0 or sizes[place - 1] != size]

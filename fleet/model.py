@@ -1,0 +1,238 @@
+"""The fleet: the one parameter of every flow. Plain JSON: each run in the history says which numbers decided."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ebbflow.core.errors import ConfigError
+from ebbflow.core.ids import check_fleet_name
+from ebbflow.core.instance import ProviderCaps
+from ebbflow.core.member import MasterCaps
+from ebbflow.decision.evaluate import PoolRule, Rules
+from ebbflow.decision.limits import Limits
+from ebbflow.decision.placement.place import PlacementRules
+from ebbflow.decision.schedule import Schedule
+from ebbflow.decision.upkeep import LOOKS_APART_SECONDS
+from ebbflow.fleet.nameable import POLICIES, FleetPolicy
+from ebbflow.policies.vanilla import VanillaPolicy
+
+BlockReference = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9-]*/[a-zA-Z0-9][a-zA-Z0-9 _.-]*$",
+        description="A saved block, as `type-slug/name`, for instance `local-provider/demo`.",
+    ),
+]
+
+BUDGET_SHARE = 0.8
+"""Of the interval. What a turn has not begun by then is the next turn's."""
+
+OVERHEAD_SECONDS = 2.0
+"""Of a turn, for its claim and for everything that is quick."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProviderEntry(_Section):
+    """One provider of a fleet. The order of the list is the order of preference."""
+
+    block: BlockReference
+    max_workers: Annotated[int, Field(ge=0, le=10_000, description="Never more here, in whatever state.")] = 10
+    max_usd_per_hour: Annotated[
+        float | None, Field(ge=0, description="The most that one worker may cost here; empty: no cap.")
+    ] = None
+    warm_workers: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="Up to so many that would go are stopped and kept for a quick start; their storage costs.",
+        ),
+    ] = 0
+    base_workers: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="So many are launched here before any other provider is asked, and kept while they are wanted.",
+        ),
+    ] = 0
+
+
+class Readiness(_Section):
+    """How long a launched worker is waited for."""
+
+    connect_timeout_seconds: Annotated[float, Field(gt=0, le=300, description="For one attempt to reach a worker.")] = (
+        30.0
+    )
+    retries: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=240,
+            description="Attempts to reach a worker that announced itself, after the first; a launch script's "
+            "DoRetries goes before. When all have failed it is torn down.",
+        ),
+    ] = 1
+    retry_wait_seconds: Annotated[
+        float,
+        Field(gt=0, le=300, description="Between two attempts; the rest of them is the next turn's."),
+    ] = 5.0
+    launch_timeout_seconds: Annotated[
+        float, Field(gt=0, le=86_400, description="From the wish to serving; after it the worker is torn down.")
+    ] = 1800.0
+
+
+class Drain(_Section):
+    """How a worker leaves."""
+
+    deadline_seconds: Annotated[
+        float, Field(ge=0, le=86_400, description="Still busy after this long: back into service, unless forced.")
+    ] = 900.0
+    force: Annotated[bool, Field(description="End it at the deadline even while it works.")] = False
+
+
+class Fleet(_Section):
+    """A set of workers under one policy, serving one master."""
+
+    name: Annotated[str, Field(description="2 to 20 characters of [a-z0-9-], beginning with a letter.")]
+    interval_seconds: Annotated[
+        float, Field(ge=10, le=3600, description="Between two turns; the schedule uses the same number.")
+    ] = 60.0
+    master: BlockReference
+    providers: Annotated[tuple[ProviderEntry, ...], Field(min_length=1, description="In order of preference.")]
+    policy: FleetPolicy = VanillaPolicy()
+    limits: Limits = Limits()
+    schedules: Annotated[
+        tuple[Schedule, ...], Field(description="Floors by the clock, under whatever the policy wants.")
+    ] = ()
+    placement: PlacementRules = PlacementRules()
+    readiness: Readiness = Readiness()
+    drain: Drain = Drain()
+    accept_busy_stop: Annotated[
+        bool, Field(description="Allow scale-down with a master that cannot keep new work from a worker.")
+    ] = False
+    records_folder: Annotated[
+        str | None, Field(description="Every record is also appended to a file of JSON lines in this folder.")
+    ] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _policy_brings_its_limits(cls, given: object) -> object:
+        """A policy's own limits (`kind: swarmui` brings those of SwarmUI's backend) under those that the fleet sets."""
+        policy, limits = (given.get("policy"), given.get("limits", {})) if isinstance(given, dict) else (None, None)
+        kind = policy.get("kind") if isinstance(policy, dict) else getattr(policy, "kind", None)
+        brought = getattr(POLICIES.get(str(kind)), "default_limits", None)
+        if not isinstance(given, dict) or not brought or not isinstance(limits, dict):
+            return given
+        return {**given, "limits": {**brought, **limits}}
+
+    @field_validator("name")
+    @classmethod
+    def _name_fits_every_label(cls, name: str) -> str:
+        try:
+            return check_fleet_name(name)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
+
+    @model_validator(mode="after")
+    def _providers_fit(self) -> Self:
+        blocks = [entry.block for entry in self.providers]
+        twice = sorted({block for block in blocks if blocks.count(block) > 1})
+        if twice:
+            raise ValueError(f"providers: {', '.join(twice)} is listed twice; one line per provider")
+        for entry in self.providers:
+            if entry.warm_workers > entry.max_workers:
+                raise ValueError(
+                    f"providers: {entry.block} would keep {entry.warm_workers} warm_workers and may hold "
+                    f"{entry.max_workers} (max_workers counts both): lower warm_workers"
+                )
+            if entry.base_workers > entry.max_workers:
+                raise ValueError(
+                    f"providers: {entry.block} would keep {entry.base_workers} base_workers and may hold "
+                    f"{entry.max_workers}: lower base_workers"
+                )
+        room = sum(entry.max_workers for entry in self.providers)
+        if room < self.limits.min_workers:
+            raise ValueError(
+                f"limits.min_workers {self.limits.min_workers} is more than all providers together allow ({room}); "
+                "raise a provider's max_workers"
+            )
+        return self
+
+    @property
+    def budget_seconds(self) -> float:
+        """How long after its observation a turn may begin outside calls."""
+        return self.interval_seconds * BUDGET_SHARE
+
+    def rules(self) -> Rules:
+        """What the pure decision needs of this fleet."""
+        return Rules(
+            policy=self.policy,
+            limits=self.limits,
+            pools=tuple(
+                PoolRule(entry.block, entry.max_workers, entry.max_usd_per_hour, entry.warm_workers, entry.base_workers)
+                for entry in self.providers
+            ),
+            interval_seconds=self.interval_seconds,
+            launch_timeout_seconds=self.readiness.launch_timeout_seconds,
+            retries=self.readiness.retries,
+            drain_deadline_seconds=self.drain.deadline_seconds,
+            drain_force=self.drain.force,
+            schedules=self.schedules,
+            placement=self.placement,
+        )
+
+    def check(self, master: MasterCaps, providers: Mapping[str, ProviderCaps]) -> None:
+        """Refuse what this fleet's master or providers cannot do, before anything is done.
+
+        Raises:
+            ConfigError: names the field, its value and what would be right.
+        """
+        self._check_master(master)
+        self._check_time(self.master, master.call_seconds)
+        for reference, caps in providers.items():
+            self._check_time(reference, caps.call_seconds)
+        for entry in self.providers:
+            known = providers.get(entry.block)
+            if entry.warm_workers and known is not None and not known.keeps_stopped:
+                raise ConfigError(
+                    f"providers: warm_workers is {entry.warm_workers} for {entry.block}, which cannot keep stopped "
+                    "instances: set it to 0"
+                )
+
+    def _check_master(self, caps: MasterCaps) -> None:
+        if self.limits.min_workers == 0 and not caps.can_start_from_zero:
+            raise ConfigError(
+                f"limits.min_workers is 0, but {self.master} loses requests while it has no worker: "
+                "set min_workers to 1 or more, or set allow_start_from_zero in the master's block"
+            )
+        if getattr(self.policy, "needs_shapes", False) and not caps.per_shape_demand:
+            raise ConfigError(
+                f"policy.kind is {self.policy.kind!r}, which needs to know what waiting work requires, and "
+                f"{self.master} does not tell (per_shape_demand): use a policy that counts tasks, as 'vanilla'"
+            )
+        keepalive = caps.needs_keepalive_seconds
+        if keepalive is not None and self.interval_seconds > keepalive / 2:
+            raise ConfigError(
+                f"interval_seconds is {self.interval_seconds:g}, but workers of {self.master} end themselves after "
+                f"{keepalive:g} s without a sign of life: use an interval of at most {keepalive / 2:g} s"
+            )
+        if caps.drain == "none" and not self.accept_busy_stop:
+            raise ConfigError(
+                f"{self.master} cannot keep new work from a worker, so scaling down may stop a busy one: "
+                "set accept_busy_stop: true in the fleet to allow it"
+            )
+
+    def _check_time(self, reference: str, call_seconds: float) -> None:
+        needed = LOOKS_APART_SECONDS + call_seconds + OVERHEAD_SECONDS
+        if needed > self.budget_seconds:
+            raise ConfigError(
+                f"interval_seconds {self.interval_seconds:g} leaves a turn {self.budget_seconds:g} s: "
+                f"two looks {LOOKS_APART_SECONDS:g} s apart and a call of {call_seconds:g} s to {reference} "
+                f"do not fit; use an interval of at least {math.ceil(needed / BUDGET_SHARE)} s"
+            )

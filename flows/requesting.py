@@ -1,0 +1,67 @@
+"""A turn with a person's request in it: repeated until this run gets a claim, because a person waits for it."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from ebbflow.core.errors import FleetError
+from ebbflow.core.memory import OverrideKind
+from ebbflow.core.observation import ScaleRequest
+from ebbflow.fleet.model import Fleet
+from ebbflow.turn.turn import take_turn
+
+LOOKS = 20
+"""So often a run that loses the claim looks again."""
+
+PAUSE_SECONDS = 1.0
+
+
+async def ask(
+    fleet: Fleet,
+    *,
+    flow: str,
+    kind: OverrideKind,
+    reason: str,
+    hold_seconds: float,
+    count: int = 0,
+    worker_ids: Sequence[str] = (),
+    force: bool = False,
+    is_absolute: bool = False,
+) -> State:
+    """Take a turn with one override more. The override is keyed by this flow run, so a repeated run adds nothing.
+
+    Raises:
+        FleetError: every look lost its claim to another run; nothing was changed.
+    """
+    request = ScaleRequest(
+        key=str(flow_run.get_id()),
+        kind=kind,
+        owner=await _owner(),
+        reason=reason,
+        hold_seconds=hold_seconds,
+        count=count,
+        worker_ids=tuple(worker_ids),
+        force=force,
+        is_absolute=is_absolute,
+    )
+    for _ in range(LOOKS):
+        state = await take_turn(fleet, flow=flow, request=request)
+        if state.name != "Skipped":
+            return state
+        await asyncio.sleep(PAUSE_SECONDS)
+    raise FleetError(f"{flow} of fleet {fleet.name!r} lost {LOOKS} claims in a row to other runs; run it again")
+
+
+async def _owner() -> str:
+    """Who started this run, as Prefect knows it."""
+    identity = flow_run.get_id()
+    if identity is None:
+        return "a local call"
+    async with get_client() as client:
+        run = await client.read_flow_run(UUID(identity))
+    created = run.created_by
+    return (created.display_value or str(created.type)) if created else "a person"

@@ -1,0 +1,1 @@
+"""A stand-in Kubernetes API server whose pods are processes of this host."""

@@ -1,0 +1,1 @@
+"""Stand-ins of SwarmUI, as master and as worker."""

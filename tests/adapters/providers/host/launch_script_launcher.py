@@ -1,0 +1,39 @@
+"""Launches one worker by script in a process of its own, for tests that kill it: settings, the id, and where to die."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider, LaunchScriptSettings
+from ebbflow.adapters.providers.host.processes import start_detached
+from ebbflow.core.instance import LaunchRequest
+
+(plain, worker_id, dies) = sys.argv[1:]
+settings = LaunchScriptSettings.model_validate_json(plain)
+
+
+def start(command: Sequence[str], environment: Mapping[str, str], folder: Path, kept_fd: int) -> int:
+    if dies == "before-start":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if dies == "between-fork-and-exec":
+        if pid := os.fork():
+            os.kill(os.getpid(), signal.SIGKILL)
+            return pid
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+        os.dup2(1, 2)
+        time.sleep(60)
+        os._exit(1)
+    pid = start_detached(command, environment, folder, kept_fd, directory=settings.script.parent)
+    if dies == "after-start":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pid
+
+
+provider = LaunchScriptProvider(settings, start=start)
+request = LaunchRequest(worker_id, worker_id.split("-")[0], "homea")
+print(asyncio.run(provider.launch(request)).state.value)

@@ -1,0 +1,1 @@
+"""One turn of a fleet, through the ports alone. No Prefect."""

@@ -1,0 +1,134 @@
+"""Looking: everything a turn asks before it decides. Each source that fails is unknown, never zero and never empty."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+import anyio
+from prefect import get_run_logger
+
+from ebbflow.blocks.opening import OpenFleet
+from ebbflow.core.errors import ConfigError, FleetError
+from ebbflow.core.instance import InstanceList, InstanceState, ProviderCaps
+from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.member import Demand, MemberList
+from ebbflow.core.memory import Memory
+from ebbflow.core.observation import Inputs, ProviderLook
+from ebbflow.core.worker import Worker
+from ebbflow.decision.roster import instances_of_ours
+from ebbflow.turn.budget import Budget
+
+T = TypeVar("T")
+
+
+async def keep_alive(opened: OpenFleet, workers: Iterable[Worker]) -> None:
+    """Hold the dead-man's switch of every worker that has an address. What does not answer is seen by the next look."""
+    with_url = [worker for worker in workers if worker.url is not None and worker.may_exist]
+    if opened.master.caps.needs_keepalive_seconds is None or not with_url:
+        return
+    try:
+        with anyio.fail_after(opened.master.caps.call_seconds):
+            answers = await opened.master.keepalive(with_url)
+    except (FleetError, TimeoutError) as error:
+        get_run_logger().warning("keepalive of %d workers failed: %s", len(with_url), error or "timeout")
+        return
+    silent = sorted(worker_id for worker_id, answered in answers.items() if not answered)
+    if silent:
+        get_run_logger().info("keepalive: %s did not answer", ", ".join(silent))
+
+
+async def observe(
+    opened: OpenFleet, memory: Memory, budget: Budget
+) -> tuple[Demand, MemberList, tuple[ProviderLook, ...]]:
+    """Ask master and providers, all at once.
+
+    Raises:
+        ConfigError: the master or a provider says that a person must act; the turn ends before any action.
+    """
+    listings = asyncio.gather(*(_listing(opened, reference, budget) for reference in opened.providers))
+    demand, members, looks = await asyncio.gather(_demand(opened, budget), _members(opened, budget), listings)
+    found = [look for look in looks if isinstance(look, ProviderLook)]
+    for answer in (demand, members, *looks):
+        # Only now: whoever else was still being asked has answered.
+        if isinstance(answer, ConfigError):
+            # A serving worker must not end by its dead-man's switch because a setting is wrong.
+            await keep_alive(opened, _listed(opened, found))
+            raise answer
+    missing = [
+        ProviderLook(reference, _caps_of(memory, reference), InstanceList((), complete=False, detail=why))
+        for reference, why in opened.unloadable.items()
+    ]
+    return _known(demand), _known(members), (*found, *missing)
+
+
+def _listed(opened: OpenFleet, looks: Iterable[ProviderLook]) -> list[Worker]:
+    return [
+        Worker(instance.worker_id, look.provider, WorkerState.STARTING, url=instance.url)
+        for look in looks
+        for instance in look.listing.instances
+        if instance.home == opened.home and instance.state is InstanceState.RUNNING
+    ]
+
+
+def _known(answer: T | ConfigError) -> T:
+    assert not isinstance(answer, ConfigError)
+    return answer
+
+
+async def _demand(opened: OpenFleet, budget: Budget) -> Demand | ConfigError:
+    """The master is probed first: a configuration error must end the turn, a silent master must not."""
+    master = opened.master
+    health = await _asked(master.probe, master.caps.call_seconds, budget)
+    if isinstance(health, FleetError):
+        return health if isinstance(health, ConfigError) else Demand(complete=False, detail=str(health))
+    if not health.reachable:
+        return Demand(complete=False, detail=health.detail)
+    demand = await _asked(master.demand, master.caps.call_seconds, budget)
+    if isinstance(demand, FleetError):
+        return demand if isinstance(demand, ConfigError) else Demand(complete=False, detail=str(demand))
+    return demand
+
+
+async def _members(opened: OpenFleet, budget: Budget) -> MemberList | ConfigError:
+    members = await _asked(opened.master.members, opened.master.caps.call_seconds, budget)
+    if isinstance(members, FleetError):
+        return members if isinstance(members, ConfigError) else MemberList((), complete=False, detail=str(members))
+    return members
+
+
+async def _listing(opened: OpenFleet, reference: str, budget: Budget) -> ProviderLook | ConfigError:
+    provider = opened.providers[reference]
+    caps = provider.caps
+    listing = await _asked(lambda: provider.list_instances(opened.fleet.name), caps.call_seconds, budget)
+    if isinstance(listing, ConfigError):
+        return listing
+    if isinstance(listing, FleetError):
+        listing = InstanceList((), complete=False, detail=str(listing))
+    return ProviderLook(reference, caps, listing)
+
+
+async def _asked(call: Callable[[], Awaitable[T]], seconds: float, budget: Budget) -> T | FleetError:
+    """The answer, or why there is none."""
+    try:
+        with anyio.fail_after(min(seconds, budget.remaining_seconds)):
+            return await call()
+    except TimeoutError:
+        return FleetError(f"no answer within {seconds:g} s")
+    except FleetError as error:
+        return error
+
+
+def _caps_of(memory: Memory, reference: str) -> ProviderCaps:
+    known = memory.provider(reference)
+    return ProviderCaps(fingerprint=known.fingerprint if known else "")
+
+
+def with_new_address(inputs: Inputs) -> list[Worker]:
+    """Workers of ours whose address a listing shows for the first time; they need a sign of life as well."""
+    known = {worker.worker_id for worker in inputs.memory.workers if worker.url is not None}
+    return [
+        Worker(instance.worker_id, look.provider, WorkerState.STARTING, url=instance.url)
+        for look in inputs.providers
+        for instance in instances_of_ours(look, inputs).values()
+        if instance.url is not None and instance.worker_id not in known and instance.state is InstanceState.RUNNING
+    ]
