@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from ebbflow.blocks.masters import SwarmUIMaster
 from ebbflow.blocks.providers import LaunchScriptProvider, LocalProvider
+from ebbflow.demo.place import PROJECT
 
 ProviderKind = Literal["local", "launch-script"]
 PROVIDER_KINDS: tuple[ProviderKind, ...] = get_args(ProviderKind)
@@ -20,7 +21,7 @@ NAME = "demo"
 CONTROL_MINUTES = 3
 """A stand-in worker ends itself when nobody has called it for this long."""
 
-LAUNCH_SCRIPT = Path(__file__).with_name("launch-worker.sh")
+LAUNCH_SCRIPT = PROJECT / "deployments" / "demo" / "launch-worker.sh"
 SECONDS_PER_STEP = 0.05
 """What one step of an image takes a stand-in worker: requests ask for as many steps as their service takes."""
 
