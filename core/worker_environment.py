@@ -1,0 +1,19 @@
+"""Names of what a worker finds in its environment. Whoever starts one sets them; whoever looks for one reads them."""
+
+WORKER_ID = "EBBFLOW_WORKER_ID"
+"""Ours, compared whole."""
+
+FLEET = "EBBFLOW_FLEET"
+"""The fleet's name."""
+
+HOME = "EBBFLOW_HOME"
+"""The random word of the installation that launched it."""
+
+PROVIDER = "EBBFLOW_PROVIDER"
+"""The fingerprint of its provider, where workers are processes of a host: with the worker id it says whose it is."""
+
+CAPABILITIES = "EBBFLOW_CAPABILITIES"
+"""What it can do, where nothing else of the provider's keeps it; words as in `core.capabilities`, with commas."""
+
+ARGUMENTS = "EBBFLOW_ARGUMENTS"
+"""What its master needs it to be started with, quoted for a shell, where a provider passes no arguments."""
