@@ -7,8 +7,10 @@ updated, so nothing can stay stuck when the claimant dies.
 import re
 from dataclasses import dataclass
 
+from ebbflow.core.canonical import Plain, decode, digest
+from ebbflow.core.errors import RecordError
 from ebbflow.core.plan import Outcome
-from ebbflow.core.record import Record
+from ebbflow.core.record import Record, parse_record
 
 HOME_VARIABLE = "ebbflow_home"
 
@@ -27,6 +29,36 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """A record as its ledger keeps it, with the note that was attached to it. Neither has been looked into yet."""
+
+    text: str | None
+    """None: what is kept there holds no text."""
+    note: Plain = None
+    stored_at: float = 0.0
+    """Epoch seconds, UTC, by the ledger's own clock."""
+    changed_at: float = 0.0
+    """When the note was attached; as `stored_at` while there is none."""
+
+    def record(self) -> Record:
+        """Read the record.
+
+        Raises:
+            RecordError: says what is wrong with it.
+        """
+        return parse_record(self.text or "")
+
+    def outcomes(self) -> tuple[Outcome, ...] | None:
+        """What the note tells; None while there is none, and where it cannot be read: the next listing shows more."""
+        if self.note is None:
+            return None
+        try:
+            return decode(tuple[Outcome, ...], self.note, where="outcomes")
+        except RecordError:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
 class Head:
     """The newest claim of a fleet and what its record says."""
 
@@ -36,6 +68,18 @@ class Head:
     """Why there is no record: it was deleted, edited, or cannot be read."""
     outcomes: tuple[Outcome, ...] | None = None
     """Its note; None while there is none."""
+
+
+def head_of(claim: Claim, stored: Stored | None) -> Head:
+    """What a claim and the record behind it say together, also where the record is no longer what was claimed."""
+    if stored is None:
+        return Head(claim, None, f"record {claim.number} was deleted (artifact {claim.artifact_id})")
+    if stored.text is None or digest(stored.text) != claim.sha256:
+        return Head(claim, None, f"record {claim.number} was edited: it no longer fits the hash of its claim")
+    try:
+        return Head(claim, stored.record(), "", stored.outcomes())
+    except RecordError as error:
+        return Head(claim, None, f"record {claim.number} cannot be read: {error}")
 
 
 def claim_name(fleet: str, number: int) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from ebbflow.core.plan import Want
+
 
 class MemberState(Enum):
     """The master's view of a worker. Not listed is no state of a member."""
@@ -50,6 +52,8 @@ class Demand:
     """Requests that were finished since then."""
     served_units: float | None = None
     """What those were, in units of work."""
+    desired: tuple[Want, ...] | None = None
+    """How many workers of each capability set the master itself wants, where it says so; None: no opinion, never 0."""
     source_age_seconds: float = 0.0
     complete: bool = True
     detail: str = ""
@@ -87,10 +91,16 @@ class MemberList:
     members: tuple[Member, ...] = ()
     complete: bool = True
     detail: str = ""
-    unfinished: tuple[str, ...] = ()
-    """Entries that carry no mark because a registration stopped half-way; removed after ten minutes unchanged."""
     foreign: tuple[str, ...] = ()
     """Names of members that carry our fleet's name and another home: shown, never touched."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushMemberList(MemberList):
+    """The same of a master into which we push addresses, in more than one step."""
+
+    unfinished: tuple[str, ...] = ()
+    """Entries that carry no mark because a registration stopped half-way; removed after ten minutes unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,22 +134,40 @@ class DrainAnswer(Enum):
     """The master does not know it, and it does no work that anybody can see."""
 
 
+class DrainWay(Enum):
+    """How a master can keep new work from a worker."""
+
+    NATIVE = "native"
+    """It refuses new work on request. Scaling down waits until the worker is empty."""
+    IMPLICIT = "implicit"
+    """Ending the worker's software hands its work back. Scaling down waits for it to be idle all the same."""
+    NONE = "none"
+    """Only waiting helps. Scaling down is refused unless the fleet says `accept_busy_stop`."""
+
+
+class IdleSource(Enum):
+    """Who times how long a worker has been idle."""
+
+    MASTER = "master"
+    """The master. Its figure is taken."""
+    WORKER = "worker"
+    """The worker itself. Its figure is taken."""
+    OBSERVED = "observed"
+    """Nobody: the time since our looks first saw it idle is taken, whatever figure came with them."""
+
+
 @dataclass(frozen=True, slots=True)
 class MasterCaps:
-    """What a master can do. A policy or setting that needs more is refused when the fleet is validated."""
+    """What a master can do. A policy or setting that needs more is refused when the fleet is validated.
 
-    registration: str = "push_url"
-    """`push_url`: we register an announced URL. `self`: the worker joins by itself, from its join spec."""
-    drain: str = "native"
-    """`native`: refuses new work on request. `implicit`: SIGTERM drains. `none`: only waiting helps."""
-    drain_guards_busy: bool = False
+    How workers come to it is told by the type of its adapter (`core.ports.PushMaster`, `JoinMaster`), not here.
+    """
+
+    drain: DrainWay = DrainWay.NATIVE
     needs_keepalive_seconds: float | None = None
     """Workers end themselves after this long without a sign of life from us."""
     can_start_from_zero: bool = True
     per_shape_demand: bool = False
-    decides_counts: bool = False
-    idle_source: str = "observed"
-    """`master`, `worker` or `observed`: who times idleness."""
-    in_use_visible: bool = True
+    idle_source: IdleSource = IdleSource.OBSERVED
     call_seconds: float = 5.0
     """The longest that one call takes; none is begun with less left in the turn's budget."""

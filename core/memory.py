@@ -41,13 +41,18 @@ class Override:
     force: bool = False
     """With a ceiling: also while busy."""
 
-    def __str__(self) -> str:
-        """What a person reads in the record."""
+    @property
+    def short(self) -> str:
+        """What a person reads in the name of a run."""
         counted = self.kind in (OverrideKind.FLOOR, OverrideKind.CEILING)
         what = f"{self.kind.value} {self.count}" if counted else self.kind.value
         named = f" of {', '.join(self.worker_ids)}" if self.worker_ids else ""
+        return f"{what}{named} by {self.owner}"
+
+    def __str__(self) -> str:
+        """What a person reads in the record."""
         why = f": {self.reason}" if self.reason else ""
-        return f"{what}{named} by {self.owner} for another {self.remaining_seconds:.0f} s{why}"
+        return f"{self.short} for another {self.remaining_seconds:.0f} s{why}"
 
 
 @dataclass(frozen=True, slots=True)

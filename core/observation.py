@@ -21,6 +21,15 @@ class ProviderLook:
 
 
 @dataclass(frozen=True, slots=True)
+class MasterLook:
+    """The master as this turn found it, beside demand and members."""
+
+    caps: MasterCaps
+    takes_urls: bool = True
+    """We push the address that a worker announced into it; False: workers join by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
 class ScaleRequest:
     """What a scale-up or scale-down run asks for, before it becomes an absolute override."""
 
@@ -38,26 +47,14 @@ class ScaleRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """What a decision is made from, and nothing else; stored in the record, so that the decision can be replayed."""
+class TurnFacts:
+    """What a turn knows of itself and of the turns before it. Stored in the record as it is."""
 
-    fleet: str
-    home: str
-    chain: str
-    number: int
-    """The claim this turn goes for."""
     elapsed_seconds: float
     """Since the last claim: at least nothing, at most two intervals."""
     budget_seconds: float
-    demand: Demand
-    members: MemberList
-    master_caps: MasterCaps
-    providers: tuple[ProviderLook, ...]
-    """In order of preference; removed providers that may still hold workers come last."""
-    memory: Memory
-    """As the last record left it, not yet aged."""
     at_seconds: float = 0.0
-    """When, as epoch seconds UTC by the Prefect server's own clock; for schedules and for nothing else."""
+    """When, as epoch seconds UTC by the ledger's own clock; for schedules and for nothing else."""
     head: RecentClaim | None = None
     """The claim that this turn follows; None in a new chain."""
     outcomes: tuple[Outcome, ...] = ()
@@ -69,6 +66,25 @@ class Inputs:
     request: ScaleRequest | None = None
     broken: str = ""
     """Why the memory of the head could not be used; everything is adopted then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a decision is made from, and nothing else; stored in the record, so that the decision can be replayed."""
+
+    fleet: str
+    home: str
+    chain: str
+    number: int
+    """The claim this turn goes for."""
+    turn: TurnFacts
+    demand: Demand
+    members: MemberList
+    master: MasterLook
+    providers: tuple[ProviderLook, ...]
+    """In order of preference; removed providers that may still hold workers come last."""
+    memory: Memory
+    """As the last record left it, not yet aged."""
 
 
 @dataclass(frozen=True, slots=True)

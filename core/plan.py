@@ -15,6 +15,8 @@ class Reason:
     rule: str
     """`policy.vanilla`, `limits.max_workers`, `placement.cooldown`, ..."""
     text: str
+    short: str = ""
+    """The same in a word or a few, for the run's name; empty: it does not stand there."""
 
 
 @dataclass(frozen=True, slots=True)

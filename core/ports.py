@@ -1,16 +1,21 @@
-"""The only interfaces: where workers are launched, who holds the queue, and who decides.
+"""The only interfaces: where workers are launched, who holds the queue, who decides, and who keeps the records.
 
 Adapters are async. A blocking client runs in a thread. Every method ends within the caps' `call_seconds`, may be
 repeated after a crash at any point, and raises only the errors of `ebbflow.core.errors`.
+
+One adapter object lives for one turn: it may remember what it learned in it, and whoever outlives turns builds a new
+one for each. Only connections may be pooled between them, where an adapter says so.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from ebbflow.core.chain import Claim, Stored
 from ebbflow.core.instance import Instance, InstanceList, JoinSpec, LaunchRequest, ProviderCaps
-from ebbflow.core.member import Demand, DrainAnswer, Health, MasterCaps, MemberList, Registration
+from ebbflow.core.member import Demand, DrainAnswer, Health, MasterCaps, MemberList, PushMemberList, Registration
 from ebbflow.core.observation import Observation
-from ebbflow.core.plan import Decision
+from ebbflow.core.plan import Decision, Outcome
+from ebbflow.core.record import Record
 from ebbflow.core.worker import Worker
 
 
@@ -82,7 +87,10 @@ class Provider(Protocol):
 
 
 class Master(Protocol):
-    """The system that holds the queue."""
+    """The system that holds the queue: what all of them can be asked.
+
+    How workers come to it is told by the type: an adapter is a `PushMaster` or a `JoinMaster`.
+    """
 
     @property
     def caps(self) -> MasterCaps:
@@ -112,6 +120,30 @@ class Master(Protocol):
         """What the worker must be started with."""
         ...
 
+    async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
+        """Give it no new work. Idempotent; returns within the call's time even if the master blocks.
+
+        With no seconds left and without `force`, a worker that is still busy goes back into service: `busy`.
+        """
+        ...
+
+    async def shut_down(self, worker: Worker) -> None:
+        """Ask the worker's own software to end; best effort, nothing where it cannot be asked."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections. Nothing of the fleet depends on it."""
+        ...
+
+
+@runtime_checkable
+class PushMaster(Master, Protocol):
+    """A master into which we push the address that a worker announced, and out of which we take it again."""
+
+    async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
+        """The same, with the entries that a registration left half-made."""
+        ...
+
     async def register(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:
         """One attempt: does the worker answer, then register it, by URL and worker id together. Idempotent.
 
@@ -124,17 +156,6 @@ class Master(Protocol):
         """
         ...
 
-    async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
-        """Give it no new work. Idempotent; returns within the call's time even if the master blocks.
-
-        With no seconds left and without `force`, a worker that is still busy goes back into service: `busy`.
-        """
-        ...
-
-    async def shut_down(self, worker: Worker) -> None:
-        """Ask the worker's own software to end; best effort, nothing where it cannot be asked."""
-        ...
-
     async def deregister(self, worker: Worker) -> None:
         """Let the master forget it. Absent is success. Only after the provider has said that it is gone."""
         ...
@@ -143,24 +164,77 @@ class Master(Protocol):
         """Delete an entry that a registration left half-made, after a look that it still is. Absent is success."""
         ...
 
+
+@runtime_checkable
+class JoinMaster(Master, Protocol):
+    """A master that workers join by themselves, with what their join spec gave them, and that forgets who is gone."""
+
+    async def joined(self, worker: Worker) -> Registration:
+        """One look: whether the worker's id is among its members by now. Changes nothing.
+
+        Raises:
+            MasterUnavailable: temporary.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsAlive(Protocol):
+    """A master whose workers end themselves after `caps.needs_keepalive_seconds` without a sign of life from us."""
+
     async def keepalive(self, workers: Sequence[Worker]) -> Mapping[str, bool]:
         """Hold the dead-man's switch of these workers. Worker id to whether it answered."""
         ...
 
-    async def aclose(self) -> None:
-        """Close connections. Nothing of the fleet depends on it."""
+
+class Ledger(Protocol):
+    """Keeps the records of all fleets of one installation, and gives each number of a chain to one caller only."""
+
+    async def home(self, *, create: bool) -> str:
+        """The random word of this installation, made once by whoever comes first.
+
+        Args:
+            create: make it where there is none; otherwise a word that nobody else has is answered, and not kept.
+
+        Raises:
+            ConfigError: it was set by hand to something that cannot be part of a label.
+        """
         ...
 
-
-class SessionStore(Protocol):
-    """Where a master's adapter keeps API sessions between flow runs, so that none leaks once per run."""
-
-    async def get(self, address: str) -> str | None:
-        """The session for one server, or None."""
+    async def now(self) -> float:
+        """Epoch seconds, UTC, by the ledger's own clock: what ages of claims are counted by."""
         ...
 
-    async def put(self, address: str, session: str | None) -> None:
-        """Remember a session, or forget it with None."""
+    async def newest_claim(self, fleet: str) -> Claim | None:
+        """The claim with the highest number, with its age; None where the fleet has no chain.
+
+        Raises:
+            ConfigError: it was edited, and a person must act.
+        """
+        ...
+
+    async def stored(self, artifact_id: str) -> Stored | None:
+        """One record with its note, claimed or not; None where it is gone."""
+        ...
+
+    async def stored_since(self, at_seconds: float) -> Mapping[str, Stored]:
+        """Every record that was stored since then, of whatever fleet and claimed or not, by artifact id."""
+        ...
+
+    async def store(self, record: Record, *, summary: str) -> str:
+        """Store a record, unclaimed, and return its artifact's id. Until it is claimed it counts for nothing."""
+        ...
+
+    async def claim(self, record: Record, artifact_id: str, *, interval_seconds: float) -> Claim | None:
+        """Claim a record's number. One caller gets it, everybody else None; who asks again with the same has it still.
+
+        A claimant makes sure that no higher number exists, and clears away claims older than ten intervals (at least
+        ten minutes), never the newest.
+        """
+        ...
+
+    async def note(self, record: Record, claim: Claim, outcomes: Sequence[Outcome]) -> None:
+        """Attach what came of a claim's actions to its record. The record's own text stays as it was hashed."""
         ...
 
 

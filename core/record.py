@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 
 from ebbflow.core.canonical import Plain, canonical, decode, digest, encode
 from ebbflow.core.errors import RecordError
-from ebbflow.core.member import Demand, MasterCaps, MemberList
-from ebbflow.core.memory import Memory, RecentClaim
-from ebbflow.core.observation import Inputs, ProviderLook, ScaleRequest
-from ebbflow.core.plan import Outcome, Plan
+from ebbflow.core.member import Demand, MemberList, PushMemberList
+from ebbflow.core.memory import Memory
+from ebbflow.core.observation import Inputs, MasterLook, ProviderLook, TurnFacts
+from ebbflow.core.plan import Plan
+from ebbflow.core.record_formats import master_section
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
 PROVIDER = "provider:"
 
 
@@ -43,21 +45,6 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """The scalars of the inputs."""
-
-    elapsed_seconds: float
-    budget_seconds: float
-    at_seconds: float = 0.0
-    head: RecentClaim | None = None
-    outcomes: tuple[Outcome, ...] = ()
-    noted: tuple[int, ...] = ()
-    manager: str = ""
-    request: ScaleRequest | None = None
-    broken: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Record:
     """One turn. Its canonical text is what the claim's hash covers."""
 
@@ -68,7 +55,7 @@ class Record:
     flow: str
     """`autoscale`, `scale_up` or `scale_down`."""
     flow_run_id: str
-    turn: Turn
+    turn: TurnFacts
     sections: Mapping[str, Section]
     """`fleet`, `master`, `demand`, `members`, `idle`, and one `provider:<reference>` each, numbered in order."""
     plan: Plan
@@ -94,9 +81,9 @@ def parse_record(text: str) -> Record:
         plain: Plain = json.loads(text)
     except ValueError as error:
         raise RecordError(f"record is not JSON: {error}") from error
-    if not isinstance(plain, dict) or plain.get("format") != FORMAT:
+    if not isinstance(plain, dict) or plain.get("format") not in READABLE:
         found = plain.get("format") if isinstance(plain, dict) else type(plain).__name__
-        raise RecordError(f"record has format {found!r}, this version reads {FORMAT}")
+        raise RecordError(f"record has format {found!r}, this version reads {' and '.join(map(str, READABLE))}")
     return decode(Record, plain)
 
 
@@ -131,17 +118,7 @@ def make_record(
         number=inputs.number,
         flow=flow,
         flow_run_id=flow_run_id,
-        turn=Turn(
-            inputs.elapsed_seconds,
-            inputs.budget_seconds,
-            inputs.at_seconds,
-            inputs.head,
-            inputs.outcomes,
-            inputs.noted,
-            inputs.manager,
-            inputs.request,
-            inputs.broken,
-        ),
+        turn=inputs.turn,
         sections={name: _section(value, earlier.get(name), link) for name, value in _values(inputs, fleet).items()},
         plan=plan,
         memory=memory,
@@ -160,7 +137,7 @@ def _values(inputs: Inputs, fleet: Plain) -> dict[str, Plain]:
     )
     values = {
         "fleet": fleet,
-        "master": encode(inputs.master_caps),
+        "master": encode(inputs.master),
         "demand": encode(inputs.demand),
         "members": encode(still),
         "idle": encode(idle),
@@ -195,8 +172,8 @@ def restore_inputs(record: Record, values: Mapping[str, Plain], memory: Memory) 
     for name, section in record.sections.items():
         if digest(canonical(values.get(name))) != section.sha256:
             raise RecordError(f"record {record.number} of {record.fleet}: section {name!r} does not fit its hash")
-    members = decode(MemberList, values["members"], where="members")
     idle = decode(dict[str, float], values["idle"], where="idle")
+    members = _members(values["members"])
     providers = (name for name in record.sections if name.startswith(PROVIDER))
     looks = sorted(providers, key=lambda name: int(name.split(":")[1]))
     return Inputs(
@@ -204,21 +181,18 @@ def restore_inputs(record: Record, values: Mapping[str, Plain], memory: Memory) 
         home=record.home,
         chain=record.chain,
         number=record.number,
-        elapsed_seconds=record.turn.elapsed_seconds,
-        budget_seconds=record.turn.budget_seconds,
+        turn=record.turn,
         demand=decode(Demand, values["demand"], where="demand"),
         members=replace(
             members,
             members=tuple(replace(member, idle_seconds=idle.get(member.master_ref)) for member in members.members),
         ),
-        master_caps=decode(MasterCaps, values["master"], where="master"),
+        master=decode(MasterLook, master_section(values["master"]), where="master"),
         providers=tuple(decode(ProviderLook, values[name], where=name) for name in looks),
         memory=memory,
-        at_seconds=record.turn.at_seconds,
-        head=record.turn.head,
-        outcomes=record.turn.outcomes,
-        noted=record.turn.noted,
-        manager=record.turn.manager,
-        request=record.turn.request,
-        broken=record.turn.broken,
     )
+
+
+def _members(value: Plain) -> MemberList:
+    kind = PushMemberList if isinstance(value, dict) and "unfinished" in value else MemberList
+    return decode(kind, value, where="members")
