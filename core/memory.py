@@ -151,9 +151,9 @@ class Memory:
             manager_age_seconds=_later(self.manager_age_seconds, seconds),
         )
 
-    def provider(self, reference: str) -> ProviderMemory | None:
+    def provider(self, name: str) -> ProviderMemory | None:
         """What is remembered of one provider."""
-        return next((known for known in self.providers if known.provider == reference), None)
+        return next((known for known in self.providers if known.provider == name), None)
 
     def is_over(self, number: int) -> bool:
         """Whether the budget of an earlier claim has passed. A claim that was forgotten has passed long ago."""

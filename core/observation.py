@@ -15,7 +15,7 @@ class ProviderLook:
     """One provider as this turn found it."""
 
     provider: str
-    """Block reference."""
+    """Its block, as the fleet names it."""
     caps: ProviderCaps
     listing: InstanceList
 

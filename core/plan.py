@@ -15,7 +15,7 @@ class Reason:
     rule: str
     """`policy.vanilla`, `limits.max_workers`, `placement.cooldown`, ..."""
     text: str
-    short: str = ""
+    short: str = field(default="", compare=False)
     """The same in a word or a few, for the run's name; empty: it does not stand there."""
 
 

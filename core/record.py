@@ -57,7 +57,7 @@ class Record:
     flow_run_id: str
     turn: TurnFacts
     sections: Mapping[str, Section]
-    """`fleet`, `master`, `demand`, `members`, `idle`, and one `provider:<reference>` each, numbered in order."""
+    """`fleet`, `master`, `demand`, `members`, `idle`, and one `provider:<place>:<block>` each, numbered in order."""
     plan: Plan
     memory: Memory
     """As this turn leaves it."""

@@ -31,7 +31,7 @@ class Worker:
 
     worker_id: str
     provider: str
-    """The provider's block reference; empty where only the master knows the worker."""
+    """The provider's block; empty where only the master knows the worker."""
     state: WorkerState
     capabilities: tuple[str, ...] = ()
     instance_id: str | None = None

@@ -81,15 +81,15 @@ class _Bound:
     target: int
     reasons: tuple[Reason, ...] = ()
 
-    def at_least(self, count: int, rule: str, why: str) -> "_Bound":
+    def at_least(self, count: int, rule: str, why: str, short: str = "") -> "_Bound":
         if self.target >= count:
             return self
-        return _Bound(count, (*self.reasons, Reason(rule, f"{why}: {self.target} becomes {count}")))
+        return _Bound(count, (*self.reasons, Reason(rule, f"{why}: {self.target} becomes {count}", short)))
 
-    def at_most(self, count: int, rule: str, why: str) -> "_Bound":
+    def at_most(self, count: int, rule: str, why: str, short: str = "") -> "_Bound":
         if self.target <= count:
             return self
-        return _Bound(count, (*self.reasons, Reason(rule, f"{why}: {self.target} becomes {count}")))
+        return _Bound(count, (*self.reasons, Reason(rule, f"{why}: {self.target} becomes {count}", short)))
 
 
 def apply(
@@ -120,17 +120,21 @@ def apply(
         bound = bound.at_least(floor.count, "schedule.floor", floor.reason)
     for held in overrides:
         if held.kind is OverrideKind.FLOOR:
-            bound = bound.at_least(held.count, "override.floor", str(held))
+            bound = bound.at_least(held.count, "override.floor", str(held), held.short)
         elif held.kind is OverrideKind.CEILING:
-            bound = bound.at_most(held.count, "override.ceiling", str(held))
-    bound = bound.at_least(limits.min_workers, "limits.min_workers", f"min_workers is {limits.min_workers}")
-    bound = bound.at_most(limits.max_workers, "limits.max_workers", f"max_workers is {limits.max_workers}")
+            bound = bound.at_most(held.count, "override.ceiling", str(held), held.short)
+    bound = bound.at_least(
+        limits.min_workers, "limits.min_workers", f"min_workers is {limits.min_workers}", "min_workers"
+    )
+    bound = bound.at_most(
+        limits.max_workers, "limits.max_workers", f"max_workers is {limits.max_workers}", "max_workers"
+    )
     wants = decision.wanted if by_capability and is_typed(decision.wanted) else None
     short = _short(wants, observation, supply, bound.target)
     launches = _launches(total(short), observation, limits, listings_complete)
     ceilings = [held for held in overrides if held.kind is OverrideKind.CEILING]
     # A ceiling that is reached hurries and forces nobody any more; of several the last word counts.
-    paused = [Reason("override.pause", str(held)) for held in overrides if held.kind is OverrideKind.PAUSE]
+    paused = [Reason("override.pause", str(held), held.short) for held in overrides if held.kind is OverrideKind.PAUSE]
     if paused:
         return Bounded(supply, 0, 0, (*bound.reasons, *paused))
     surplus = max(0, supply + total(short) - bound.target)
@@ -174,22 +178,25 @@ def _launches(missing: int, observation: Observation, limits: Limits, listings_c
     if not bound.target:
         return bound
     if not observation.demand.complete and not listings_complete:
-        bound = bound.at_most(0, "limits.unknown", "neither demand nor every listing is known, so nothing is launched")
+        bound = bound.at_most(
+            0, "limits.unknown", "neither demand nor every listing is known, so nothing is launched", "unknown"
+        )
     # A launch that starts a warm instance adds nothing to what exists; placement sees to those that would.
     existing = observation.existing - observation.warm
     room = max(0, limits.max_workers - existing)
     why = f"{existing} workers may exist, max_workers is {limits.max_workers}"
-    bound = bound.at_most(room, "limits.max_workers", f"launches: {why}")
+    bound = bound.at_most(room, "limits.max_workers", f"launches: {why}", "max_workers")
     return _spaced(bound, observation.seconds_since_start, limits.min_seconds_between_starts, "starts")
 
 
 def _spaced(bound: _Bound, seconds_since: float | None, spacing: float, what: str) -> _Bound:
     if spacing <= 0:
         return bound
-    rule = f"limits.min_seconds_between_{what}"
+    short = f"min_seconds_between_{what}"
+    rule = f"limits.{short}"
     if seconds_since is not None and seconds_since < spacing:
-        return bound.at_most(0, rule, f"{what}: the last was {seconds_since:.0f} s ago, {spacing:g} s must pass")
-    return bound.at_most(1, rule, f"{what}: one per {spacing:g} s")
+        return bound.at_most(0, rule, f"{what}: the last was {seconds_since:.0f} s ago, {spacing:g} s must pass", short)
+    return bound.at_most(1, rule, f"{what}: one per {spacing:g} s", short)
 
 
 def check_request(target: int, limits: Limits, *, asked: str) -> None:

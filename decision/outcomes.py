@@ -26,7 +26,7 @@ def settle(memory: Memory, inputs: Inputs) -> Memory:
     """
     caps = {look.provider: look.caps for look in inputs.providers}
     by_worker: dict[str, list[Outcome]] = {}
-    for outcome in inputs.outcomes:
+    for outcome in inputs.turn.outcomes:
         by_worker.setdefault(outcome.worker_id, []).append(outcome)
     workers = []
     for worker in memory.workers:
@@ -35,7 +35,7 @@ def settle(memory: Memory, inputs: Inputs) -> Memory:
             settled = settled and _settled(settled, outcome, caps.get(worker.provider), inputs.number)
         if settled is not None:
             workers.append(settled)
-    launches = [outcome for outcome in inputs.outcomes if _is_failed_launch(outcome)]
+    launches = [outcome for outcome in inputs.turn.outcomes if _is_failed_launch(outcome)]
     return replace(
         memory,
         workers=tuple(workers),

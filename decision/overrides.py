@@ -1,13 +1,15 @@
 """What a person asked for: requests of `scale-up`, `scale-down` and `override` become overrides with an end."""
 
+from collections.abc import Sequence
+
 from ebbflow.core.errors import ConfigError
-from ebbflow.core.memory import Memory, Override, OverrideKind
+from ebbflow.core.memory import Override, OverrideKind
 from ebbflow.core.observation import Observation, ScaleRequest
 from ebbflow.decision.limits import Limits, check_request
 
 
 def overrides_after(
-    memory: Memory, asked: ScaleRequest | None, observation: Observation, limits: Limits
+    held: Sequence[Override], asked: ScaleRequest | None, observation: Observation, limits: Limits
 ) -> tuple[Override, ...]:
     """The overrides that hold from this turn on: those in force, and what a person asks for now.
 
@@ -15,11 +17,11 @@ def overrides_after(
         ConfigError: a worker is named that the fleet has not.
         OverrideRefused: the request goes beyond the limits.
     """
-    if asked is None or any(held.key == asked.key for held in memory.overrides):
-        return memory.overrides
+    if asked is None or any(each.key == asked.key for each in held):
+        return tuple(held)
     if asked.kind is OverrideKind.END:
         return ()
-    return (*memory.overrides, _absolute(asked, observation, limits))
+    return (*held, _absolute(asked, observation, limits))
 
 
 def _absolute(asked: ScaleRequest, observation: Observation, limits: Limits) -> Override:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 
 from ebbflow.core.instance import InstanceState
 from ebbflow.core.lifecycle import WorkerState, move
-from ebbflow.core.member import MemberState
+from ebbflow.core.member import MemberState, PushMemberList
 from ebbflow.core.memory import Memory, UnfinishedEntry
 from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Action, Reason, Verb
 from ebbflow.core.worker import Worker
-from ebbflow.decision.placement.place import Pool
+from ebbflow.decision.placement.shares import ProviderShare
 
 LOOKS_APART_SECONDS = 5.0
 """Between the two looks before a worker is stopped."""
@@ -36,7 +36,7 @@ def keep_up(
     worker: Worker,
     inputs: Inputs,
     memory: Memory,
-    pool: Pool | None,
+    share: ProviderShare | None,
     *,
     launch_timeout_seconds: float,
     predecessors_act: bool = False,
@@ -47,15 +47,15 @@ def keep_up(
         worker: reconciled, and marked where it has to go.
         inputs: what was seen; `number` is the claim that this turn goes for.
         memory: aged, to know which earlier claims may still be acting.
-        pool: its provider; None where only the master knows the worker, or the provider could not be loaded.
+        share: its provider; None where only the master knows the worker, or the provider could not be loaded.
         launch_timeout_seconds: after this long a wish that was never listed is given up.
         predecessors_act: whether a run whose record is lost may still be ending workers that it had marked.
     """
     if worker.state is WorkerState.GONE:
         return _forget(worker, inputs)
     if worker.state is WorkerState.WISHED:
-        return _launch_again(worker, inputs, memory, pool, launch_timeout_seconds)
-    if worker.instance is None or pool is None or not pool.complete:
+        return _launch_again(worker, inputs, memory, share, launch_timeout_seconds)
+    if worker.instance is None or share is None or not share.complete:
         return Upkeep(worker)
     if worker.state is WorkerState.TERMINATING:
         return _act(worker, Verb.TERMINATE, worker.detail or "not gone yet; asked again until it is")
@@ -64,10 +64,10 @@ def keep_up(
     if worker.mark is not None:
         return _take_out(worker, inputs, memory)
     if worker.instance is InstanceState.STOPPED and worker.state is WorkerState.PENDING:
-        return _launch_again(worker, inputs, memory, pool, launch_timeout_seconds)
+        return _launch_again(worker, inputs, memory, share, launch_timeout_seconds)
     if worker.state in (WorkerState.PENDING, WorkerState.STARTING):
         # A lost record may have held its mark, and who ends it must not find it serving.
-        return Upkeep(worker) if predecessors_act else _join(worker, inputs, pool)
+        return Upkeep(worker) if predecessors_act else _join(worker, inputs, share)
     return Upkeep(worker)
 
 
@@ -83,19 +83,22 @@ def _forget(worker: Worker, inputs: Inputs) -> Upkeep:
         return Upkeep(None, reason=Reason("upkeep.gone", f"{worker.worker_id} is gone: {worker.detail or 'ended'}"))
     if worker.busy:
         return Upkeep(worker, reason=Reason("upkeep.busy", f"{worker.worker_id} has no instance and is busy: kept"))
+    if not inputs.master.takes_urls:
+        # What joined by itself is forgotten by itself.
+        return Upkeep(worker)
     return _act(worker, Verb.DEREGISTER, worker.detail or "gone")
 
 
 def _launch_again(
-    worker: Worker, inputs: Inputs, memory: Memory, pool: Pool | None, launch_timeout_seconds: float
+    worker: Worker, inputs: Inputs, memory: Memory, share: ProviderShare | None, launch_timeout_seconds: float
 ) -> Upkeep:
     """A wish that a complete listing lacks: sent again under the same id where that is safe, given up in the end."""
-    if pool is None or not pool.complete or not memory.is_over(worker.launch_number):
+    if share is None or not share.complete or not memory.is_over(worker.launch_number):
         return Upkeep(worker)
     # A launch may be sent as late as its claim's budget, and be listed as late as the settle time after that.
-    settled = worker.state_seconds >= inputs.budget_seconds + pool.caps.settle_seconds
-    is_safe = pool.caps.idempotent_launch or bool(worker.warm_instance_id)
-    may_repeat = is_safe and pool.max_workers > 0 and worker.joining_seconds < launch_timeout_seconds
+    settled = worker.state_seconds >= inputs.turn.budget_seconds + share.caps.settle_seconds
+    is_safe = share.caps.idempotent_launch or bool(worker.warm_instance_id)
+    may_repeat = is_safe and share.max_workers > 0 and worker.joining_seconds < launch_timeout_seconds
     if not may_repeat and settled:
         text = f"{worker.worker_id}: wish given up, never listed in {worker.joining_seconds:.0f} s"
         return Upkeep(None, reason=Reason("upkeep.given_up", text))
@@ -129,12 +132,12 @@ def _take_out(worker: Worker, inputs: Inputs, memory: Memory) -> Upkeep:
     return _act(worker, Verb.DRAIN, mark.reason)
 
 
-def _join(worker: Worker, inputs: Inputs, pool: Pool) -> Upkeep:
+def _join(worker: Worker, inputs: Inputs, share: ProviderShare) -> Upkeep:
     if not inputs.members.complete or worker.member is MemberState.JOINING:
         return Upkeep(worker)
     if worker.url is not None:
         return _act(replace(worker, register_turns=worker.register_turns + 1), Verb.REGISTER, f"announced {worker.url}")
-    if pool.caps.relist_seconds is None or inputs.master_caps.registration != "push_url":
+    if share.caps.relist_seconds is None or not inputs.master.takes_urls:
         return Upkeep(worker)
     return _act(worker, Verb.REGISTER, "waits for its URL")
 
@@ -148,7 +151,7 @@ def sweep(inputs: Inputs, known: Sequence[UnfinishedEntry]) -> Iterator[tuple[Un
     if not inputs.members.complete:
         yield from ((entry, None) for entry in known)
         return
-    for ref in inputs.members.unfinished:
+    for ref in inputs.members.unfinished if isinstance(inputs.members, PushMemberList) else ():
         entry = UnfinishedEntry(ref, ages.get(ref, 0.0))
         if entry.age_seconds < UNFINISHED_SECONDS:
             yield entry, None

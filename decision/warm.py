@@ -5,16 +5,15 @@ new worker id. Source: Vast bills a stopped instance for its storage alone (guid
 where its GPU is still free.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ebbflow.core.instance import Instance, InstanceState
 from ebbflow.core.lifecycle import JOINING, WorkerState
-from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs, ProviderLook, Spare
 from ebbflow.core.plan import Action, Verb
 from ebbflow.core.worker import Worker
-from ebbflow.decision.placement.place import Pool
+from ebbflow.decision.placement.shares import ProviderShare
 
 STOP_SECONDS = 300.0
 """A stop that its provider has not carried out after this long becomes an end: what runs on is paid for."""
@@ -59,30 +58,28 @@ def find_spares(
 
 
 def keep_warm(
-    workers: Sequence[Worker], spares: Sequence[Spare], pools: Sequence[Pool], inputs: Inputs, memory: Memory
+    workers: Sequence[Worker], spares: Sequence[Spare], shares: Sequence[ProviderShare], *, leaving: Container[str]
 ) -> list[Worker]:
-    """Say which workers that are about to leave are stopped instead of ended: healthy ones, while the pool is short.
+    """Say which workers that are about to leave are stopped instead of ended: healthy ones, while too few are kept.
 
     Args:
         workers: marked where they have to go.
         spares: what is warm already.
-        pools: with what each may keep.
-        inputs: for the claim that this turn goes for.
-        memory: to know which marks are old enough to be acted on.
+        shares: with what each may keep.
+        leaving: ids of those that may be ended now.
     """
     short = {
-        pool.provider: pool.warm_workers
-        - sum(spare.is_warm and spare.provider == pool.provider for spare in spares)
-        - sum(worker.stops and worker.may_exist and worker.provider == pool.provider for worker in workers)
-        for pool in pools
-        if pool.caps.keeps_stopped
+        share.provider: share.warm_workers
+        - sum(spare.is_warm and spare.provider == share.provider for spare in spares)
+        - sum(worker.stops and worker.may_exist and worker.provider == share.provider for worker in workers)
+        for share in shares
+        if share.caps.keeps_stopped
     }
     kept = []
     for worker in workers:
-        is_leaving = worker.mark is not None and worker.mark.number < inputs.number
         if worker.stops:
             kept.append(replace(worker, stops=_still_stops(worker, short)))
-        elif is_leaving and _may_be_kept(worker, memory) and short.get(worker.provider, 0) > 0:
+        elif worker.worker_id in leaving and _may_be_kept(worker) and short.get(worker.provider, 0) > 0:
             short[worker.provider] -= 1
             kept.append(replace(worker, stops=True))
         else:
@@ -90,11 +87,10 @@ def keep_warm(
     return kept
 
 
-def _may_be_kept(worker: Worker, memory: Memory) -> bool:
+def _may_be_kept(worker: Worker) -> bool:
     """It served, so that what it loaded is worth its storage, and it leaves because it is surplus."""
-    mark = worker.mark
     served = worker.registered and worker.state is WorkerState.DRAINING and worker.unanswered_seconds is None
-    return served and not _is_bad(worker) and mark is not None and memory.is_over(mark.number)
+    return served and not _is_bad(worker)
 
 
 def _still_stops(worker: Worker, short: Mapping[str, int]) -> bool:
@@ -102,21 +98,21 @@ def _still_stops(worker: Worker, short: Mapping[str, int]) -> bool:
     return not is_late and not _is_bad(worker) and short.get(worker.provider, -1) >= 0
 
 
-def end_spares(spares: Sequence[Spare], pools: Sequence[Pool], inputs: Inputs) -> tuple[Action, ...]:
+def end_spares(spares: Sequence[Spare], shares: Sequence[ProviderShare], *, ends_doubles: bool) -> tuple[Action, ...]:
     """End what is warm beyond the number to keep, the most expensive first, and what a worker id has one too many of.
 
     An instance too many has never been registered where the master is given addresses; elsewhere it may serve, and
     is only counted and shown.
     """
     actions: list[Action] = []
-    for pool in pools:
-        if not pool.complete:
+    for share in shares:
+        if not share.complete:
             continue
-        here = [spare for spare in spares if spare.provider == pool.provider]
+        here = [spare for spare in spares if spare.provider == share.provider]
         warm = sorted((spare for spare in here if spare.is_warm), key=lambda spare: (-_price(spare), spare.instance_id))
-        for spare in warm[: max(0, len(warm) - pool.warm_workers)]:
-            actions.append(_end(spare, f"{len(warm)} are kept warm, warm_workers is {pool.warm_workers}"))
-        if inputs.master_caps.registration == "push_url":
+        for spare in warm[: max(0, len(warm) - share.warm_workers)]:
+            actions.append(_end(spare, f"{len(warm)} are kept warm, warm_workers is {share.warm_workers}"))
+        if ends_doubles:
             doubles = (spare for spare in here if not spare.is_warm)
             actions.extend(_end(spare, f"one too many of {spare.worker_id}") for spare in doubles)
     return tuple(actions)

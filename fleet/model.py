@@ -9,22 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import check_fleet_name
 from ebbflow.core.instance import ProviderCaps
-from ebbflow.core.member import MasterCaps
-from ebbflow.decision.evaluate import PoolRule, Rules
+from ebbflow.core.member import DrainWay, MasterCaps
 from ebbflow.decision.limits import Limits
-from ebbflow.decision.placement.place import PlacementRules
+from ebbflow.decision.placement.shares import BlockReference, PlacementRules, ProviderEntry
+from ebbflow.decision.rules import Drain, Readiness
 from ebbflow.decision.schedule import Schedule
 from ebbflow.decision.upkeep import LOOKS_APART_SECONDS
 from ebbflow.fleet.nameable import POLICIES, FleetPolicy
 from ebbflow.policies.vanilla import VanillaPolicy
-
-BlockReference = Annotated[
-    str,
-    Field(
-        pattern=r"^[a-z0-9][a-z0-9-]*/[a-zA-Z0-9][a-zA-Z0-9 _.-]*$",
-        description="A saved block, as `type-slug/name`, for instance `local-provider/demo`.",
-    ),
-]
 
 BUDGET_SHARE = 0.8
 """Of the interval. What a turn has not begun by then is the next turn's."""
@@ -33,71 +25,10 @@ OVERHEAD_SECONDS = 2.0
 """Of a turn, for its claim and for everything that is quick."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ProviderEntry(_Section):
-    """One provider of a fleet. The order of the list is the order of preference."""
-
-    block: BlockReference
-    max_workers: Annotated[int, Field(ge=0, le=10_000, description="Never more here, in whatever state.")] = 10
-    max_usd_per_hour: Annotated[
-        float | None, Field(ge=0, description="The most that one worker may cost here; empty: no cap.")
-    ] = None
-    warm_workers: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=10_000,
-            description="Up to so many that would go are stopped and kept for a quick start; their storage costs.",
-        ),
-    ] = 0
-    base_workers: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=10_000,
-            description="So many are launched here before any other provider is asked, and kept while they are wanted.",
-        ),
-    ] = 0
-
-
-class Readiness(_Section):
-    """How long a launched worker is waited for."""
-
-    connect_timeout_seconds: Annotated[float, Field(gt=0, le=300, description="For one attempt to reach a worker.")] = (
-        30.0
-    )
-    retries: Annotated[
-        int,
-        Field(
-            ge=0,
-            le=240,
-            description="Attempts to reach a worker that announced itself, after the first; a launch script's "
-            "DoRetries goes before. When all have failed it is torn down.",
-        ),
-    ] = 1
-    retry_wait_seconds: Annotated[
-        float,
-        Field(gt=0, le=300, description="Between two attempts; the rest of them is the next turn's."),
-    ] = 5.0
-    launch_timeout_seconds: Annotated[
-        float, Field(gt=0, le=86_400, description="From the wish to serving; after it the worker is torn down.")
-    ] = 1800.0
-
-
-class Drain(_Section):
-    """How a worker leaves."""
-
-    deadline_seconds: Annotated[
-        float, Field(ge=0, le=86_400, description="Still busy after this long: back into service, unless forced.")
-    ] = 900.0
-    force: Annotated[bool, Field(description="End it at the deadline even while it works.")] = False
-
-
-class Fleet(_Section):
+class Fleet(BaseModel):
     """A set of workers under one policy, serving one master."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(description="2 to 20 characters of [a-z0-9-], beginning with a letter.")]
     interval_seconds: Annotated[
@@ -169,24 +100,6 @@ class Fleet(_Section):
         """How long after its observation a turn may begin outside calls."""
         return self.interval_seconds * BUDGET_SHARE
 
-    def rules(self) -> Rules:
-        """What the pure decision needs of this fleet."""
-        return Rules(
-            policy=self.policy,
-            limits=self.limits,
-            pools=tuple(
-                PoolRule(entry.block, entry.max_workers, entry.max_usd_per_hour, entry.warm_workers, entry.base_workers)
-                for entry in self.providers
-            ),
-            interval_seconds=self.interval_seconds,
-            launch_timeout_seconds=self.readiness.launch_timeout_seconds,
-            retries=self.readiness.retries,
-            drain_deadline_seconds=self.drain.deadline_seconds,
-            drain_force=self.drain.force,
-            schedules=self.schedules,
-            placement=self.placement,
-        )
-
     def check(self, master: MasterCaps, providers: Mapping[str, ProviderCaps]) -> None:
         """Refuse what this fleet's master or providers cannot do, before anything is done.
 
@@ -195,8 +108,8 @@ class Fleet(_Section):
         """
         self._check_master(master)
         self._check_time(self.master, master.call_seconds)
-        for reference, caps in providers.items():
-            self._check_time(reference, caps.call_seconds)
+        for provider, caps in providers.items():
+            self._check_time(provider, caps.call_seconds)
         for entry in self.providers:
             known = providers.get(entry.block)
             if entry.warm_workers and known is not None and not known.keeps_stopped:
@@ -222,17 +135,17 @@ class Fleet(_Section):
                 f"interval_seconds is {self.interval_seconds:g}, but workers of {self.master} end themselves after "
                 f"{keepalive:g} s without a sign of life: use an interval of at most {keepalive / 2:g} s"
             )
-        if caps.drain == "none" and not self.accept_busy_stop:
+        if caps.drain is DrainWay.NONE and not self.accept_busy_stop:
             raise ConfigError(
                 f"{self.master} cannot keep new work from a worker, so scaling down may stop a busy one: "
                 "set accept_busy_stop: true in the fleet to allow it"
             )
 
-    def _check_time(self, reference: str, call_seconds: float) -> None:
+    def _check_time(self, outside: str, call_seconds: float) -> None:
         needed = LOOKS_APART_SECONDS + call_seconds + OVERHEAD_SECONDS
         if needed > self.budget_seconds:
             raise ConfigError(
                 f"interval_seconds {self.interval_seconds:g} leaves a turn {self.budget_seconds:g} s: "
-                f"two looks {LOOKS_APART_SECONDS:g} s apart and a call of {call_seconds:g} s to {reference} "
+                f"two looks {LOOKS_APART_SECONDS:g} s apart and a call of {call_seconds:g} s to {outside} "
                 f"do not fit; use an interval of at least {math.ceil(needed / BUDGET_SHARE)} s"
             )

@@ -16,7 +16,7 @@ from ebbflow.core.plan import Decision
 from ebbflow.core.ports import Policy
 from ebbflow.core.worker import Worker
 from ebbflow.decision.limits import Bounded, Limits, apply
-from ebbflow.decision.placement.place import Placed, PlacementRules, Pool, place
+from ebbflow.decision.placement.place import Placed, PlacementRules, ProviderShare, place
 from ebbflow.decision.schedule import Schedule, floors
 from ebbflow.simulation.environment import Environment
 from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
@@ -70,7 +70,7 @@ class PolicyDriver:
         self._started_at: float | None = None
         self._stopped_at: float | None = None
         self._failed_at: list[float | None] = [None] * len(environment.providers)
-        self._calm_pools: tuple[Pool, ...] = ()
+        self._calm_pools: tuple[ProviderShare, ...] = ()
         self._caps = [
             ProviderCaps("simulated", usd_per_hour=provider.price, absence_is_gone=True)
             for provider in environment.providers
@@ -116,12 +116,12 @@ class PolicyDriver:
         """The one place that calls `placement.place`."""
         return place(bounded, observation, self._pools(now), self._limits, rules=self._placement)
 
-    def _pools(self, now: float) -> tuple[Pool, ...]:
+    def _pools(self, now: float) -> tuple[ProviderShare, ...]:
         rest = self._limits.min_seconds_after_failure
         if self._calm_pools and all(failed_at is None or now - failed_at >= rest for failed_at in self._failed_at):
             return self._calm_pools
-        pools = tuple(
-            Pool(
+        shares = tuple(
+            ProviderShare(
                 provider=provider.name,
                 max_workers=provider.max_workers,
                 caps=caps,
@@ -132,8 +132,8 @@ class PolicyDriver:
             for provider, caps, failed_at in zip(self._environment.providers, self._caps, self._failed_at, strict=True)
         )
         if all(failed_at is None or now - failed_at >= rest for failed_at in self._failed_at):
-            self._calm_pools = pools
-        return pools
+            self._calm_pools = shares
+        return shares
 
     def _act(self, world: World, placed: Placed) -> None:
         for victim in placed.victims:

@@ -24,14 +24,12 @@ def delta(plan: Plan, memory: Memory, number: int) -> str:
 
 def run_name(fleet: str, plan: Plan, memory: Memory, number: int, request: ScaleRequest | None = None) -> str:
     """The name of a run that decided: `demo: +2 (queue 37 > 20)`, with who asked and which limits bound."""
-    asked = [reason.text.split(" for another ")[0] for reason in plan.reasons if reason.rule.startswith("override.")]
+    asked = [reason.short for reason in plan.reasons if reason.rule.startswith("override.")]
     if request is not None:
         ways = {OverrideKind.FLOOR: "scale up", OverrideKind.CEILING: "scale down"}
         way = request.kind.value if request.is_absolute else ways[request.kind]
         asked = [f"{way} by {request.owner}{f': {request.reason}' if request.reason else ''}"]
-    bound = [
-        reason.rule.split(".", 1)[1] for reason in plan.reasons if reason.rule.startswith(("limits.", "placement."))
-    ]
+    bound = [reason.short for reason in plan.reasons if reason.short and not reason.rule.startswith("override.")]
     why = ", ".join(dict.fromkeys([*(asked or [plan.headline]), *bound]))
     return f"{fleet}: {delta(plan, memory, number)} ({why})"[:NAME_LENGTH]
 

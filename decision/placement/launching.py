@@ -2,7 +2,7 @@
 
 Providers are asked in order: first those that have fewer than their base, then each as far as it has room, rate and
 price for it, and only for workers that it can give. Source: opengris-scaler 2.9.0, `waterfall_v1`, for the pouring over
-ordered tiers; 1.15.0, `fixed_elastic`, for a base that is started first.
+providers in order; 1.15.0, `fixed_elastic`, for a base that is started first.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from ebbflow.core.plan import Reason, Want
 from ebbflow.core.worker import Worker
 from ebbflow.decision.coverage import total
 from ebbflow.decision.limits import Limits
-from ebbflow.decision.placement.shares import Launch, PlacementRules, Pool
+from ebbflow.decision.placement.shares import Launch, PlacementRules, ProviderShare
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class _World:
 def place_launches(
     wants: Sequence[Want],
     observation: Observation,
-    pools: Sequence[Pool],
+    shares: Sequence[ProviderShare],
     limits: Limits,
     rules: PlacementRules,
     *,
@@ -41,7 +41,7 @@ def place_launches(
     Args:
         wants: launches by what they must be able to do, after the limits.
         observation: who exists.
-        pools: in order of preference.
+        shares: in order of preference.
         limits: for the failure cooldown and the fleet's caps.
         rules: of the fleet's placement.
         budget_seconds: how late a turn's run may still launch, and so how many launches fit a provider's rate.
@@ -53,71 +53,73 @@ def place_launches(
     reasons: dict[Reason, None] = {}
     for want in wants:
         placed_before = len(launches)
-        for pool, most, why in _steps(pools, observation, launches):
+        for share, most, why in _steps(shares, observation, launches):
             count = want.count - (len(launches) - placed_before)
             if count == 0:
                 break
-            if not fits(pool.caps.capabilities, want.capabilities):
-                reasons[_unable(pool, want)] = None
+            if not fits(share.caps.capabilities, want.capabilities):
+                reasons[_unable(share, want)] = None
                 continue
-            found, binds = _launches_at(pool, count if most is None else min(count, most), world, launches, why)
+            found, binds = _launches_at(share, count if most is None else min(count, most), world, launches, why)
             launches.extend(found)
             if binds is not None and most is None:
                 reasons[binds] = None
     if len(launches) < total(wants):
         text = f"{total(wants) - len(launches)} of {total(wants)} launches found no provider with room"
-        reasons[Reason("placement.full", text)] = None
+        reasons[Reason("placement.full", text, "full")] = None
     return tuple(launches), tuple(reasons)
 
 
 def _steps(
-    pools: Sequence[Pool], observation: Observation, launches: Sequence[Launch]
-) -> Iterator[tuple[Pool, int | None, str]]:
+    shares: Sequence[ProviderShare], observation: Observation, launches: Sequence[Launch]
+) -> Iterator[tuple[ProviderShare, int | None, str]]:
     """Which provider is asked for how many next: a base first, then whatever there is room for."""
-    for pool in pools:
-        serve = sum(worker.is_supply and worker.provider == pool.provider for worker in observation.workers)
-        serve += sum(launch.provider == pool.provider for launch in launches)
-        if serve < pool.base_workers:
+    for share in shares:
+        serve = sum(worker.is_supply and worker.provider == share.provider for worker in observation.workers)
+        serve += sum(launch.provider == share.provider for launch in launches)
+        if serve < share.base_workers:
             yield (
-                pool,
-                pool.base_workers - serve,
-                f"{pool.provider} has {serve} of its {pool.base_workers} base workers",
+                share,
+                share.base_workers - serve,
+                f"{share.provider} has {serve} of its {share.base_workers} base workers",
             )
-    for pool in pools:
-        yield pool, None, f"{pool.provider} is next in order and has room"
+    for share in shares:
+        yield share, None, f"{share.provider} is next in order and has room"
 
 
 def _launches_at(
-    pool: Pool, count: int, world: _World, launches: Sequence[Launch], why: str
+    share: ProviderShare, count: int, world: _World, launches: Sequence[Launch], why: str
 ) -> tuple[list[Launch], Reason | None]:
     """As many as it can take, warm ones first, and what binds where those are fewer."""
-    offer = _offer(pool, world, launches)
+    offer = _offer(share, world, launches)
     existing = world.observation.existing + sum(not launch.instance_id for launch in launches)
     left = max(0, world.limits.max_workers - existing)
     warm = offer.warm[: min(count, offer.launches)]
     new = min(count - len(warm), offer.new, left, offer.launches - len(warm))
-    price, able = offer.usd_per_hour, pool.caps.capabilities
+    price, able = offer.usd_per_hour, share.caps.capabilities
     found = [
         Launch(
-            pool.provider,
-            f"{spare.instance_id} of {pool.provider} is warm: started again",
+            share.provider,
+            f"{spare.instance_id} of {share.provider} is warm: started again",
             price,
             spare.instance_id,
             able,
         )
         for spare in warm
     ]
-    found.extend(Launch(pool.provider, why, price, capabilities=able) for _ in range(new))
+    found.extend(Launch(share.provider, why, price, capabilities=able) for _ in range(new))
     if len(found) == count:
         return found, None
-    full = Reason("limits.max_workers", f"{existing} exist, what is kept warm with them")
+    full = Reason("limits.max_workers", f"{existing} exist, what is kept warm with them", "max_workers")
     return found, full if offer.new > new == left else offer.why
 
 
-def _unable(pool: Pool, want: Want) -> Reason:
-    offers = ", ".join(pool.caps.capabilities) or "nothing in particular"
+def _unable(share: ProviderShare, want: Want) -> Reason:
+    offers = ", ".join(share.caps.capabilities) or "nothing in particular"
     return Reason(
-        "placement.capability", f"{pool.provider} gives {offers}; {', '.join(want.capabilities)} is asked for"
+        "placement.capability",
+        f"{share.provider} gives {offers}; {', '.join(want.capabilities)} is asked for",
+        "capability",
     )
 
 
@@ -133,73 +135,77 @@ class _Offer:
     usd_per_hour: float | None = None
 
 
-def _offer(pool: Pool, world: _World, launches: Sequence[Launch]) -> _Offer:
+def _offer(share: ProviderShare, world: _World, launches: Sequence[Launch]) -> _Offer:
     """What it can take beside the launches that were placed already."""
-    if not pool.complete:
-        return _Offer(_unknown(pool))
-    since, rest = pool.seconds_since_failure, pool.rest_seconds(world.limits, world.rules)
+    if not share.complete:
+        return _Offer(_unknown(share))
+    since, rest = share.seconds_since_failure, share.rest_seconds(world.limits, world.rules)
     if since is not None and since < rest:
-        again = f", {pool.failures} in a row" if pool.failures > 1 else ""
-        text = f"{pool.provider}: rests for another {rest - since:.0f} s after a failure{again}: {pool.failure}"
-        return _Offer(Reason("placement.cooldown", text))
+        again = f", {share.failures} in a row" if share.failures > 1 else ""
+        text = f"{share.provider}: rests for another {rest - since:.0f} s after a failure{again}: {share.failure}"
+        return _Offer(Reason("placement.cooldown", text, "cooldown"))
     observation = world.observation
-    here = [launch for launch in launches if launch.provider == pool.provider]
+    here = [launch for launch in launches if launch.provider == share.provider]
     started = {launch.instance_id for launch in here if launch.instance_id}
-    spares = [spare for spare in observation.spares if spare.provider == pool.provider]
+    spares = [spare for spare in observation.spares if spare.provider == share.provider]
     existing = len(spares) + sum(
-        worker.may_exist and worker.provider == pool.provider for worker in observation.workers
+        worker.may_exist and worker.provider == share.provider for worker in observation.workers
     )
     existing += len(here) - len(started)
     warm = tuple(spare for spare in spares if spare.is_warm and spare.instance_id not in started)
-    warm = warm if pool.max_workers else ()
-    new = max(0, pool.max_workers - existing)
+    warm = warm if share.max_workers else ()
+    new = max(0, share.max_workers - existing)
     room, why = (
         new + len(warm),
-        Reason("placement.max_workers", f"{pool.provider}: {existing} of {pool.max_workers} workers exist"),
+        Reason(
+            "placement.max_workers", f"{share.provider}: {existing} of {share.max_workers} workers exist", "max_workers"
+        ),
     )
-    fitting, rate = _fitting(pool, world.budget_seconds)
+    fitting, rate = _fitting(share, world.budget_seconds)
     fitting = max(0, fitting - len(here))
     if fitting < room:
         room, why = fitting, rate
     usd = observation.usd_per_hour + sum(launch.usd_per_hour or 0.0 for launch in launches)
-    affordable, price = _affordable(pool, observation, world.limits, usd)
+    affordable, price = _affordable(share, observation, world.limits, usd)
     if price is not None and affordable < room:
         room, why = affordable, price
-    return _Offer(why, room, new, warm, pool.price)
+    return _Offer(why, room, new, warm, share.price)
 
 
-def _unknown(pool: Pool) -> Reason:
-    text = f"{pool.provider}: listing unknown ({pool.detail}), nothing is launched there"
-    return Reason("placement.unknown", text)
+def _unknown(share: ProviderShare) -> Reason:
+    text = f"{share.provider}: listing unknown ({share.detail}), nothing is launched there"
+    return Reason("placement.unknown", text, "unknown")
 
 
-def _fitting(pool: Pool, budget_seconds: float) -> tuple[int, Reason]:
+def _fitting(share: ProviderShare, budget_seconds: float) -> tuple[int, Reason]:
     """How many launches of this turn its rate limit leaves room for."""
-    spacing = pool.caps.seconds_between_launches
-    fitting = 1 + max(0, int((budget_seconds - pool.caps.call_seconds) / spacing)) if spacing else 10_000
-    text = f"{pool.provider}: {fitting} launches fit into a turn, {spacing:g} s apart; the rest is the next turn's"
-    return fitting, Reason("placement.rate", text)
+    spacing = share.caps.seconds_between_launches
+    fitting = 1 + max(0, int((budget_seconds - share.caps.call_seconds) / spacing)) if spacing else 10_000
+    text = f"{share.provider}: {fitting} launches fit into a turn, {spacing:g} s apart; the rest is the next turn's"
+    return fitting, Reason("placement.rate", text, "rate")
 
 
-def _affordable(pool: Pool, observation: Observation, limits: Limits, usd: float) -> tuple[int, Reason | None]:
+def _affordable(
+    share: ProviderShare, observation: Observation, limits: Limits, usd: float
+) -> tuple[int, Reason | None]:
     """How many launches the price caps allow, and what binds; no reason where there is no cap."""
-    price, cap, fleet_cap = pool.price, pool.max_usd_per_hour, limits.max_usd_per_hour
+    price, cap, fleet_cap = share.price, share.max_usd_per_hour, limits.max_usd_per_hour
     if cap is None and fleet_cap is None:
         return 0, None
     if price is None:
-        return 0, Reason("placement.price", f"{pool.provider}: its price is unknown, and a price cap is set")
+        return 0, Reason("placement.price", f"{share.provider}: its price is unknown, and a price cap is set", "price")
     if cap is not None and price > cap:
-        return 0, Reason("placement.price", f"{pool.provider}: {price:g} USD/h is above its cap of {cap:g}")
+        return 0, Reason("placement.price", f"{share.provider}: {price:g} USD/h is above its cap of {cap:g}", "price")
     if fleet_cap is None:
         return 0, None
     unpriced = sorted(worker.worker_id for worker in observation.workers if _is_unpriced(worker))
     if unpriced:
         text = f"the price of {', '.join(unpriced)} is unknown, and max_usd_per_hour is {fleet_cap:g}"
-        return 0, Reason("limits.max_usd_per_hour", text)
+        return 0, Reason("limits.max_usd_per_hour", text, "max_usd_per_hour")
     if not price:
         return 0, None
-    text = f"{pool.provider}: {usd:g} USD/h now, {price:g} for one more, max_usd_per_hour is {fleet_cap:g}"
-    return max(0, int((fleet_cap - usd) / price + 1e-9)), Reason("limits.max_usd_per_hour", text)
+    text = f"{share.provider}: {usd:g} USD/h now, {price:g} for one more, max_usd_per_hour is {fleet_cap:g}"
+    return max(0, int((fleet_cap - usd) / price + 1e-9)), Reason("limits.max_usd_per_hour", text, "max_usd_per_hour")
 
 
 def _is_unpriced(worker: Worker) -> bool:

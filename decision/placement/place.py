@@ -6,16 +6,14 @@ from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Reason, Want
 from ebbflow.decision.limits import Bounded, Limits
 from ebbflow.decision.placement.launching import place_launches
-from ebbflow.decision.placement.shares import Launch, Placed, PlacementRules, Pool, Victim
-from ebbflow.decision.placement.victims import choose_retired, choose_victims, retire
-
-__all__ = ["Launch", "Placed", "PlacementRules", "Pool", "Victim", "place", "retire"]
+from ebbflow.decision.placement.shares import Placed, PlacementRules, ProviderShare
+from ebbflow.decision.placement.victims import choose_retired, choose_victims
 
 
 def place(
     bounded: Bounded,
     observation: Observation,
-    pools: Sequence[Pool],
+    shares: Sequence[ProviderShare],
     limits: Limits,
     *,
     rules: PlacementRules | None = None,
@@ -29,7 +27,7 @@ def place(
     Args:
         bounded: launches and stops after the limits.
         observation: who exists.
-        pools: in order of preference.
+        shares: in order of preference.
         limits: for the failure cooldown, idle time and the fleet's price cap.
         rules: how launches and stops are spread; None: the defaults.
         chain_age_seconds: how long this chain of records exists; a new one waits until its providers have settled.
@@ -37,13 +35,13 @@ def place(
         predecessors_act: whether such a run may still be launching now.
         members_complete: whether the master answered wholly; without that nobody goes.
     """
-    settle = max((pool.caps.settle_seconds for pool in pools), default=0.0)
+    settle = max((share.caps.settle_seconds for share in shares), default=0.0)
     quiet = settle + budget_seconds if settle else 0.0
     rules = rules or PlacementRules()
     launches, reasons = place_launches(
         bounded.missing or (Want(count=bounded.launches),),
         observation,
-        pools,
+        shares,
         limits,
         rules,
         budget_seconds=budget_seconds,
@@ -52,16 +50,22 @@ def place(
         launches, reasons = (), (_not_settled(chain_age_seconds, quiet, predecessors_act),)
     if bounded.stops and not members_complete:
         return Placed(
-            launches, (), (*reasons, Reason("placement.unknown", "members are unknown, so nobody is stopped"))
+            launches,
+            (),
+            (*reasons, Reason("placement.unknown", "members are unknown, so nobody is stopped", "unknown")),
         )
-    victims, kept = choose_victims(bounded, observation, pools, limits, rules)
-    retired = choose_retired(bounded, observation, pools, limits) if members_complete else ()
+    victims, kept = choose_victims(bounded, observation, shares, limits, rules)
+    retired = choose_retired(bounded, observation, shares, limits) if members_complete else ()
     return Placed(launches, (*victims, *retired), (*reasons, *kept))
 
 
 def _not_settled(age: float, quiet: float, predecessors_act: bool) -> Reason:
     if predecessors_act:
-        return Reason("placement.settle", "a run whose record is lost may still be launching; nothing is until it ends")
+        return Reason(
+            "placement.settle", "a run whose record is lost may still be launching; nothing is until it ends", "settle"
+        )
     return Reason(
-        "placement.settle", f"this chain of records is {age:.0f} s old; nothing is launched before {quiet:g} s"
+        "placement.settle",
+        f"this chain of records is {age:.0f} s old; nothing is launched before {quiet:g} s",
+        "settle",
     )

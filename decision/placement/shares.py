@@ -1,4 +1,4 @@
-"""Providers as placement sees them, and the rules by which it chooses among them."""
+"""What of a fleet each provider may hold, as placement sees it, and the rules by which it chooses among them."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -6,8 +6,45 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ebbflow.core.instance import ProviderCaps
+from ebbflow.core.memory import ProviderMemory
 from ebbflow.core.plan import Reason
 from ebbflow.decision.limits import Limits
+
+BlockReference = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z0-9][a-z0-9-]*/[a-zA-Z0-9][a-zA-Z0-9 _.-]*$",
+        description="A saved block, as `type-slug/name`, for instance `local-provider/demo`.",
+    ),
+]
+
+
+class ProviderEntry(BaseModel):
+    """One provider of a fleet. The order of the list is the order of preference."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    block: BlockReference
+    max_workers: Annotated[int, Field(ge=0, le=10_000, description="Never more here, in whatever state.")] = 10
+    max_usd_per_hour: Annotated[
+        float | None, Field(ge=0, description="The most that one worker may cost here; empty: no cap.")
+    ] = None
+    warm_workers: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="Up to so many that would go are stopped and kept for a quick start; their storage costs.",
+        ),
+    ] = 0
+    base_workers: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=10_000,
+            description="So many are launched here before any other provider is asked, and kept while they are wanted.",
+        ),
+    ] = 0
 
 
 class PlacementRules(BaseModel):
@@ -45,7 +82,7 @@ class PlacementRules(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class ProviderShare:
     """One provider as placement sees it: its place in the order, its caps, and how it did lately."""
 
     provider: str
@@ -114,3 +151,30 @@ class Placed:
     launches: tuple[Launch, ...] = ()
     victims: tuple[Victim, ...] = ()
     reasons: tuple[Reason, ...] = ()
+
+
+def share_of(
+    entry: ProviderEntry, caps: ProviderCaps, known: ProviderMemory, *, complete: bool = True, detail: str = ""
+) -> ProviderShare:
+    """One provider now: what the fleet says of it, what it can do, and how it did lately.
+
+    Args:
+        entry: of the fleet.
+        caps: the adapter's.
+        known: what is remembered of it.
+        complete: whether its listing can be believed.
+        detail: why not.
+    """
+    return ProviderShare(
+        provider=entry.block,
+        max_workers=entry.max_workers,
+        caps=caps,
+        complete=complete,
+        detail=detail,
+        max_usd_per_hour=entry.max_usd_per_hour,
+        warm_workers=entry.warm_workers,
+        base_workers=entry.base_workers,
+        failures=known.failures,
+        seconds_since_failure=known.seconds_since_failure,
+        failure=known.detail,
+    )

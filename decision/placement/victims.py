@@ -14,12 +14,12 @@ from ebbflow.core.plan import Reason, Want
 from ebbflow.core.worker import Worker
 from ebbflow.decision.coverage import is_typed, missing, total
 from ebbflow.decision.limits import Bounded, Limits
-from ebbflow.decision.placement.shares import PlacementRules, Pool, Victim
+from ebbflow.decision.placement.shares import PlacementRules, ProviderShare, Victim
 
 
 def retire(
     workers: Sequence[Worker],
-    pools: Sequence[Pool],
+    shares: Sequence[ProviderShare],
     limits: Limits | None = None,
     rules: PlacementRules | None = None,
 ) -> list[Worker]:
@@ -28,29 +28,35 @@ def retire(
     They are no supply any more, so that others are launched elsewhere before they go.
     """
     retiring: set[str] = set()
-    for pool in pools:
-        held = [worker for worker in workers if worker.provider == pool.provider and _serves_or_starts(worker)]
+    for share in shares:
+        held = [worker for worker in workers if worker.provider == share.provider and _serves_or_starts(worker)]
         # Who is idle longest goes first, who works or starts last.
         held.sort(key=lambda worker: (worker.busy is not False, -(worker.idle_seconds or 0.0), worker.worker_id))
-        retiring |= {worker.worker_id for worker in held[: max(0, len(held) - pool.max_workers)]}
-    retiring |= _returning(workers, pools, limits or Limits(), rules or PlacementRules())
-    return [replace(worker, is_retiring=worker.worker_id in retiring) for worker in workers]
+        retiring |= {worker.worker_id for worker in held[: max(0, len(held) - share.max_workers)]}
+    retiring |= _returning(workers, shares, limits or Limits(), rules or PlacementRules())
+    # Most are as they were, and a decision is made of the same workers many times over in a backtest.
+    return [
+        worker
+        if worker.is_retiring is (worker.worker_id in retiring)
+        else replace(worker, is_retiring=worker.worker_id in retiring)
+        for worker in workers
+    ]
 
 
 def _returning(
-    workers: Sequence[Worker], pools: Sequence[Pool], limits: Limits, rules: PlacementRules
+    workers: Sequence[Worker], shares: Sequence[ProviderShare], limits: Limits, rules: PlacementRules
 ) -> frozenset[str]:
     """The idle worker that costs most, where a provider with room is so much cheaper that a move is worth it."""
     if rules.return_below_ratio is None:
         return frozenset()
     held = Counter(worker.provider for worker in workers if worker.may_exist)
     open_prices = [
-        pool.price
-        for pool in pools
-        if pool.price is not None
-        and pool.complete
-        and not pool.rests(limits, rules)
-        and held[pool.provider] < pool.max_workers
+        share.price
+        for share in shares
+        if share.price is not None
+        and share.complete
+        and not share.rests(limits, rules)
+        and held[share.provider] < share.max_workers
     ]
     idle = [
         worker
@@ -73,14 +79,14 @@ def _serves_or_starts(worker: Worker) -> bool:
 
 
 def choose_retired(
-    bounded: Bounded, observation: Observation, pools: Sequence[Pool], limits: Limits
+    bounded: Bounded, observation: Observation, shares: Sequence[ProviderShare], limits: Limits
 ) -> tuple[Victim, ...]:
     """Retiring workers go once the others serve all that is wanted, which nobody knows while demand is unknown."""
     if not observation.demand.complete or not any(worker.is_retiring for worker in observation.workers):
         return ()
     calm = replace(bounded, hurried=0, forced=0)
     serving = sum(worker.is_supply and worker.state is WorkerState.READY for worker in observation.workers)
-    by_provider = {pool.provider: pool for pool in pools}
+    by_provider = {share.provider: share for share in shares}
     retired = tuple(
         Victim(worker.worker_id, _why_retired(worker, by_provider[worker.provider], observation))
         for worker in observation.workers
@@ -93,44 +99,45 @@ def choose_retired(
     return retired[:1] if makes_room else ()
 
 
-def _why_retired(worker: Worker, pool: Pool, observation: Observation) -> str:
-    held = sum(each.provider == pool.provider and _serves_or_starts(each) for each in observation.workers)
-    if held > pool.max_workers:
-        return f"{worker.provider} may hold {pool.max_workers} now, idle {_idle(worker)}"
+def _why_retired(worker: Worker, share: ProviderShare, observation: Observation) -> str:
+    held = sum(each.provider == share.provider and _serves_or_starts(each) for each in observation.workers)
+    if held > share.max_workers:
+        return f"{worker.provider} may hold {share.max_workers} now, idle {_idle(worker)}"
     return f"a cheaper provider has room, idle {_idle(worker)}"
 
 
 def choose_victims(
-    bounded: Bounded, observation: Observation, pools: Sequence[Pool], limits: Limits, rules: PlacementRules
+    bounded: Bounded, observation: Observation, shares: Sequence[ProviderShare], limits: Limits, rules: PlacementRules
 ) -> tuple[tuple[Victim, ...], tuple[Reason, ...]]:
     """First those that a person wants gone, only the named where there are names; then what the policy wants."""
     if bounded.stops == 0:
         return (), ()
-    tiers = {pool.provider: (place, pool) for place, pool in enumerate(pools)}
-    stoppable = [worker for worker in observation.workers if worker.is_supply and worker.provider in tiers]
+    by_provider = {share.provider: (place, share) for place, share in enumerate(shares)}
+    stoppable = [worker for worker in observation.workers if worker.is_supply and worker.provider in by_provider]
     named = [worker for worker in stoppable if worker.worker_id in bounded.preferred]
-    victims = _pick(bounded.hurried, named or stoppable, (), bounded, tiers, limits)
+    victims = _pick(bounded.hurried, named or stoppable, (), bounded, by_provider, limits)
     calm = replace(bounded, hurried=0, forced=0)
-    given_up = _of_last_tier(stoppable, observation, tiers) if rules.drain == "tier_by_tier" else stoppable
-    victims += _pick(bounded.stops - bounded.hurried, given_up, victims, calm, tiers, limits)
+    given_up = _of_last_provider(stoppable, observation, by_provider) if rules.drain == "tier_by_tier" else stoppable
+    victims += _pick(bounded.stops - bounded.hurried, given_up, victims, calm, by_provider, limits)
     if len(victims) == bounded.stops:
         return victims, ()
     text = (
         f"{bounded.stops - len(victims)} of {bounded.stops} stops found no worker that may go: only idle ones do, "
         f"for {limits.min_idle_seconds:g} s{', or however short where a person asked' if bounded.hurried else ''}"
     )
-    return victims, (Reason("placement.no_victim", text),)
+    return victims, (Reason("placement.no_victim", text, "no_victim"),)
 
 
-def _of_last_tier(
-    workers: Sequence[Worker], observation: Observation, tiers: Mapping[str, tuple[int, Pool]]
+def _of_last_provider(
+    workers: Sequence[Worker], observation: Observation, by_provider: Mapping[str, tuple[int, ProviderShare]]
 ) -> list[Worker]:
     """Those of the last provider that still has anybody, on the way out or not.
 
     Source: opengris-scaler 2.9.0, `waterfall_v1`: a manager keeps its own while one of lower priority has workers.
     """
-    there = [tiers[each.provider][0] for each in observation.workers if each.may_exist and each.provider in tiers]
-    return [worker for worker in workers if tiers[worker.provider][0] == max(there)]
+    held = [each.provider for each in observation.workers if each.may_exist and each.provider in by_provider]
+    last = max(by_provider[provider][0] for provider in held)
+    return [worker for worker in workers if by_provider[worker.provider][0] == last]
 
 
 def _pick(
@@ -138,7 +145,7 @@ def _pick(
     workers: Sequence[Worker],
     before: Sequence[Victim],
     bounded: Bounded,
-    tiers: Mapping[str, tuple[int, Pool]],
+    by_provider: Mapping[str, tuple[int, ProviderShare]],
     limits: Limits,
 ) -> tuple[Victim, ...]:
     victims: list[Victim] = []
@@ -147,14 +154,14 @@ def _pick(
         # What a person forced is used up first; nobody who works goes for the rest.
         asked = bounded if len(victims) < bounded.forced else replace(bounded, forced=0)
         left = [worker for worker in workers if worker.worker_id not in gone]
-        candidates = [worker for worker in left if _may_go(worker, tiers[worker.provider][1], asked, limits)]
+        candidates = [worker for worker in left if _may_go(worker, by_provider[worker.provider][1], asked, limits)]
         if not asked.hurried and not asked.forced:
-            candidates = _spared(candidates, left, asked, tiers)
+            candidates = _spared(candidates, left, asked, by_provider)
         if not candidates:
             break
         models = Counter(worker.model for worker in left)
         holders = Counter(word for worker in left for word in worker.capabilities)
-        chosen = min(candidates, key=lambda worker: _order(worker, asked, tiers, models, holders))
+        chosen = min(candidates, key=lambda worker: _order(worker, asked, by_provider, models, holders))
         victims.append(Victim(chosen.worker_id, _why(chosen, asked), forced=_is_forced(chosen, asked)))
         gone.add(chosen.worker_id)
     return tuple(victims)
@@ -164,7 +171,7 @@ def _spared(
     candidates: Sequence[Worker],
     left: Sequence[Worker],
     bounded: Bounded,
-    tiers: Mapping[str, tuple[int, Pool]],
+    by_provider: Mapping[str, tuple[int, ProviderShare]],
 ) -> list[Worker]:
     """Those whom neither a base nor what they alone can do keeps in the fleet."""
     here = Counter(worker.provider for worker in left)
@@ -172,7 +179,7 @@ def _spared(
     return [
         worker
         for worker in candidates
-        if here[worker.provider] > tiers[worker.provider][1].base_workers
+        if here[worker.provider] > by_provider[worker.provider][1].base_workers
         and (not is_typed(bounded.wanted) or _is_surplus(worker, left, bounded.wanted, short))
     ]
 
@@ -185,7 +192,7 @@ def _is_surplus(worker: Worker, left: Sequence[Worker], wanted: Sequence[Want], 
 def _order(
     worker: Worker,
     bounded: Bounded,
-    tiers: Mapping[str, tuple[int, Pool]],
+    by_provider: Mapping[str, tuple[int, ProviderShare]],
     models: Mapping[str | None, int],
     holders: Mapping[str, int],
 ) -> tuple[object, ...]:
@@ -196,7 +203,7 @@ def _order(
         worker.state is WorkerState.READY and worker.busy is not False,
         worker.model is not None and models[worker.model] == 1,
         any(holders[word] == 1 for word in worker.capabilities),
-        -tiers[worker.provider][0],
+        -by_provider[worker.provider][0],
         -(worker.idle_seconds or 0.0),
         worker.worker_id,
     )
@@ -206,11 +213,11 @@ def _is_forced(worker: Worker, bounded: Bounded) -> bool:
     return bounded.forced > 0 and (not bounded.forced_ids or worker.worker_id in bounded.forced_ids)
 
 
-def _may_go(worker: Worker, pool: Pool, bounded: Bounded, limits: Limits) -> bool:
-    if not _serves_or_starts(worker) or worker.worker_id in bounded.pinned or not pool.complete:
+def _may_go(worker: Worker, share: ProviderShare, bounded: Bounded, limits: Limits) -> bool:
+    if not _serves_or_starts(worker) or worker.worker_id in bounded.pinned or not share.complete:
         return False
     if worker.state is WorkerState.PENDING:
-        return pool.caps.cancels_pending
+        return share.caps.cancels_pending
     if worker.state is not WorkerState.READY:
         return False
     if _is_forced(worker, bounded):

@@ -25,7 +25,7 @@ CAPS = ProviderCaps("here", idempotent_launch=True, relist_seconds=1.0)
 RULES = Rules(
     policy=VanillaPolicy(),
     limits=Limits(max_workers=4, min_idle_seconds=60),
-    pools=(PoolRule("local/a", 4),),
+    shares=(PoolRule("local/a", 4),),
     interval_seconds=30.0,
     launch_timeout_seconds=600.0,
     retries=1,
@@ -275,7 +275,7 @@ def test_a_block_that_points_elsewhere_is_refused_while_workers_may_live_there()
 
 
 def test_a_removed_provider_takes_nothing_new_and_its_workers_are_replaced_first() -> None:
-    removed = replace(RULES, pools=(PoolRule("local/b", 4),))
+    removed = replace(RULES, shares=(PoolRule("local/b", 4),))
     inputs = serving(1, queued=1)
     inputs = replace(inputs, providers=(ProviderLook("local/b", CAPS, InstanceList()), *inputs.providers))
     rows = inputs.providers[1]
@@ -291,7 +291,7 @@ def test_regression_a_wish_at_a_removed_provider_is_remembered_until_it_would_be
     first = evaluate(replace(FIRST, providers=(lagging,), memory=Memory(chain_age_seconds=900.0)), RULES)
     assert len(first.memory.workers) == 2
     inputs = replace(FIRST, providers=(lagging,), demand=Demand())
-    removed = replace(RULES, pools=())
+    removed = replace(RULES, shares=())
     inputs = later(first, inputs, elapsed=60.0)
     second = evaluate(inputs, removed)
     assert [worker.state for worker in second.memory.workers] == [WorkerState.WISHED] * 2

@@ -89,16 +89,16 @@ def with_more(demand: Demand, words: tuple[str, ...], more: int) -> Demand:
 @st.composite
 def fleets(draw: st.DrawFn) -> Inputs:
     """A fleet of some age, seen wholly or partly."""
-    workers, rows, members = [], {pool: list[Instance]() for pool in POOLS}, []
+    workers, rows, members = [], {share: list[Instance]() for share in POOLS}, []
     for index in range(draw(st.integers(0, 6))):
-        name, pool = f"demo-3f9c-1-{index}", draw(st.sampled_from(POOLS))
+        name, share = f"demo-3f9c-1-{index}", draw(st.sampled_from(POOLS))
         state = draw(st.sampled_from(LIVING))
         marked = state is WorkerState.READY and draw(st.booleans()) and draw(st.booleans())
         mark = Mark(draw(st.integers(1, 8)), "idle", 900.0, forced=draw(st.booleans())) if marked else None
         workers.append(
             Worker(
                 name,
-                pool,
+                share,
                 WorkerState.DRAINING if mark else state,
                 launch_number=1,
                 registered=state in SHOWING,
@@ -108,7 +108,7 @@ def fleets(draw: st.DrawFn) -> Inputs:
         )
         shown = SHOWN.get(state, InstanceState.RUNNING)
         if shown is not None:
-            rows[pool].append(Instance(name, f"i-{index}", shown, "demo", "h0me0", f"http://{index}"))
+            rows[share].append(Instance(name, f"i-{index}", shown, "demo", "h0me0", f"http://{index}"))
         if state in SHOWING:
             busy = draw(st.sampled_from([True, False, None])) if state is WorkerState.READY else None
             idle = draw(st.sampled_from([0.0, 30.0, 9000.0])) if busy is False else None
@@ -119,7 +119,7 @@ def fleets(draw: st.DrawFn) -> Inputs:
     memory = Memory(
         1000.0,
         tuple(workers),
-        tuple(ProviderMemory(pool, "here", draw(st.sampled_from([None, 5.0]))) for pool in POOLS),
+        tuple(ProviderMemory(share, "here", draw(st.sampled_from([None, 5.0]))) for share in POOLS),
         overrides=draw(overrides()),
         remembered=draw(memories()),
     )
@@ -135,9 +135,9 @@ def fleets(draw: st.DrawFn) -> Inputs:
         master_caps=MasterCaps(),
         providers=tuple(
             ProviderLook(
-                pool, CAPS, InstanceList(tuple(rows[pool]), complete=draw(st.sampled_from([True, True, False])))
+                share, CAPS, InstanceList(tuple(rows[share]), complete=draw(st.sampled_from([True, True, False])))
             )
-            for pool in POOLS
+            for share in POOLS
         ),
         memory=memory,
         head=RecentClaim(8, "artifact-8", 24.0, draw(st.sampled_from([3.0, 30.0]))),
@@ -165,8 +165,8 @@ def bounds(draw: st.DrawFn) -> Limits:
 
 
 def rules(policy: Policy, limits: Limits, rooms: tuple[int, int] = (3, 3)) -> Rules:
-    pools = tuple(PoolRule(pool, room) for pool, room in zip(POOLS, rooms, strict=True))
-    return Rules(policy, limits, pools, 30.0, 600.0, 1, 900.0)
+    shares = tuple(PoolRule(share, room) for share, room in zip(POOLS, rooms, strict=True))
+    return Rules(policy, limits, shares, 30.0, 600.0, 1, 900.0)
 
 
 def launches(decided: Evaluation) -> int:
@@ -186,10 +186,10 @@ def test_a_decision_never_goes_beyond_the_limits(
     before = decided.observation.existing
     if launches(decided):
         assert before + launches(decided) <= limits.max_workers
-        for pool, room in zip(POOLS, rooms, strict=True):
-            there = sum(worker.provider == pool and worker.may_exist for worker in decided.memory.workers)
-            started = sum(worker.provider == pool for worker in decided.memory.workers if "-9-" in worker.worker_id)
-            assert not started or there <= room, f"{there} workers at {pool}, which holds {room}"
+        for share, room in zip(POOLS, rooms, strict=True):
+            there = sum(worker.provider == share and worker.may_exist for worker in decided.memory.workers)
+            started = sum(worker.provider == share for worker in decided.memory.workers if "-9-" in worker.worker_id)
+            assert not started or there <= room, f"{there} workers at {share}, which holds {room}"
     retiring = {worker.worker_id for worker in decided.observation.workers if worker.is_retiring}
     fresh = [
         worker
@@ -256,7 +256,7 @@ def test_constant_demand_moves_the_fleet_in_one_direction_and_then_not_at_all(
     sizes = [start]
     for number in range(9, 39):
         living = [worker for worker in memory.workers if worker.mark is None]
-        rows = {pool: tuple(_row(worker) for worker in living if worker.provider == pool) for pool in POOLS}
+        rows = {share: tuple(_row(worker) for worker in living if worker.provider == share) for share in POOLS}
         inputs = Inputs(
             "demo",
             "h0me0",
@@ -268,8 +268,8 @@ def test_constant_demand_moves_the_fleet_in_one_direction_and_then_not_at_all(
             MemberList(tuple(_idle_member(worker) for worker in living)),
             MasterCaps(),
             tuple(
-                ProviderLook(pool, ProviderCaps("here", absence_is_gone=True), InstanceList(rows[pool]))
-                for pool in POOLS
+                ProviderLook(share, ProviderCaps("here", absence_is_gone=True), InstanceList(rows[share]))
+                for share in POOLS
             ),
             replace(memory, workers=tuple(living)),
             head=RecentClaim(number - 1, "artifact", 24.0, 60.0),

@@ -11,11 +11,11 @@ from ebbflow.core.memory import Memory, RecentClaim, UnfinishedEntry
 from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Verb
 from ebbflow.core.worker import Mark, Worker
-from ebbflow.decision.placement.place import Pool
+from ebbflow.decision.placement.shares import ProviderShare
 from ebbflow.decision.upkeep import Upkeep, keep_up, sweep
 
-POOL = Pool("local/a", 4, ProviderCaps("here", idempotent_launch=True, relist_seconds=1.0))
-ONCE = replace(POOL, caps=ProviderCaps("here", settle_seconds=40.0))
+SHARE = ProviderShare("local/a", 4, ProviderCaps("here", idempotent_launch=True, relist_seconds=1.0))
+ONCE = replace(SHARE, caps=ProviderCaps("here", settle_seconds=40.0))
 RUNS = Worker("demo-3f9c-1-0", "local/a", WorkerState.STARTING, instance=InstanceState.RUNNING, url="http://w")
 WISH = Worker("demo-3f9c-1-0", "local/a", WorkerState.WISHED, launch_number=4, state_seconds=30.0, joining_seconds=30.0)
 MARKED = replace(RUNS, state=WorkerState.DRAINING, registered=True, mark=Mark(4, "idle", 60.0))
@@ -30,7 +30,7 @@ def inputs(*, members: bool = True, registration: str = "push_url", unfinished: 
 
 def next_step(
     worker: Worker,
-    pool: Pool | None = POOL,
+    share: ProviderShare | None = SHARE,
     *,
     memory: Memory | None = None,
     seen: Inputs | None = None,
@@ -40,7 +40,7 @@ def next_step(
         worker,
         seen or inputs(),
         memory or Memory(),
-        pool,
+        share,
         launch_timeout_seconds=600.0,
         predecessors_act=predecessors_act,
     )
@@ -58,9 +58,9 @@ def test_a_wish_that_a_complete_listing_lacks_is_launched_again_under_the_same_i
     assert upkeep.worker == replace(WISH, launch_number=5, state_seconds=0.0)
 
 
-@pytest.mark.parametrize("pool", [None, replace(POOL, complete=False), ONCE])
-def test_a_wish_waits_where_it_is_unknown_or_where_sending_twice_makes_two(pool: Pool | None) -> None:
-    assert next_step(WISH, pool) == Upkeep(WISH)
+@pytest.mark.parametrize("share", [None, replace(SHARE, complete=False), ONCE])
+def test_a_wish_waits_where_it_is_unknown_or_where_sending_twice_makes_two(share: ProviderShare | None) -> None:
+    assert next_step(WISH, share) == Upkeep(WISH)
 
 
 def test_a_wish_waits_while_the_run_that_launches_it_may_still_be_acting() -> None:
@@ -69,20 +69,20 @@ def test_a_wish_waits_while_the_run_that_launches_it_may_still_be_acting() -> No
 
 
 @pytest.mark.parametrize(
-    ("worker", "pool", "given_up"),
+    ("worker", "share", "given_up"),
     [
-        (replace(WISH, joining_seconds=600.0), POOL, True),
-        (replace(WISH, joining_seconds=600.0, state_seconds=23.9), POOL, False),
-        (WISH, replace(POOL, max_workers=0), True),
+        (replace(WISH, joining_seconds=600.0), SHARE, True),
+        (replace(WISH, joining_seconds=600.0, state_seconds=23.9), SHARE, False),
+        (WISH, replace(SHARE, max_workers=0), True),
         (replace(WISH, state_seconds=63.9, joining_seconds=63.9), ONCE, False),
         (replace(WISH, state_seconds=64.0, joining_seconds=64.0), ONCE, True),
         (replace(WISH, state_seconds=63.9), replace(ONCE, max_workers=0), False),
     ],
 )
 def test_regression_a_wish_is_given_up_only_when_its_last_launch_would_be_listed(
-    worker: Worker, pool: Pool, given_up: bool
+    worker: Worker, share: ProviderShare, given_up: bool
 ) -> None:
-    upkeep = next_step(worker, pool)
+    upkeep = next_step(worker, share)
     assert upkeep.action is None
     assert (upkeep.worker is None) is given_up
     if given_up:
@@ -143,15 +143,15 @@ def test_a_worker_that_never_joined_has_nothing_to_drain() -> None:
 
 
 @pytest.mark.parametrize(
-    ("worker", "pool", "members"),
+    ("worker", "share", "members"),
     [
-        (MARKED, POOL, False),
-        (MARKED, replace(POOL, complete=False), True),
-        (replace(MARKED, instance=None), POOL, True),
+        (MARKED, SHARE, False),
+        (MARKED, replace(SHARE, complete=False), True),
+        (replace(MARKED, instance=None), SHARE, True),
     ],
 )
-def test_nothing_is_ended_while_anything_about_it_is_unknown(worker: Worker, pool: Pool, members: bool) -> None:
-    assert next_step(worker, pool, seen=inputs(members=members)) == Upkeep(worker)
+def test_nothing_is_ended_while_anything_about_it_is_unknown(worker: Worker, share: ProviderShare, members: bool) -> None:
+    assert next_step(worker, share, seen=inputs(members=members)) == Upkeep(worker)
 
 
 def test_an_end_that_is_not_seen_yet_is_asked_for_again() -> None:

@@ -11,12 +11,12 @@ from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Reason
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.limits import Bounded, Limits
-from ebbflow.decision.placement.place import Placed, Pool, place, retire
+from ebbflow.decision.placement.place import Placed, ProviderShare, place, retire
 
 CALM = Limits(min_idle_seconds=600, min_seconds_after_failure=120)
 CAPS = ProviderCaps("here", idempotent_launch=True)
-FIRST = Pool("slurm/a", 2, CAPS)
-SECOND = Pool("vast/b", 3, replace(CAPS, usd_per_hour=0.4))
+FIRST = ProviderShare("slurm/a", 2, CAPS)
+SECOND = ProviderShare("vast/b", 3, replace(CAPS, usd_per_hour=0.4))
 IDLE = Worker("w-1", "slurm/a", WorkerState.READY, busy=False, idle_seconds=700.0)
 
 
@@ -24,13 +24,13 @@ def seen(*workers: Worker, complete: bool = True) -> Observation:
     return Observation(Demand(complete=complete), workers)
 
 
-def start(count: int, *pools: Pool, workers: tuple[Worker, ...] = (), limits: Limits = CALM) -> Placed:
-    return place(Bounded(count, count, 0), seen(*workers), pools, limits)
+def start(count: int, *shares: ProviderShare, workers: tuple[Worker, ...] = (), limits: Limits = CALM) -> Placed:
+    return place(Bounded(count, count, 0), seen(*workers), shares, limits)
 
 
-def stop(count: int, *workers: Worker, bounded: Bounded | None = None, pools: tuple[Pool, ...] = (FIRST,)) -> list[str]:
+def stop(count: int, *workers: Worker, bounded: Bounded | None = None, shares: tuple[ProviderShare, ...] = (FIRST,)) -> list[str]:
     asked = replace(bounded or Bounded(0, 0, count), stops=count)
-    return [victim.worker_id for victim in place(asked, seen(*workers), pools, CALM).victims]
+    return [victim.worker_id for victim in place(asked, seen(*workers), shares, CALM).victims]
 
 
 def where(placed: Placed) -> list[str]:
@@ -107,8 +107,8 @@ def test_a_provider_above_its_price_cap_is_passed_over() -> None:
 
 
 def test_an_unknown_price_is_not_a_low_price() -> None:
-    for pool, limits in ((replace(FIRST, max_usd_per_hour=1.0), CALM), (FIRST, Limits(max_usd_per_hour=9))):
-        placed = start(1, pool, limits=limits)
+    for share, limits in ((replace(FIRST, max_usd_per_hour=1.0), CALM), (FIRST, Limits(max_usd_per_hour=9))):
+        placed = start(1, share, limits=limits)
         assert where(placed) == []
         assert said(placed)[0] == ("placement.price", "slurm/a: its price is unknown, and a price cap is set")
 
@@ -157,7 +157,7 @@ def test_nobody_is_stopped_while_members_are_unknown() -> None:
 
 
 def test_nobody_is_stopped_where_the_listing_is_unknown() -> None:
-    assert stop(1, IDLE, pools=(replace(FIRST, complete=False),)) == []
+    assert stop(1, IDLE, shares=(replace(FIRST, complete=False),)) == []
 
 
 def test_the_longest_idle_goes_first_and_ties_are_settled_by_id() -> None:
@@ -168,7 +168,7 @@ def test_the_longest_idle_goes_first_and_ties_are_settled_by_id() -> None:
 
 def test_lower_tiers_go_before_who_is_idle_longer() -> None:
     cheap = replace(IDLE, worker_id="w-2", provider="vast/b", idle_seconds=601.0)
-    assert stop(2, IDLE, cheap, pools=(FIRST, SECOND)) == ["w-2", "w-1"]
+    assert stop(2, IDLE, cheap, shares=(FIRST, SECOND)) == ["w-2", "w-1"]
 
 
 def test_the_last_holder_of_a_model_goes_last() -> None:
@@ -242,12 +242,12 @@ def test_workers_above_what_their_provider_may_hold_retire_idle_ones_first() -> 
 
 def test_a_retiring_worker_goes_once_the_others_serve_what_is_wanted() -> None:
     retiring, other = replace(IDLE, is_retiring=True), replace(IDLE, worker_id="w-2", provider="vast/b")
-    pools = [replace(FIRST, max_workers=0), SECOND]
-    placed = place(Bounded(1, 0, 0), seen(retiring, other), pools, CALM)
+    shares = [replace(FIRST, max_workers=0), SECOND]
+    placed = place(Bounded(1, 0, 0), seen(retiring, other), shares, CALM)
     assert [(victim.worker_id, victim.reason) for victim in placed.victims] == [
         ("w-1", "slurm/a may hold 0 now, idle 700 s")
     ]
-    assert place(Bounded(2, 1, 0), seen(retiring, other), pools, CALM).victims == ()
+    assert place(Bounded(2, 1, 0), seen(retiring, other), shares, CALM).victims == ()
 
 
 def test_a_retiring_worker_is_not_ended_while_it_works_even_when_others_are_forced() -> None:

@@ -14,14 +14,14 @@ from ebbflow.core.plan import Decision, Reason, Want
 from ebbflow.core.worker import Worker
 from ebbflow.decision.evaluate import PoolRule, Rules, evaluate
 from ebbflow.decision.limits import Bounded, Limits
-from ebbflow.decision.placement.place import Placed, PlacementRules, Pool, place, retire
+from ebbflow.decision.placement.place import Placed, PlacementRules, ProviderShare, place, retire
 from ebbflow.fleet.model import Fleet
 from ebbflow.policies.no import NoPolicy
 
 CAPS = ProviderCaps("here", idempotent_launch=True)
-SLURM = Pool("slurm/a", 2, replace(CAPS, capabilities=("a100", "gpu=4")))
-PODS = Pool("kubernetes/b", 2, replace(CAPS, capabilities=("gpu",), usd_per_hour=0.9))
-VAST = Pool("vast/c", 20, replace(CAPS, capabilities=("rtx4090",), usd_per_hour=0.4))
+SLURM = ProviderShare("slurm/a", 2, replace(CAPS, capabilities=("a100", "gpu=4")))
+PODS = ProviderShare("kubernetes/b", 2, replace(CAPS, capabilities=("gpu",), usd_per_hour=0.9))
+VAST = ProviderShare("vast/c", 20, replace(CAPS, capabilities=("rtx4090",), usd_per_hour=0.4))
 POOLS = (SLURM, PODS, VAST)
 CALM = Limits(max_workers=50, min_idle_seconds=60, min_seconds_after_failure=100)
 
@@ -30,10 +30,10 @@ def idle(index: int, provider: str, *able: str, seconds: float = 900.0, usd: flo
     return Worker(f"w-{index}", provider, WorkerState.READY, able, busy=False, idle_seconds=seconds, usd_per_hour=usd)
 
 
-def launched(*wants: Want, pools: tuple[Pool, ...] = POOLS, workers: tuple[Worker, ...] = ()) -> Placed:
+def launched(*wants: Want, shares: tuple[ProviderShare, ...] = POOLS, workers: tuple[Worker, ...] = ()) -> Placed:
     count = sum(want.count for want in wants)
     asked = Bounded(count, count, 0, missing=wants)
-    return place(asked, Observation(Demand(), workers), pools, CALM)
+    return place(asked, Observation(Demand(), workers), shares, CALM)
 
 
 def where(placed: Placed) -> list[str]:
@@ -43,12 +43,12 @@ def where(placed: Placed) -> list[str]:
 def victims(
     stops: int,
     *workers: Worker,
-    pools: tuple[Pool, ...] = POOLS,
+    shares: tuple[ProviderShare, ...] = POOLS,
     rules: PlacementRules | None = None,
     wanted: tuple[Want, ...] = (),
 ) -> list[str]:
     asked = Bounded(0, 0, stops, wanted=wanted)
-    placed = place(asked, Observation(Demand(), workers), pools, CALM, rules=rules)
+    placed = place(asked, Observation(Demand(), workers), shares, CALM, rules=rules)
     return [victim.worker_id for victim in placed.victims]
 
 
@@ -63,17 +63,17 @@ def test_a_launch_goes_to_the_first_provider_whose_workers_can_do_it() -> None:
 
 def test_a_base_is_launched_first_wherever_it_stands_in_the_order() -> None:
     based = (SLURM, PODS, replace(VAST, base_workers=2))
-    placed = launched(Want((), 4), pools=based)
+    placed = launched(Want((), 4), shares=based)
     assert where(placed) == ["vast/c", "vast/c", "slurm/a", "slurm/a"]
     assert placed.launches[0].reason == "vast/c has 0 of its 2 base workers"
     there = (idle(0, "vast/c"), idle(1, "vast/c"))
-    assert where(launched(Want((), 1), pools=based, workers=there)) == ["slurm/a"]
+    assert where(launched(Want((), 1), shares=based, workers=there)) == ["slurm/a"]
 
 
 def test_spot_workers_come_beside_an_on_demand_base_and_overflow_to_on_demand() -> None:
-    spot = Pool("vast/spot", 2, replace(CAPS, usd_per_hour=0.1))
-    on_demand = Pool("vast/on-demand", 5, replace(CAPS, usd_per_hour=0.4), base_workers=1)
-    assert where(launched(Want((), 4), pools=(spot, on_demand))) == [
+    spot = ProviderShare("vast/spot", 2, replace(CAPS, usd_per_hour=0.1))
+    on_demand = ProviderShare("vast/on-demand", 5, replace(CAPS, usd_per_hour=0.4), base_workers=1)
+    assert where(launched(Want((), 4), shares=(spot, on_demand))) == [
         "vast/on-demand",
         "vast/spot",
         "vast/spot",
@@ -84,7 +84,7 @@ def test_spot_workers_come_beside_an_on_demand_base_and_overflow_to_on_demand() 
 def test_a_base_stays_and_only_a_person_takes_it() -> None:
     based = (replace(SLURM, base_workers=1), PODS, VAST)
     there = (idle(0, "slurm/a"), idle(1, "slurm/a"))
-    assert victims(2, *there, pools=based) == ["w-0"]
+    assert victims(2, *there, shares=based) == ["w-0"]
     asked = Bounded(0, 0, 2, hurried=2)
     placed = place(asked, Observation(Demand(), there), based, CALM)
     assert len(placed.victims) == 2
@@ -129,7 +129,7 @@ def test_the_last_holder_of_a_capability_goes_last() -> None:
 def test_a_rest_grows_with_each_failure_in_a_row_up_to_its_limit(failures: int, since: float, rests: bool) -> None:
     failed = replace(SLURM, failures=failures, seconds_since_failure=float(since), failure="no offers")
     assert failed.rests(CALM, PlacementRules()) is rests
-    placed = launched(Want((), 1), pools=(failed, PODS))
+    placed = launched(Want((), 1), shares=(failed, PODS))
     assert where(placed) == (["kubernetes/b"] if rests else ["slurm/a"])
 
 
@@ -141,7 +141,7 @@ def test_a_rest_need_not_grow_and_is_never_shorter_than_the_limit() -> None:
 
 def test_a_second_failure_in_a_row_is_told() -> None:
     failed = replace(SLURM, failures=2, seconds_since_failure=50.0, failure="no offers")
-    (reason, _) = launched(Want((), 1), pools=(failed,)).reasons
+    (reason, _) = launched(Want((), 1), shares=(failed,)).reasons
     assert reason.text == "slurm/a: rests for another 150 s after a failure, 2 in a row: no offers"
 
 
@@ -149,7 +149,7 @@ def rules(**changes: object) -> Rules:
     plain = {
         "policy": NoPolicy(),
         "limits": Limits(min_workers=3, max_workers=9),
-        "pools": (PoolRule("slurm/a", 9), PoolRule("vast/c", 2)),
+        "shares": (PoolRule("slurm/a", 9), PoolRule("vast/c", 2)),
         "interval_seconds": 60.0,
         "launch_timeout_seconds": 600.0,
         "retries": 1,
@@ -174,8 +174,8 @@ def test_an_idle_worker_is_replaced_where_the_saving_is_worth_it() -> None:
     there = [idle(0, "kubernetes/b", usd=0.9), idle(1, "kubernetes/b", usd=1.0), idle(2, "vast/c", usd=0.4)]
     back = PlacementRules(return_below_ratio=0.5)
 
-    def retiring(*pools: Pool, rules: PlacementRules = back, workers: list[Worker] = there) -> list[str]:
-        return [worker.worker_id for worker in retire(workers, pools, CALM, rules) if worker.is_retiring]
+    def retiring(*shares: ProviderShare, rules: PlacementRules = back, workers: list[Worker] = there) -> list[str]:
+        return [worker.worker_id for worker in retire(workers, shares, CALM, rules) if worker.is_retiring]
 
     assert retiring(*POOLS) == ["w-1"]
     assert retiring(*POOLS, rules=PlacementRules()) == []
@@ -197,7 +197,7 @@ def test_what_no_provider_can_give_takes_nobodys_room_and_is_told() -> None:
     look = ProviderLook("kubernetes/b", PODS.caps, InstanceList())
     tells = MasterCaps(per_shape_demand=True)
     seen = Inputs("demo", "h0me0", "3f9c", 1, 0.0, 24.0, Demand(), MemberList(), tells, (look,), Memory())
-    tight = rules(policy=Wants(), limits=Limits(min_workers=2, max_workers=2), pools=(PoolRule("kubernetes/b", 9),))
+    tight = rules(policy=Wants(), limits=Limits(min_workers=2, max_workers=2), shares=(PoolRule("kubernetes/b", 9),))
     plan = evaluate(seen, tight).plan
     assert len(plan.actions) == 2, "the one that is wanted, and the least that the fleet needs"
     assert Reason("placement.unsatisfiable", "2 x tpu: no provider can give it") in plan.reasons

@@ -1,0 +1,149 @@
+"""The decision proper, from what a fleet is to where launches go and who leaves. Pure.
+
+Production and the simulator decide through this one function: what a policy that raises does, what a reserve keeps
+warm, who retires, what nobody can give, how long a provider rests, what a person holds the fleet at.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ebbflow.core.capabilities import fits
+from ebbflow.core.memory import Override, OverrideKind
+from ebbflow.core.observation import Observation, ScaleRequest
+from ebbflow.core.plan import Decision, Reason
+from ebbflow.decision.guard import ask
+from ebbflow.decision.limits import Bounded, apply
+from ebbflow.decision.overrides import overrides_after
+from ebbflow.decision.placement.place import place
+from ebbflow.decision.placement.shares import Placed, ProviderShare
+from ebbflow.decision.placement.victims import retire
+from ebbflow.decision.rules import Rules
+from ebbflow.decision.schedule import floors
+from ebbflow.policies.formulas.pouring import pour
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What binds a decision beside what was observed."""
+
+    overrides: tuple[Override, ...] = ()
+    """In force, oldest first."""
+    request: ScaleRequest | None = None
+    """What a person asks for now."""
+    per_shape_demand: bool = False
+    """The master tells what waiting work requires."""
+    members_complete: bool = True
+    """The master answered wholly; without that nobody goes."""
+    chain_age_seconds: float = float("inf")
+    """How long this chain of records exists; a new one waits until its providers have settled."""
+    budget_seconds: float = 0.0
+    """How late a turn's run may still launch, and so how many launches fit a provider's rate."""
+    predecessors_act: bool = False
+    """A run whose record is lost may still be launching now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a decision came to, step by step."""
+
+    observation: Observation
+    """With those named who shall be elsewhere."""
+    decision: Decision
+    """The policy's, as far as it could be had and can be given."""
+    shares: tuple[ProviderShare, ...]
+    """In the order in which they are asked, with what each keeps warm."""
+    overrides: tuple[Override, ...]
+    """That hold from now on."""
+    bounded: Bounded
+    placed: Placed
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Every rule that spoke, in the order in which they did."""
+        return (*self.decision.reasons, *self.bounded.reasons, *self.placed.reasons)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether a person holds the fleet as it is."""
+        return any(held.kind is OverrideKind.PAUSE for held in self.overrides)
+
+
+def decide(
+    observation: Observation, shares: Sequence[ProviderShare], rules: Rules, circumstances: Circumstances
+) -> Decided:
+    """Ask the policy, guard what it wants, and place it.
+
+    Args:
+        observation: who exists and what waits.
+        shares: the fleet's providers in its order, and removed ones at which something may live.
+        rules: the fleet's.
+        circumstances: what binds besides.
+
+    Raises:
+        ConfigError: a person names a worker that the fleet has not.
+        OverrideRefused: what a person asks for goes beyond the limits.
+    """
+    asked = tuple(shares)
+    if rules.placement.order == "price":
+        asked = tuple(sorted(shares, key=lambda share: (share.price is None, share.price or 0.0)))
+    seen = replace(observation, workers=tuple(retire(observation.workers, asked, rules.limits, rules.placement)))
+    overrides = overrides_after(circumstances.overrides, circumstances.request, seen, rules.limits)
+    decision = ask(rules.policy, seen)
+    if circumstances.per_shape_demand:
+        decision = _satisfiable(decision, seen, asked)
+    kept = _keeping(asked, decision.reserve)
+    bounded = apply(
+        decision,
+        seen,
+        rules.limits,
+        overrides=overrides,
+        floors=floors(rules.schedules, seen.at_seconds),
+        by_capability=circumstances.per_shape_demand,
+        listings_complete=all(share.complete for share in kept),
+    )
+    placed = place(
+        bounded,
+        seen,
+        kept,
+        rules.limits,
+        rules=rules.placement,
+        chain_age_seconds=circumstances.chain_age_seconds,
+        budget_seconds=circumstances.budget_seconds,
+        predecessors_act=circumstances.predecessors_act,
+        members_complete=circumstances.members_complete,
+    )
+    return Decided(seen, decision, kept, overrides, bounded, placed)
+
+
+def _satisfiable(decision: Decision, observation: Observation, shares: Sequence[ProviderShare]) -> Decision:
+    """The decision without what neither a worker nor a provider of this fleet can do: it must not take others' room.
+
+    Source: Ray counts, and launches for, only those shapes that some node type satisfies completely.
+    """
+    offered = [share.caps.capabilities for share in shares if share.max_workers]
+    offered += [worker.capabilities for worker in observation.workers if worker.is_supply]
+    vain = [
+        want
+        for want in decision.wanted or ()
+        if want.count and want.capabilities and not any(fits(able, want.capabilities) for able in offered)
+    ]
+    if not vain:
+        return decision
+    reasons = tuple(
+        Reason(
+            "placement.unsatisfiable",
+            f"{want.count} x {', '.join(want.capabilities)}: no provider can give it",
+            "unsatisfiable",
+        )
+        for want in vain
+    )
+    wanted = tuple(want for want in decision.wanted or () if want not in vain)
+    return replace(decision, wanted=wanted, reasons=(*decision.reasons, *reasons))
+
+
+def _keeping(shares: tuple[ProviderShare, ...], reserve: int | None) -> tuple[ProviderShare, ...]:
+    """The providers, where a policy's own reserve goes to the first ones, within what each may keep."""
+    if reserve is None:
+        return shares
+    kept = pour(reserve, [share.warm_workers for share in shares])
+    return tuple(replace(share, warm_workers=count) for share, count in zip(shares, kept, strict=True))
