@@ -136,7 +136,7 @@ def _of_last_provider(
     Source: opengris-scaler 2.9.0, `waterfall_v1`: a manager keeps its own while one of lower priority has workers.
     """
     held = [each.provider for each in observation.workers if each.may_exist and each.provider in by_provider]
-    last = max(by_provider[provider][0] for provider in held)
+    last = max((by_provider[provider][0] for provider in held), default=-1)
     return [worker for worker in workers if by_provider[worker.provider][0] == last]
 
 
