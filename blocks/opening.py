@@ -1,8 +1,8 @@
 """From a fleet's block references to live adapters, or to an error that lists what there is."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from functools import partial
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
@@ -16,33 +16,15 @@ from ebbflow.blocks.sessions import BlockSessionStore
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ports import Master, Provider
 from ebbflow.fleet.model import Fleet
-from ebbflow.turn.read_only import ReadOnlyMaster, ReadOnlyProvider, ReadOnlySessions
+from ebbflow.turn.opened import OpenFleet, OpensFleets
+from ebbflow.turn.read_only import ReadOnlyProvider, ReadOnlySessions, read_only
 
 logger = get_logger("ebbflow")
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFleet:
-    """A fleet with its adapters. In a dry run they can look and not touch."""
-
-    fleet: Fleet
-    home: str
-    master: Master
-    providers: Mapping[str, Provider]
-    """By block reference: the fleet's own in its order, then removed ones that may still hold workers."""
-    unloadable: Mapping[str, str]
-    """Providers whose block cannot be loaded, and why: their listing is unknown."""
-
-    def check(self) -> None:
-        """Refuse a fleet that names what cannot be loaded, or what its master or providers cannot do.
-
-        Raises:
-            ConfigError: says what would be right; nothing was done yet but keeping workers alive.
-        """
-        for entry in self.fleet.providers:
-            if entry.block in self.unloadable:
-                raise ConfigError(self.unloadable[entry.block])
-        self.fleet.check(self.master.caps, {name: provider.caps for name, provider in self.providers.items()})
+def opens_fleets(client: PrefectClient) -> OpensFleets:
+    """What a turn opens its fleet with: blocks that the client's server holds."""
+    return partial(open_fleet, client)
 
 
 @asynccontextmanager
@@ -62,12 +44,12 @@ async def open_fleet(
         ConfigError: the master's reference does not exist; the error lists those that do.
     """
     providers, unloadable = {}, {}
-    for reference in dict.fromkeys([*(entry.block for entry in fleet.providers), *filter(None, remembered)]):
+    for name in dict.fromkeys([*(entry.block for entry in fleet.providers), *filter(None, remembered)]):
         # A provider that cannot be loaded must not keep the others' workers from their sign of life.
         try:
-            providers[reference] = await load_provider(client, reference)
+            providers[name] = await load_provider(client, name)
         except ConfigError as error:
-            unloadable[reference] = str(error)
+            unloadable[name] = str(error)
     block = await _load(client, fleet.master, MASTER_CAPABILITY)
     if not isinstance(block, MasterBlock):
         raise ConfigError(await _not_a(client, fleet.master, "a master", MASTER_CAPABILITY))
@@ -79,7 +61,7 @@ async def open_fleet(
         yield OpenFleet(
             fleet,
             home,
-            ReadOnlyMaster(master) if dry_run else master,
+            read_only(master) if dry_run else master,
             {name: ReadOnlyProvider(provider) for name, provider in providers.items()} if dry_run else providers,
             unloadable,
         )

@@ -21,7 +21,7 @@ from ebbflow.decision.provider_memory import providers_after
 from ebbflow.decision.roster import Roster, give_up, instances_of_ours, reconcile
 from ebbflow.decision.rules import Rules
 from ebbflow.decision.upkeep import keep_up, sweep
-from ebbflow.decision.warm import end_spares, keep_warm
+from ebbflow.decision.warm import end_spares, keep_warm, leaving
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     decided = decide(_observation(inputs, rules, before, roster, workers), shares, rules, circumstances)
     observation, placed = decided.observation, decided.placed
     marked = _marked(observation.workers, placed, inputs.number, rules)
-    leaving = frozenset(worker.worker_id for worker in marked if _is_leaving(worker, inputs, before))
-    workers = keep_warm(marked, observation.spares, decided.shares, leaving=leaving)
+    leaves = leaving(marked, inputs.number, before)
+    workers = keep_warm(marked, observation.spares, decided.shares, leaving=leaves)
     kept, actions, notes = _kept_up(workers, inputs, before, decided, rules, circumstances)
     wishes, launches = _wishes(placed.launches, inputs, kept)
     started = {launch.instance_id for launch in placed.launches}
@@ -140,12 +140,6 @@ def _circumstances(inputs: Inputs, before: Memory) -> Circumstances:
         budget_seconds=inputs.turn.budget_seconds,
         predecessors_act=_predecessors_act(before, inputs),
     )
-
-
-def _is_leaving(worker: Worker, inputs: Inputs, before: Memory) -> bool:
-    """Whether this turn's claim may end it: a later one than that which marked it, whose budget is over."""
-    mark = worker.mark
-    return mark is not None and mark.number < inputs.number and before.is_over(mark.number)
 
 
 def _aged(inputs: Inputs) -> Memory:

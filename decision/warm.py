@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ebbflow.core.instance import Instance, InstanceState
 from ebbflow.core.lifecycle import JOINING, WorkerState
+from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs, ProviderLook, Spare
 from ebbflow.core.plan import Action, Verb
 from ebbflow.core.worker import Worker
@@ -55,6 +56,15 @@ def find_spares(
             usd_per_hour=instance.usd_per_hour,
             url=instance.url,
         )
+
+
+def leaving(workers: Sequence[Worker], number: int, memory: Memory) -> frozenset[str]:
+    """Ids of those that this claim may end: marked by an earlier one, whose budget is over."""
+    return frozenset(
+        worker.worker_id
+        for worker in workers
+        if worker.mark is not None and worker.mark.number < number and memory.is_over(worker.mark.number)
+    )
 
 
 def keep_warm(

@@ -7,7 +7,7 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from ebbflow.fleet.model import Fleet
-from ebbflow.turn.turn import take_turn
+from ebbflow.flows.running import run_turn
 
 
 @flow(name="autoscale", flow_run_name="{fleet.name}: turn", retries=0, validate_parameters=True)
@@ -16,4 +16,5 @@ async def autoscale(
     dry_run: Annotated[bool, Field(description="Look and decide, and change nothing anywhere.")] = False,
 ) -> State:
     """Evaluate a fleet once: keep its workers alive, observe, decide, record and claim, act, note the outcome."""
-    return await take_turn(fleet, flow="autoscale", dry_run=dry_run)
+    _, state = await run_turn(fleet, flow="autoscale", dry_run=dry_run)
+    return state

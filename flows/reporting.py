@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-import anyio
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.orchestration import PrefectClient
@@ -17,36 +16,53 @@ from ebbflow.core.record import Record
 from ebbflow.decision.evaluate import Evaluation
 from ebbflow.fleet.model import Fleet
 from ebbflow.turn.explain import action_rows, explain, run_name
+from ebbflow.turn.results import Acted, DryRun, Held, Skipped, TurnResult
 
 MAX_LOGS = 10
 """Workers of one turn whose output is kept: a fleet that ends at once has much the same to say."""
 
 
-async def report_skip(client: PrefectClient, fleet: Fleet, why: str) -> State:
-    """The run did nothing, and nothing was lost."""
-    await _present(client, fleet, f"{fleet.name}: skipped ({why})", "skipped")
-    return Completed(name="Skipped", message=why)
+async def report(client: PrefectClient, fleet: Fleet, result: TurnResult) -> State:
+    """Show how a turn ended, and make the run's final state of it."""
+    match result:
+        case Skipped(text=why):
+            await _present(client, fleet, f"{fleet.name}: skipped ({why})", "skipped")
+            return Completed(name="Skipped", message=why)
+        case DryRun(number, evaluation):
+            return await _report_dry_run(client, fleet, number, evaluation)
+        case Held():
+            return await _report_hold(client, fleet, result)
+        case Acted():
+            await leave_logs(fleet, result.logs)
+            return await _report_actions(client, fleet, result)
 
 
-async def report_decision(
-    client: PrefectClient, fleet: Fleet, record: Record, evaluation: Evaluation, outcomes: Sequence[Outcome]
-) -> State:
-    """The run decided: held, or acted. Only a turn that acted leaves a table."""
+async def _report_hold(client: PrefectClient, fleet: Fleet, held: Held) -> State:
+    name = await _named(client, fleet, held.record, "held")
+    plan = held.record.plan
+    why = "; ".join(reason.text for reason in plan.reasons) or explain(held.evaluation.observation, plan)
+    get_run_logger().info("held: %s", why)
+    return Completed(name="Held", message=name)
+
+
+async def _report_actions(client: PrefectClient, fleet: Fleet, acted: Acted) -> State:
+    """Only a turn that acted leaves a table."""
+    name = await _named(client, fleet, acted.record, "acted")
+    await _leave_table(fleet, acted.record, acted.evaluation, acted.outcomes)
+    failed = [outcome for outcome in acted.outcomes if outcome.result not in (Result.DONE, Result.WAITING)]
+    message = f"{name}{f'; {len(failed)} of {len(acted.outcomes)} actions did not go through' if failed else ''}"
+    return Completed(name="Acted", message=message)
+
+
+async def _named(client: PrefectClient, fleet: Fleet, record: Record, mark: str) -> str:
+    """Give the run a name that says what it decided and why."""
     name = run_name(fleet.name, record.plan, record.memory, record.number, record.turn.request)
-    acted = not record.plan.holds
     asked = [] if record.flow == "autoscale" else [record.flow.replace("_", "-")]
-    await _present(client, fleet, name, "acted" if acted else "held", *asked)
-    text = explain(evaluation.observation, record.plan)
-    if acted:
-        await _leave_table(fleet, record, evaluation, outcomes)
-    else:
-        get_run_logger().info("held: %s", "; ".join(reason.text for reason in record.plan.reasons) or text)
-    failed = [outcome for outcome in outcomes if outcome.result not in (Result.DONE, Result.WAITING)]
-    message = f"{name}{f'; {len(failed)} of {len(outcomes)} actions did not go through' if failed else ''}"
-    return Completed(name="Acted" if acted else "Held", message=message)
+    await _present(client, fleet, name, mark, *asked)
+    return name
 
 
-async def report_dry_run(client: PrefectClient, fleet: Fleet, number: int, evaluation: Evaluation) -> State:
+async def _report_dry_run(client: PrefectClient, fleet: Fleet, number: int, evaluation: Evaluation) -> State:
     """What a turn would do now."""
     name = "dry run: " + run_name(fleet.name, evaluation.plan, evaluation.memory, number)
     await _present(client, fleet, name, "dry-run")
@@ -55,19 +71,6 @@ async def report_dry_run(client: PrefectClient, fleet: Fleet, number: int, evalu
     text = f"{explain(evaluation.observation, evaluation.plan)}\n\n{would}"
     await acreate_markdown_artifact(text, key=f"ebbflow-{fleet.name}-dry-run", description=name)
     return Completed(name="DryRun", message=name)
-
-
-async def append_line(fleet: Fleet, record: Record) -> None:
-    """Append the record to the fleet's folder, where it names one; a full disk must not stop a turn."""
-    if fleet.records_folder is None:
-        return
-    path = anyio.Path(fleet.records_folder, f"{fleet.name}.jsonl")
-    try:
-        await path.parent.mkdir(parents=True, exist_ok=True)
-        async with await path.open("a") as lines:
-            await lines.write(record.text() + "\n")
-    except OSError as error:
-        get_run_logger().warning("record %d was not written to %s: %s", record.number, path, error)
 
 
 async def leave_logs(fleet: Fleet, logs: Mapping[str, Mapping[str, str]]) -> None:

@@ -12,7 +12,8 @@ from ebbflow.core.errors import FleetError
 from ebbflow.core.memory import OverrideKind
 from ebbflow.core.observation import ScaleRequest
 from ebbflow.fleet.model import Fleet
-from ebbflow.turn.turn import take_turn
+from ebbflow.flows.running import run_turn
+from ebbflow.turn.results import Skipped
 
 LOOKS = 20
 """So often a run that loses the claim looks again."""
@@ -49,8 +50,8 @@ async def ask(
         is_absolute=is_absolute,
     )
     for _ in range(LOOKS):
-        state = await take_turn(fleet, flow=flow, request=request)
-        if state.name != "Skipped":
+        result, state = await run_turn(fleet, flow=flow, request=request)
+        if not isinstance(result, Skipped):
             return state
         await asyncio.sleep(PAUSE_SECONDS)
     raise FleetError(f"{flow} of fleet {fleet.name!r} lost {LOOKS} claims in a row to other runs; run it again")

@@ -1,12 +1,11 @@
 """The actions of a turn as Prefect tasks: up to ten of a kind, one task run per worker; more, one per provider.
 
-Retries are not Prefect's: every outside call is retried in `adapters.acting`, for temporary errors only and within the
+Retries are not Prefect's: every outside call is retried in `turn.calls`, for temporary errors only and within the
 turn's budget, which a task's own retries would not know.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from functools import partial
 
 from prefect import get_run_logger, task
@@ -14,8 +13,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from ebbflow.core.errors import FleetError
-from ebbflow.core.plan import Action, Outcome, Plan, Result, Verb
-from ebbflow.turn.acting import Hands, outcome_of, perform
+from ebbflow.core.plan import Action, Outcome, Result, Verb
+from ebbflow.turn.acting import perform
+from ebbflow.turn.calls import Acting
+from ebbflow.turn.notes import outcome_of
 
 MAX_TASKS_PER_KIND = 10
 
@@ -38,64 +39,43 @@ async def act_on(verb: str, subject: str, work: Work) -> Sequence[Outcome]:
     return await work()
 
 
-async def act(hands: Hands, plan: Plan) -> list[Outcome]:
-    """Carry out a plan, all kinds at once; what was launched is waited for and registered as far as the budget goes."""
-    kinds = (Verb.REGISTER, Verb.DRAIN, Verb.TEAR_DOWN, Verb.TERMINATE, Verb.DEREGISTER)
-    parts = await asyncio.gather(
-        _launch_and_register(hands, plan.of(Verb.LAUNCH)), *(_act_on_kind(hands, plan.of(verb)) for verb in kinds)
-    )
-    return [outcome for part in parts for outcome in part]
-
-
-async def _launch_and_register(hands: Hands, actions: Sequence[Action]) -> list[Outcome]:
-    outcomes = await _act_on_kind(hands, actions)
-    launched = {outcome.worker_id for outcome in outcomes if outcome.result is Result.DONE}
-    if hands.master.caps.registration != "push_url":
-        return outcomes
-    joining = [
-        replace(action, verb=Verb.REGISTER, reason="just launched")
-        for action in actions
-        if action.worker_id in launched and hands.providers[action.provider].caps.relist_seconds is not None
-    ]
-    return outcomes + await _act_on_kind(hands, joining)
-
-
-async def _act_on_kind(hands: Hands, actions: Sequence[Action]) -> list[Outcome]:
+async def carry_out(acting: Acting, actions: Sequence[Action]) -> list[Outcome]:
+    """Carry out actions of one kind, all at once, each where a person sees it in the run."""
     # Work goes in as a callable: Prefect then does not walk through adapters in search of futures.
     if len(actions) <= MAX_TASKS_PER_KIND:
-        parts = await asyncio.gather(*(_act_alone(hands, action) for action in actions))
+        parts = await asyncio.gather(*(_act_alone(acting, action) for action in actions))
         return [outcome for part in parts for outcome in part]
     by_provider: dict[str, list[Action]] = {}
     for action in actions:
         by_provider.setdefault(action.provider, []).append(action)
     parts = await asyncio.gather(
         *(
-            act_on(group[0].verb.value, f"{len(group)} at {provider}", partial(_all_of, hands, group))
+            act_on(group[0].verb.value, f"{len(group)} at {provider}", partial(_all_of, acting, group))
             for provider, group in by_provider.items()
         )
     )
     return [outcome for part in parts for outcome in part]
 
 
-async def _act_alone(hands: Hands, action: Action) -> Sequence[Outcome]:
+async def _act_alone(acting: Acting, action: Action) -> Sequence[Outcome]:
     try:
-        return await act_on(action.verb.value, _subject(action), partial(_one, hands, action))
+        return await act_on(action.verb.value, _subject(action), partial(_one, acting, action))
     except FleetError as error:
         return [_noted(action, error)]
 
 
-async def _one(hands: Hands, action: Action) -> Sequence[Outcome]:
-    outcome = await perform(hands, action)
+async def _one(acting: Acting, action: Action) -> Sequence[Outcome]:
+    outcome = await perform(acting, action)
     _tell(action, outcome)
     return [outcome]
 
 
-async def _all_of(hands: Hands, actions: Sequence[Action]) -> Sequence[Outcome]:
+async def _all_of(acting: Acting, actions: Sequence[Action]) -> Sequence[Outcome]:
     """What came of each stands in the record; one refusal among many does not fail the task run of all."""
 
     async def attempt(action: Action) -> Sequence[Outcome]:
         try:
-            return await _one(hands, action)
+            return await _one(acting, action)
         except FleetError as error:
             return [_noted(action, error)]
 

@@ -5,58 +5,60 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import anyio
-from prefect import get_run_logger
 
-from ebbflow.blocks.opening import OpenFleet
 from ebbflow.core.errors import ConfigError, FleetError
 from ebbflow.core.instance import InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, MemberList
 from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs, ProviderLook
+from ebbflow.core.ports import KeepsAlive
 from ebbflow.core.worker import Worker
 from ebbflow.decision.roster import instances_of_ours
 from ebbflow.turn.budget import Budget
+from ebbflow.turn.opened import OpenFleet
+from ebbflow.turn.surroundings import Log
 
 T = TypeVar("T")
 
 
-async def keep_alive(opened: OpenFleet, workers: Iterable[Worker]) -> None:
+async def keep_alive(opened: OpenFleet, workers: Iterable[Worker], log: Log) -> None:
     """Hold the dead-man's switch of every worker that has an address. What does not answer is seen by the next look."""
+    master = opened.master
     with_url = [worker for worker in workers if worker.url is not None and worker.may_exist]
-    if opened.master.caps.needs_keepalive_seconds is None or not with_url:
+    if not isinstance(master, KeepsAlive) or master.caps.needs_keepalive_seconds is None or not with_url:
         return
     try:
-        with anyio.fail_after(opened.master.caps.call_seconds):
-            answers = await opened.master.keepalive(with_url)
+        with anyio.fail_after(master.caps.call_seconds):
+            answers = await master.keepalive(with_url)
     except (FleetError, TimeoutError) as error:
-        get_run_logger().warning("keepalive of %d workers failed: %s", len(with_url), error or "timeout")
+        log.warning("keepalive of %d workers failed: %s", len(with_url), error or "timeout")
         return
     silent = sorted(worker_id for worker_id, answered in answers.items() if not answered)
     if silent:
-        get_run_logger().info("keepalive: %s did not answer", ", ".join(silent))
+        log.info("keepalive: %s did not answer", ", ".join(silent))
 
 
 async def observe(
-    opened: OpenFleet, memory: Memory, budget: Budget
+    opened: OpenFleet, memory: Memory, budget: Budget, log: Log
 ) -> tuple[Demand, MemberList, tuple[ProviderLook, ...]]:
     """Ask master and providers, all at once.
 
     Raises:
         ConfigError: the master or a provider says that a person must act; the turn ends before any action.
     """
-    listings = asyncio.gather(*(_listing(opened, reference, budget) for reference in opened.providers))
+    listings = asyncio.gather(*(_listing(opened, name, budget) for name in opened.providers))
     demand, members, looks = await asyncio.gather(_demand(opened, budget), _members(opened, budget), listings)
     found = [look for look in looks if isinstance(look, ProviderLook)]
     for answer in (demand, members, *looks):
         # Only now: whoever else was still being asked has answered.
         if isinstance(answer, ConfigError):
             # A serving worker must not end by its dead-man's switch because a setting is wrong.
-            await keep_alive(opened, _listed(opened, found))
+            await keep_alive(opened, _listed(opened, found), log)
             raise answer
     missing = [
-        ProviderLook(reference, _caps_of(memory, reference), InstanceList((), complete=False, detail=why))
-        for reference, why in opened.unloadable.items()
+        ProviderLook(name, _caps_of(memory, name), InstanceList((), complete=False, detail=why))
+        for name, why in opened.unloadable.items()
     ]
     return _known(demand), _known(members), (*found, *missing)
 
@@ -96,15 +98,15 @@ async def _members(opened: OpenFleet, budget: Budget) -> MemberList | ConfigErro
     return members
 
 
-async def _listing(opened: OpenFleet, reference: str, budget: Budget) -> ProviderLook | ConfigError:
-    provider = opened.providers[reference]
+async def _listing(opened: OpenFleet, name: str, budget: Budget) -> ProviderLook | ConfigError:
+    provider = opened.providers[name]
     caps = provider.caps
     listing = await _asked(lambda: provider.list_instances(opened.fleet.name), caps.call_seconds, budget)
     if isinstance(listing, ConfigError):
         return listing
     if isinstance(listing, FleetError):
         listing = InstanceList((), complete=False, detail=str(listing))
-    return ProviderLook(reference, caps, listing)
+    return ProviderLook(name, caps, listing)
 
 
 async def _asked(call: Callable[[], Awaitable[T]], seconds: float, budget: Budget) -> T | FleetError:
@@ -118,8 +120,8 @@ async def _asked(call: Callable[[], Awaitable[T]], seconds: float, budget: Budge
         return error
 
 
-def _caps_of(memory: Memory, reference: str) -> ProviderCaps:
-    known = memory.provider(reference)
+def _caps_of(memory: Memory, name: str) -> ProviderCaps:
+    known = memory.provider(name)
     return ProviderCaps(fingerprint=known.fingerprint if known else "")
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from ebbflow.core.errors import DryRunViolation
+from ebbflow.core.errors import ConfigError, DryRunViolation
 from ebbflow.core.instance import Instance, InstanceList, JoinSpec, LaunchRequest, ProviderCaps
-from ebbflow.core.member import Demand, DrainAnswer, Health, MasterCaps, MemberList, Registration
-from ebbflow.core.ports import Master, Provider, SessionStore
+from ebbflow.core.member import Demand, DrainAnswer, Health, MasterCaps, MemberList, PushMemberList, Registration
+from ebbflow.core.ports import JoinMaster, Master, Provider, PushMaster
 from ebbflow.core.worker import Worker
 
 
@@ -51,7 +51,7 @@ class ReadOnlyProvider:
 
 
 class ReadOnlyMaster:
-    """A master that can be asked."""
+    """A master that can be asked. What kind of master it is, its subclasses say as the ports do."""
 
     def __init__(self, master: Master) -> None:
         self._master = master
@@ -77,10 +77,6 @@ class ReadOnlyMaster:
         """The real answer."""
         return self._master.join_spec(worker_id)
 
-    async def register(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:
-        """Refused."""
-        _refuse(f"register {worker.worker_id}")
-
     async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
         """Refused."""
         _refuse(f"drain {worker.worker_id}")
@@ -88,14 +84,6 @@ class ReadOnlyMaster:
     async def shut_down(self, worker: Worker) -> None:
         """Refused."""
         _refuse(f"shut down {worker.worker_id}")
-
-    async def deregister(self, worker: Worker) -> None:
-        """Refused."""
-        _refuse(f"deregister {worker.worker_id}")
-
-    async def remove_unfinished(self, master_ref: str) -> None:
-        """Refused."""
-        _refuse(f"remove entry {master_ref}")
 
     async def keepalive(self, workers: Sequence[Worker]) -> Mapping[str, bool]:
         """Refused."""
@@ -106,19 +94,53 @@ class ReadOnlyMaster:
         await self._master.aclose()
 
 
-class ReadOnlySessions:
-    """Sessions that are read and never stored; one that has to be renewed is kept for this run alone."""
+class ReadOnlyPushMaster(ReadOnlyMaster):
+    """One into which addresses are pushed."""
 
-    def __init__(self, sessions: SessionStore) -> None:
-        self._sessions = sessions
-        self._fresh: dict[str, str | None] = {}
+    def __init__(self, master: PushMaster) -> None:
+        super().__init__(master)
+        self._pushed = master
 
-    async def get(self, address: str) -> str | None:
-        """This run's session, else the stored one."""
-        if address in self._fresh:
-            return self._fresh[address]
-        return await self._sessions.get(address)
+    async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
+        """The real answer."""
+        return await self._pushed.members(worker_ids)
 
-    async def put(self, address: str, session: str | None) -> None:
-        """Keep it for this run."""
-        self._fresh[address] = session
+    async def register(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:
+        """Refused."""
+        _refuse(f"register {worker.worker_id}")
+
+    async def deregister(self, worker: Worker) -> None:
+        """Refused."""
+        _refuse(f"deregister {worker.worker_id}")
+
+    async def remove_unfinished(self, master_ref: str) -> None:
+        """Refused."""
+        _refuse(f"remove entry {master_ref}")
+
+
+class ReadOnlyJoinMaster(ReadOnlyMaster):
+    """One that workers join by themselves."""
+
+    def __init__(self, master: JoinMaster) -> None:
+        super().__init__(master)
+        self._joined = master
+
+    async def joined(self, worker: Worker) -> Registration:
+        """The real answer: it is a look."""
+        return await self._joined.joined(worker)
+
+
+def read_only(master: Master) -> Master:
+    """A master of the same kind that can only be asked.
+
+    Raises:
+        ConfigError: it is of neither kind.
+    """
+    if isinstance(master, PushMaster):
+        return ReadOnlyPushMaster(master)
+    if isinstance(master, JoinMaster):
+        return ReadOnlyJoinMaster(master)
+    raise ConfigError(
+        f"{type(master).__name__} is neither a PushMaster nor a JoinMaster: give it `register`, `deregister` and "
+        "`remove_unfinished`, or `joined`"
+    )

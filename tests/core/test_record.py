@@ -9,12 +9,13 @@ from ebbflow.core.canonical import Plain, canonical, digest
 from ebbflow.core.errors import RecordError
 from ebbflow.core.instance import Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, MasterCaps, Member, MemberList, MemberState
+from ebbflow.core.member import Demand, Member, MemberList, MemberState
 from ebbflow.core.memory import Memory, OverrideKind, RecentClaim
 from ebbflow.core.observation import Inputs, ProviderLook, ScaleRequest
 from ebbflow.core.plan import Action, Outcome, Plan, Reason, Result, Verb
 from ebbflow.core.record import FORMAT, Link, Record, Section, make_record, parse_record, restore_inputs
 from ebbflow.core.worker import Worker
+from tests.making import inputs_of
 
 FLEET: Plain = {"name": "sdxl", "limits": {"max_workers": 4}}
 MEMORY = Memory(workers=(Worker("sdxl-3f9c-19-0", "local/a", WorkerState.READY),), seconds_since_start=30.0)
@@ -28,7 +29,7 @@ def member(index: int, idle_seconds: float | None = None) -> Member:
     return Member(f"sdxl-3f9c-19-{index}", str(index), MemberState.READY, idle_seconds=idle_seconds)
 
 
-INPUTS = Inputs(
+INPUTS = inputs_of(
     fleet="sdxl",
     home="a1b2c",
     chain="3f9c",
@@ -38,7 +39,6 @@ INPUTS = Inputs(
     budget_seconds=24.0,
     demand=Demand(queued=37, running=2),
     members=MemberList((member(0, 12.5), member(1))),
-    master_caps=MasterCaps(),
     providers=(
         look("local/b"),
         look("local/a", Instance("sdxl-3f9c-19-0", "4711", InstanceState.RUNNING, "sdxl", "a1b2c")),
@@ -142,11 +142,11 @@ def edited(**changes: Plain) -> str:
     [
         ("", "record is not JSON"),
         ("{", "record is not JSON"),
-        ("[]", "record has format 'list', this version reads 1"),
-        ("null", "record has format 'NoneType', this version reads 1"),
-        ("{}", "record has format None, this version reads 1"),
-        (edited(format=2), "record has format 2, this version reads 1"),
-        (edited(format="1"), "record has format '1', this version reads 1"),
+        ("[]", "record has format 'list', this version reads 1 and 2"),
+        ("null", "record has format 'NoneType', this version reads 1 and 2"),
+        ("{}", "record has format None, this version reads 1 and 2"),
+        (edited(format=3), "record has format 3, this version reads 1 and 2"),
+        (edited(format="1"), "record has format '1', this version reads 1 and 2"),
         ('{"format":1}', "record: .*missing"),
         (edited(mood="fine"), "record: unknown field 'mood'"),
         (edited(memory={"mood": "fine"}), "record.memory: unknown field 'mood'"),

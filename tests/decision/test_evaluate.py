@@ -1,7 +1,6 @@
 """A whole decision: from what was seen to plan and memory, the same bytes every time."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -9,38 +8,40 @@ from ebbflow.core.canonical import canonical, encode
 from ebbflow.core.errors import ConfigError, OverrideRefused
 from ebbflow.core.instance import Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, MasterCaps, Member, MemberList, MemberState
+from ebbflow.core.member import Demand, Member, MemberList, MemberState
 from ebbflow.core.memory import Memory, OverrideKind, ProviderMemory, RecentClaim
 from ebbflow.core.observation import Inputs, ProviderLook, ScaleRequest
 from ebbflow.core.plan import Outcome, Result, Verb
 from ebbflow.core.record import make_record, parse_record, restore_inputs
 from ebbflow.core.worker import Worker
-from ebbflow.decision.evaluate import Evaluation, PoolRule, Rules, evaluate
+from ebbflow.decision.evaluate import Evaluation, evaluate
 from ebbflow.decision.limits import Limits
+from ebbflow.decision.placement.shares import ProviderEntry
+from ebbflow.decision.rules import Readiness
 from ebbflow.policies.no import NoPolicy
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.turn.explain import explain
+from tests.making import changed, fleet_of, inputs_of
 
 CAPS = ProviderCaps("here", idempotent_launch=True, relist_seconds=1.0)
-RULES = Rules(
+RULES = fleet_of(
+    ("local/a", 4),
     policy=VanillaPolicy(),
     limits=Limits(max_workers=4, min_idle_seconds=60),
-    shares=(PoolRule("local/a", 4),),
-    interval_seconds=30.0,
-    launch_timeout_seconds=600.0,
-    retries=1,
-    drain_deadline_seconds=900.0,
+    readiness=Readiness(launch_timeout_seconds=600.0),
 )
-FIRST = Inputs(
-    "demo", "h0me0", "3f9c", 1, 0.0, 24.0, Demand(queued=15), MemberList(), MasterCaps(),
-    (ProviderLook("local/a", CAPS, InstanceList()),), Memory(),
-)  # fmt: skip
+FIRST = inputs_of(
+    number=1,
+    elapsed_seconds=0.0,
+    demand=Demand(queued=15),
+    providers=(ProviderLook("local/a", CAPS, InstanceList()),),
+)
 
 
 def later(decided: Evaluation, before: Inputs, *, elapsed: float = 30.0) -> Inputs:
     """The inputs of the turn after, with the same world."""
     head = RecentClaim(before.number, f"artifact-{before.number}", 24.0, elapsed)
-    return replace(
+    return changed(
         before,
         number=before.number + 1,
         elapsed_seconds=elapsed,
@@ -61,8 +62,8 @@ def with_world(inputs: Inputs, *worker_ids: str, busy: bool | None = False, idle
         Member(name, f"m-{name}", MemberState.READY, f"http://{name}", busy, idle if busy is False else None)
         for name in worker_ids
     )
-    looks = (replace(inputs.providers[0], listing=InstanceList(rows)), *inputs.providers[1:])
-    return replace(inputs, providers=looks, members=MemberList(members))
+    looks = (changed(inputs.providers[0], listing=InstanceList(rows)), *inputs.providers[1:])
+    return changed(inputs, providers=looks, members=MemberList(members))
 
 
 def serving(count: int, *, queued: int = 0, busy: bool | None = False, idle: float | None = 700.0) -> Inputs:
@@ -70,7 +71,7 @@ def serving(count: int, *, queued: int = 0, busy: bool | None = False, idle: flo
     names = [f"demo-3f9c-1-{index}" for index in range(count)]
     workers = tuple(Worker(name, "local/a", WorkerState.READY, registered=True) for name in names)
     memory = Memory(1000.0, workers, (ProviderMemory("local/a", "here"),))
-    seen = replace(
+    seen = changed(
         FIRST,
         number=9,
         demand=Demand(queued=queued),
@@ -103,14 +104,14 @@ def test_the_first_turn_launches_what_is_wanted_under_ids_of_its_own_number() ->
 
 
 def test_ids_carry_the_claims_number_in_base_36() -> None:
-    decided = evaluate(replace(FIRST, number=46), RULES)
+    decided = evaluate(changed(FIRST, number=46), RULES)
     assert did(decided) == ["launch demo-3f9c-1a-0", "launch demo-3f9c-1a-1"]
     assert decided.worker("demo-3f9c-1a-1").provider == "local/a"
 
 
 def test_an_id_that_anybody_carries_is_not_given_again() -> None:
     foreign = Instance("demo-3f9c-1-0", "i-9", InstanceState.RUNNING, "demo", "other")
-    seen = replace(FIRST, providers=(replace(FIRST.providers[0], listing=InstanceList((foreign,))),))
+    seen = changed(FIRST, providers=(changed(FIRST.providers[0], listing=InstanceList((foreign,))),))
     assert did(evaluate(seen, RULES)) == ["launch demo-3f9c-1-1", "launch demo-3f9c-1-2"]
 
 
@@ -142,23 +143,23 @@ def test_surplus_is_marked_in_one_claim_and_torn_down_by_a_later_one() -> None:
 
 
 def test_a_whole_life_from_wish_to_forgotten() -> None:
-    inputs = replace(FIRST, demand=Demand(queued=1))
+    inputs = changed(FIRST, demand=Demand(queued=1))
     decided = evaluate(inputs, RULES)
     name = "demo-3f9c-1-0"
     inputs = with_world(later(decided, inputs), name)
     lived = [decided.memory.workers[0].state]
     for queued, listed in ((1, True), (0, True), (0, True), (0, False), (0, False), (0, False)):
-        seen = replace(inputs, demand=Demand(queued=queued))
+        seen = changed(inputs, demand=Demand(queued=queued))
         if not listed:
             rest = seen.members.members if decided.memory.workers[0].state is not WorkerState.GONE else ()
-            lost = tuple(replace(one, state=MemberState.LOST, busy=None) for one in rest)
-            look = replace(seen.providers[0], listing=InstanceList())
-            seen = replace(seen, members=MemberList(lost), providers=(look,))
+            lost = tuple(changed(one, state=MemberState.LOST, busy=None) for one in rest)
+            look = changed(seen.providers[0], listing=InstanceList())
+            seen = changed(seen, members=MemberList(lost), providers=(look,))
         decided = evaluate(seen, RULES)
         lived += [worker.state for worker in decided.memory.workers]
         inputs = later(decided, inputs)
         if Verb.TEAR_DOWN in {action.verb for action in decided.plan.actions}:
-            inputs = replace(inputs, outcomes=(Outcome(Verb.TEAR_DOWN, name, "local/a", Result.DONE),), noted=(4,))
+            inputs = changed(inputs, outcomes=(Outcome(Verb.TEAR_DOWN, name, "local/a", Result.DONE),), noted=(4,))
     assert lived == [
         WorkerState.WISHED,
         WorkerState.READY,
@@ -171,15 +172,15 @@ def test_a_whole_life_from_wish_to_forgotten() -> None:
 
 
 def test_unknown_demand_keeps_everybody_and_fills_the_minimum() -> None:
-    blind = replace(serving(1), demand=Demand(complete=False, detail="timeout"))
+    blind = changed(serving(1), demand=Demand(complete=False, detail="timeout"))
     assert did(evaluate(blind, RULES)) == []
-    filled = evaluate(blind, replace(RULES, limits=Limits(min_workers=2)))
+    filled = evaluate(blind, changed(RULES, limits=Limits(min_workers=2)))
     assert did(filled) == ["launch demo-3f9c-9-0"]
     assert "limits.min_workers" in rules_of(filled)
 
 
 def test_unknown_members_stop_and_register_nobody() -> None:
-    blind = replace(serving(2), members=MemberList((), complete=False, detail="timeout"))
+    blind = changed(serving(2), members=MemberList((), complete=False, detail="timeout"))
     decided = evaluate(blind, RULES)
     assert did(decided) == []
     assert {"roster.unknown", "placement.unknown"} <= set(rules_of(decided))
@@ -193,7 +194,7 @@ def test_who_works_or_cannot_tell_stays(busy: bool | None) -> None:
 
 
 def test_a_scale_up_becomes_an_absolute_floor() -> None:
-    asked = replace(serving(1), request=request(OverrideKind.FLOOR, 2))
+    asked = changed(serving(1), request=request(OverrideKind.FLOOR, 2))
     decided = evaluate(asked, RULES)
     assert did(decided) == ["launch demo-3f9c-9-0", "launch demo-3f9c-9-1"]
     (held,) = decided.memory.overrides
@@ -208,23 +209,23 @@ def test_a_scale_up_becomes_an_absolute_floor() -> None:
 
 
 def test_a_repeated_run_adds_nothing_and_another_run_does() -> None:
-    inputs = replace(serving(1), request=request(OverrideKind.FLOOR, 1))
+    inputs = changed(serving(1), request=request(OverrideKind.FLOOR, 1))
     first = evaluate(inputs, RULES)
-    again = evaluate(replace(later(first, inputs), request=inputs.request), RULES)
-    assert again.memory.overrides == tuple(replace(held, remaining_seconds=3570.0) for held in first.memory.overrides)
+    again = evaluate(changed(later(first, inputs), request=inputs.turn.request), RULES)
+    assert again.memory.overrides == tuple(changed(held, remaining_seconds=3570.0) for held in first.memory.overrides)
     assert not [action for action in again.plan.actions if action.worker_id.startswith("demo-3f9c-a-")]
-    other = replace(later(first, inputs), request=request(OverrideKind.FLOOR, 1, key="run-2"))
+    other = changed(later(first, inputs), request=request(OverrideKind.FLOOR, 1, key="run-2"))
     assert [held.count for held in evaluate(other, RULES).memory.overrides] == [2, 3]
 
 
 def test_an_override_ends_with_its_time() -> None:
-    inputs = replace(serving(1), request=request(OverrideKind.FLOOR, 1))
+    inputs = changed(serving(1), request=request(OverrideKind.FLOOR, 1))
     first = evaluate(inputs, RULES)
     assert evaluate(later(first, inputs, elapsed=3600.0), RULES).memory.overrides == ()
 
 
 def test_a_scale_down_of_named_workers_takes_those() -> None:
-    asked = replace(serving(3, queued=15, idle=0.0), request=request(OverrideKind.CEILING, 0, "demo-3f9c-1-1"))
+    asked = changed(serving(3, queued=15, idle=0.0), request=request(OverrideKind.CEILING, 0, "demo-3f9c-1-1"))
     decided = evaluate(asked, RULES)
     assert did(decided) == ["drain demo-3f9c-1-1"]
     assert decided.memory.overrides[0].count == 2
@@ -232,9 +233,9 @@ def test_a_scale_down_of_named_workers_takes_those() -> None:
 
 def test_a_scale_down_spares_the_busy_unless_forced() -> None:
     busy = serving(2, queued=15, busy=True)
-    calm = replace(busy, request=request(OverrideKind.CEILING, 0, "demo-3f9c-1-1"))
+    calm = changed(busy, request=request(OverrideKind.CEILING, 0, "demo-3f9c-1-1"))
     assert did(evaluate(calm, RULES)) == []
-    forced = evaluate(replace(busy, request=request(OverrideKind.CEILING, 0, "demo-3f9c-1-1", force=True)), RULES)
+    forced = evaluate(changed(busy, request=request(OverrideKind.CEILING, 0, "demo-3f9c-1-1", force=True)), RULES)
     assert did(forced) == ["drain demo-3f9c-1-1"]
     mark = forced.worker("demo-3f9c-1-1").mark
     assert mark is not None
@@ -243,43 +244,43 @@ def test_a_scale_down_spares_the_busy_unless_forced() -> None:
 
 def test_a_request_beyond_the_limits_is_refused_and_names_the_numbers() -> None:
     with pytest.raises(OverrideRefused, match=r"scale_up by 4 from 1 means 5 workers, above limits.max_workers 4"):
-        evaluate(replace(serving(1), request=request(OverrideKind.FLOOR, 4)), RULES)
+        evaluate(changed(serving(1), request=request(OverrideKind.FLOOR, 4)), RULES)
     with pytest.raises(OverrideRefused, match=r"scale_down by 2 from 1 means -1 workers, below limits.min_workers 0"):
-        evaluate(replace(serving(1), request=request(OverrideKind.CEILING, 2)), RULES)
+        evaluate(changed(serving(1), request=request(OverrideKind.CEILING, 2)), RULES)
 
 
 def test_a_request_for_a_worker_that_is_not_there_is_refused_with_who_is() -> None:
     with pytest.raises(ConfigError, match="worker_ids: nobody not in this fleet; it has demo-3f9c-1-0"):
-        evaluate(replace(serving(1), request=request(OverrideKind.CEILING, 0, "nobody")), RULES)
+        evaluate(changed(serving(1), request=request(OverrideKind.CEILING, 0, "nobody")), RULES)
 
 
 def test_two_deployments_of_one_fleet_are_refused_until_one_is_silent() -> None:
-    ours = replace(serving(1), manager="autoscale/a")
+    ours = changed(serving(1), manager="autoscale/a")
     first = evaluate(ours, RULES)
     assert (first.memory.manager, first.memory.manager_age_seconds) == ("autoscale/a", 0.0)
-    theirs = replace(later(first, ours), manager="autoscale/b")
+    theirs = changed(later(first, ours), manager="autoscale/b")
     with pytest.raises(ConfigError, match=r"already run by another deployment \(autoscale/a, 30 s ago; this one is"):
         evaluate(theirs, RULES)
-    assert evaluate(replace(later(first, ours, elapsed=90.0), manager="autoscale/b"), RULES)
-    assert evaluate(replace(theirs, manager=""), RULES).memory.manager == "autoscale/a"
+    assert evaluate(changed(later(first, ours, elapsed=90.0), manager="autoscale/b"), RULES)
+    assert evaluate(changed(theirs, manager=""), RULES).memory.manager == "autoscale/a"
 
 
 def test_a_block_that_points_elsewhere_is_refused_while_workers_may_live_there() -> None:
-    moved = (ProviderLook("local/a", replace(CAPS, fingerprint="there"), InstanceList()),)
+    moved = (ProviderLook("local/a", changed(CAPS, fingerprint="there"), InstanceList()),)
     with pytest.raises(
         ConfigError, match="local/a now points to there, but 1 workers of fleet 'demo' may live at here"
     ):
-        evaluate(replace(serving(1), providers=moved), RULES)
-    nobody = replace(serving(0), providers=moved)
+        evaluate(changed(serving(1), providers=moved), RULES)
+    nobody = changed(serving(0), providers=moved)
     assert evaluate(nobody, RULES).memory.providers[0].fingerprint == "there"
 
 
 def test_a_removed_provider_takes_nothing_new_and_its_workers_are_replaced_first() -> None:
-    removed = replace(RULES, shares=(PoolRule("local/b", 4),))
+    removed = changed(RULES, providers=(ProviderEntry(block="local/b", max_workers=4),))
     inputs = serving(1, queued=1)
-    inputs = replace(inputs, providers=(ProviderLook("local/b", CAPS, InstanceList()), *inputs.providers))
+    inputs = changed(inputs, providers=(ProviderLook("local/b", CAPS, InstanceList()), *inputs.providers))
     rows = inputs.providers[1]
-    decided = evaluate(replace(inputs, providers=(inputs.providers[0], replace(rows, provider="local/a"))), removed)
+    decided = evaluate(changed(inputs, providers=(inputs.providers[0], changed(rows, provider="local/a"))), removed)
     assert [(action.verb, action.provider) for action in decided.plan.of(Verb.LAUNCH)] == [(Verb.LAUNCH, "local/b")]
     assert decided.worker("demo-3f9c-1-0").is_retiring
     assert not decided.plan.of(Verb.DRAIN)
@@ -287,11 +288,11 @@ def test_a_removed_provider_takes_nothing_new_and_its_workers_are_replaced_first
 
 def test_regression_a_wish_at_a_removed_provider_is_remembered_until_it_would_be_listed() -> None:
     # Forgotten earlier, nobody would look at that provider any more when the worker appears.
-    lagging = ProviderLook("local/a", replace(CAPS, settle_seconds=60.0), InstanceList())
-    first = evaluate(replace(FIRST, providers=(lagging,), memory=Memory(chain_age_seconds=900.0)), RULES)
+    lagging = ProviderLook("local/a", changed(CAPS, settle_seconds=60.0), InstanceList())
+    first = evaluate(changed(FIRST, providers=(lagging,), memory=Memory(chain_age_seconds=900.0)), RULES)
     assert len(first.memory.workers) == 2
-    inputs = replace(FIRST, providers=(lagging,), demand=Demand())
-    removed = replace(RULES, shares=())
+    inputs = changed(FIRST, providers=(lagging,), demand=Demand())
+    removed = changed(RULES, providers=())
     inputs = later(first, inputs, elapsed=60.0)
     second = evaluate(inputs, removed)
     assert [worker.state for worker in second.memory.workers] == [WorkerState.WISHED] * 2
@@ -301,7 +302,7 @@ def test_regression_a_wish_at_a_removed_provider_is_remembered_until_it_would_be
 
 
 def test_a_lost_record_is_said_and_what_is_listed_is_adopted() -> None:
-    broken = replace(
+    broken = changed(
         serving(2, queued=15), memory=Memory(), elapsed_seconds=0.0, chain="zzzz", broken="record 8 was lost"
     )
     decided = evaluate(broken, RULES)
@@ -312,20 +313,20 @@ def test_a_lost_record_is_said_and_what_is_listed_is_adopted() -> None:
 
 def test_regression_a_new_chain_launches_nothing_while_the_run_of_the_lost_record_may() -> None:
     head = RecentClaim(1, "artifact-1", 24.0, 3.0)
-    inputs = replace(FIRST, number=2, chain="zzzz", head=head, broken="record 1 was lost")
+    inputs = changed(FIRST, number=2, chain="zzzz", head=head, broken="record 1 was lost")
     broken = evaluate(inputs, RULES)
     assert did(broken) == []
     assert "placement.settle" in rules_of(broken)
-    after = replace(later(broken, inputs, elapsed=10.0), broken="")
+    after = changed(later(broken, inputs, elapsed=10.0), broken="")
     assert did(evaluate(after, RULES)) == []
-    assert len(did(evaluate(replace(later(broken, inputs, elapsed=30.0), broken=""), RULES))) == 2
+    assert len(did(evaluate(changed(later(broken, inputs, elapsed=30.0), broken=""), RULES))) == 2
 
 
 def test_a_failed_worker_cools_its_provider_down() -> None:
     inputs = serving(1, queued=25)
     failed = Instance("demo-3f9c-1-0", "i-1", InstanceState.FAILED, "demo", "h0me0", detail="exit code 1")
-    seen = replace(
-        inputs, members=MemberList(), providers=(replace(inputs.providers[0], listing=InstanceList((failed,))),)
+    seen = changed(
+        inputs, members=MemberList(), providers=(changed(inputs.providers[0], listing=InstanceList((failed,))),)
     )
     decided = evaluate(seen, RULES)
     assert did(decided) == ["terminate demo-3f9c-1-0"]
@@ -358,11 +359,11 @@ def test_a_stored_decision_replays_to_the_stored_bytes() -> None:
         assert json.loads(record.text())["number"] == inputs.number
         before = decided.memory
         inputs = with_world(later(decided, inputs), *(worker.worker_id for worker in decided.memory.workers))
-        inputs = replace(inputs, demand=Demand(queued=max(0, 15 - 5 * turn)))
+        inputs = changed(inputs, demand=Demand(queued=max(0, 15 - 5 * turn)))
 
 
 def test_a_plan_explains_itself() -> None:
-    decided = evaluate(serving(2, queued=99), replace(RULES, limits=Limits(max_workers=3)))
+    decided = evaluate(serving(2, queued=99), changed(RULES, limits=Limits(max_workers=3)))
     assert explain(decided.observation, decided.plan).split("\n") == [
         "**Demand** 99 queued and 0 running",
         "",
@@ -376,7 +377,7 @@ def test_a_plan_explains_itself() -> None:
 
 
 def test_policy_no_moves_nothing_but_what_limits_and_persons_say() -> None:
-    rules = replace(RULES, policy=NoPolicy())
+    rules = changed(RULES, policy=NoPolicy())
     assert did(evaluate(serving(2), rules)) == []
-    assert did(evaluate(replace(serving(1), request=request(OverrideKind.FLOOR, 1)), rules)) == ["launch demo-3f9c-9-0"]
-    assert did(evaluate(serving(1), replace(rules, limits=Limits(min_workers=2)))) == ["launch demo-3f9c-9-0"]
+    assert did(evaluate(changed(serving(1), request=request(OverrideKind.FLOOR, 1)), rules)) == ["launch demo-3f9c-9-0"]
+    assert did(evaluate(serving(1), changed(rules, limits=Limits(min_workers=2)))) == ["launch demo-3f9c-9-0"]

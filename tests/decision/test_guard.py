@@ -9,15 +9,15 @@ import pytest
 
 from ebbflow.core.instance import InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, MasterCaps, MemberList
-from ebbflow.core.memory import Memory
-from ebbflow.core.observation import Inputs, Observation, ProviderLook
+from ebbflow.core.member import Demand
+from ebbflow.core.observation import Observation, ProviderLook
 from ebbflow.core.plan import Decision, Reason, Verb, Want
 from ebbflow.core.worker import Worker
-from ebbflow.decision.evaluate import PoolRule, Rules, evaluate
+from ebbflow.decision.evaluate import evaluate
 from ebbflow.decision.guard import ABSURD, MOST_REMEMBERED, ask
 from ebbflow.decision.limits import Limits
 from ebbflow.policies.vanilla import VanillaPolicy
+from tests.making import fleet_of, inputs_of
 
 SEEN = Observation(
     Demand(queued=9),
@@ -131,11 +131,13 @@ def test_what_was_remembered_outlives_a_turn_without_an_answer() -> None:
 
 
 def test_a_whole_turn_holds_and_is_explained() -> None:
-    inputs = Inputs(
-        "demo", "h0me0", "3f9c", 1, 0.0, 24.0, Demand(queued=15), MemberList(), MasterCaps(),
-        (ProviderLook("local/a", ProviderCaps("here"), InstanceList()),), Memory(),
-    )  # fmt: skip
-    rules = Rules(Other(wants(math.nan)), Limits(min_workers=1), (PoolRule("local/a", 4),), 30.0, 600.0, 1, 900.0)
+    inputs = inputs_of(
+        number=1,
+        elapsed_seconds=0.0,
+        demand=Demand(queued=15),
+        providers=(ProviderLook("local/a", ProviderCaps("here"), InstanceList()),),
+    )
+    rules = fleet_of(("local/a", 4), policy=Other(wants(math.nan)), limits=Limits(min_workers=1))
     plan = evaluate(inputs, rules).plan
     assert (plan.wanted, len(plan.of(Verb.LAUNCH))) == (None, 1), "the minimum is still filled"
     assert any(reason.rule == "policy.other" and "count nan" in reason.text for reason in plan.reasons)

@@ -6,12 +6,12 @@ import pytest
 
 from ebbflow.core.instance import Failure, InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, MasterCaps, MemberList
 from ebbflow.core.memory import Memory, ProviderMemory
-from ebbflow.core.observation import Inputs, ProviderLook
+from ebbflow.core.observation import ProviderLook
 from ebbflow.core.plan import Outcome, Result, Verb
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.outcomes import note_failures, settle
+from tests.making import inputs_of
 
 MARK = Mark(3, "idle", 60.0)
 
@@ -21,11 +21,8 @@ def told(worker: Worker, *outcomes: Outcome, idempotent: bool = True) -> Memory:
     look = ProviderLook("local/a", ProviderCaps("here", idempotent_launch=idempotent), InstanceList())
     return settle(
         memory,
-        Inputs(
-            "demo", "h0me0", "3f9c", 5, 30.0, 24.0, Demand(), MemberList(), MasterCaps(), (look,), memory,
-            outcomes=outcomes,
-        ),
-    )  # fmt: skip
+        inputs_of(providers=(look,), memory=memory, outcomes=outcomes),
+    )
 
 
 def worker(state: WorkerState, *, mark: Mark | None = None) -> Worker:

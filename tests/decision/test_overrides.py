@@ -1,22 +1,21 @@
 """What a person may hold a fleet to: absolute floors and ceilings, pins, a pause, and the end of all of them."""
 
-from dataclasses import replace
-
 import pytest
 
 from ebbflow.core.errors import OverrideRefused
 from ebbflow.core.instance import Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, MasterCaps, Member, MemberList, MemberState
+from ebbflow.core.member import Demand, Member, MemberList, MemberState
 from ebbflow.core.memory import Memory, Override, OverrideKind, ProviderMemory
 from ebbflow.core.observation import Inputs, ProviderLook, ScaleRequest
 from ebbflow.core.worker import Mark, Worker
-from ebbflow.decision.evaluate import Evaluation, PoolRule, Rules, evaluate
+from ebbflow.decision.evaluate import Evaluation, evaluate
 from ebbflow.decision.limits import Limits
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.turn.explain import run_name
+from tests.making import changed, fleet_of, inputs_of
 
-RULES = Rules(VanillaPolicy(), Limits(max_workers=4, min_idle_seconds=600), (PoolRule("local/a", 4),), 30, 1800, 1, 900)
+RULES = fleet_of(("local/a", 4), policy=VanillaPolicy(), limits=Limits(max_workers=4, min_idle_seconds=600))
 IDS = ("demo-3f9c-1-0", "demo-3f9c-1-1")
 HOLDS = {
     OverrideKind.FLOOR: Override("k", OverrideKind.FLOOR, 4, "ada", "a sale", 100.0),
@@ -30,7 +29,7 @@ def fleet(*held: Override, queued: int = 0, request: ScaleRequest | None = None)
     workers = tuple(Worker(name, "local/a", WorkerState.READY, registered=True) for name in IDS)
     rows = tuple(Instance(name, name, InstanceState.RUNNING, "demo", "h0me0", f"http://{name}") for name in IDS)
     members = tuple(Member(name, name, MemberState.READY, f"http://{name}", False, 900.0) for name in IDS)
-    return Inputs(
+    return inputs_of(
         fleet="demo",
         home="h0me0",
         chain="3f9c",
@@ -39,7 +38,6 @@ def fleet(*held: Override, queued: int = 0, request: ScaleRequest | None = None)
         budget_seconds=24.0,
         demand=Demand(queued=queued),
         members=MemberList(members),
-        master_caps=MasterCaps(),
         providers=(ProviderLook("local/a", ProviderCaps("here", idempotent_launch=True), InstanceList(rows)),),
         memory=Memory(1000.0, workers, (ProviderMemory("local/a", "here"),), held),
         request=request,
@@ -67,7 +65,7 @@ def test_a_ceiling_of_the_number_itself_takes_out_what_is_above() -> None:
 
 @pytest.mark.parametrize(("kind", "count"), [(OverrideKind.FLOOR, 5), (OverrideKind.CEILING, 0)])
 def test_numbers_beyond_the_fleets_own_limits_are_refused(kind: OverrideKind, count: int) -> None:
-    rules = replace(RULES, limits=Limits(min_workers=1, max_workers=4))
+    rules = changed(RULES, limits=Limits(min_workers=1, max_workers=4))
     with pytest.raises(OverrideRefused, match=f"{kind.value} {count} means {count} workers"):
         evaluate(fleet(request=request(kind, count)), rules)
 
@@ -87,15 +85,15 @@ def test_a_paused_fleet_launches_nothing_and_takes_nobody_out_and_says_who_pause
 
 def test_a_paused_fleet_finishes_what_was_begun() -> None:
     paused = fleet(HOLDS[OverrideKind.PAUSE])
-    going = replace(paused.memory.workers[0], state=WorkerState.DRAINING, mark=Mark(7, "surplus", 900.0))
-    members = (replace(paused.members.members[0], state=MemberState.DRAINING), paused.members.members[1])
-    memory = replace(paused.memory, workers=(going, paused.memory.workers[1]))
-    decided = evaluate(replace(paused, memory=memory, members=MemberList(members)), RULES)
+    going = changed(paused.memory.workers[0], state=WorkerState.DRAINING, mark=Mark(7, "surplus", 900.0))
+    members = (changed(paused.members.members[0], state=MemberState.DRAINING), paused.members.members[1])
+    memory = changed(paused.memory, workers=(going, paused.memory.workers[1]))
+    decided = evaluate(changed(paused, memory=memory, members=MemberList(members)), RULES)
     assert did(decided) == ["tear_down demo-3f9c-1-0"]
 
 
 def test_a_pause_is_gone_within_one_turn_of_its_end() -> None:
-    ended = replace(HOLDS[OverrideKind.PAUSE], remaining_seconds=30.0)
+    ended = changed(HOLDS[OverrideKind.PAUSE], remaining_seconds=30.0)
     decided = evaluate(fleet(ended, queued=100), RULES)
     assert did(decided) == ["launch demo-3f9c-9-0", "launch demo-3f9c-9-1"]
     assert decided.memory.overrides == ()

@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from ebbflow.core.instance import Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, MasterCaps, Member, MemberList, MemberState, Shape
+from ebbflow.core.member import Demand, Member, MemberList, MemberState, Shape
 from ebbflow.core.memory import Memory, Override, OverrideKind, ProviderMemory, RecentClaim
 from ebbflow.core.observation import Inputs, Observation, ProviderLook
 from ebbflow.core.plan import Decision, PolicyMemory, Verb
 from ebbflow.core.ports import Policy
 from ebbflow.core.worker import Mark, Worker
-from ebbflow.decision.evaluate import Evaluation, PoolRule, Rules, evaluate
+from ebbflow.decision.evaluate import Evaluation, evaluate
 from ebbflow.decision.limits import Limits
+from ebbflow.decision.rules import Readiness
+from ebbflow.fleet.model import Fleet
 from ebbflow.fleet.nameable import ours
 from ebbflow.policies.busy_ratio import BusyRatioPolicy
 from ebbflow.policies.capability import CapabilityPolicy
@@ -26,6 +28,7 @@ from ebbflow.policies.fixed_elastic import FixedElasticPolicy
 from ebbflow.policies.pending_tasks import PendingTasksPolicy
 from ebbflow.policies.target_queue_time import TargetQueueTimePolicy
 from ebbflow.policies.vanilla import VanillaPolicy
+from tests.making import fleet_of, inputs_of
 
 POLICIES: dict[str, Policy] = {
     **{kind: cast(Policy, model()) for kind, model in ours().items()},
@@ -123,7 +126,7 @@ def fleets(draw: st.DrawFn) -> Inputs:
         overrides=draw(overrides()),
         remembered=draw(memories()),
     )
-    return Inputs(
+    return inputs_of(
         fleet="demo",
         home="h0me0",
         chain="3f9c",
@@ -132,7 +135,6 @@ def fleets(draw: st.DrawFn) -> Inputs:
         budget_seconds=24.0,
         demand=draw(demands()),
         members=MemberList(tuple(members), complete=draw(st.sampled_from([True, True, False]))),
-        master_caps=MasterCaps(),
         providers=tuple(
             ProviderLook(
                 share, CAPS, InstanceList(tuple(rows[share]), complete=draw(st.sampled_from([True, True, False])))
@@ -164,9 +166,9 @@ def bounds(draw: st.DrawFn) -> Limits:
     )
 
 
-def rules(policy: Policy, limits: Limits, rooms: tuple[int, int] = (3, 3)) -> Rules:
-    shares = tuple(PoolRule(share, room) for share, room in zip(POOLS, rooms, strict=True))
-    return Rules(policy, limits, shares, 30.0, 600.0, 1, 900.0)
+def rules(policy: Policy, limits: Limits, rooms: tuple[int, int] = (3, 3)) -> Fleet:
+    readiness = Readiness(launch_timeout_seconds=600.0)
+    return fleet_of(*zip(POOLS, rooms, strict=True), policy=policy, limits=limits, readiness=readiness)
 
 
 def launches(decided: Evaluation) -> int:
@@ -257,21 +259,16 @@ def test_constant_demand_moves_the_fleet_in_one_direction_and_then_not_at_all(
     for number in range(9, 39):
         living = [worker for worker in memory.workers if worker.mark is None]
         rows = {share: tuple(_row(worker) for worker in living if worker.provider == share) for share in POOLS}
-        inputs = Inputs(
-            "demo",
-            "h0me0",
-            "3f9c",
-            number,
-            60.0,
-            24.0,
-            Demand(queued=tasks, shapes=(Shape(words, tasks),)),
-            MemberList(tuple(_idle_member(worker) for worker in living)),
-            MasterCaps(),
-            tuple(
-                ProviderLook(share, ProviderCaps("here", absence_is_gone=True), InstanceList(rows[share]))
-                for share in POOLS
+        inputs = inputs_of(
+            number=number,
+            elapsed_seconds=60.0,
+            demand=Demand(queued=tasks, shapes=(Shape(words, tasks),)),
+            members=MemberList(tuple(_idle_member(worker) for worker in living)),
+            providers=tuple(
+                ProviderLook(pool, ProviderCaps("here", absence_is_gone=True), InstanceList(rows[pool]))
+                for pool in POOLS
             ),
-            replace(memory, workers=tuple(living)),
+            memory=replace(memory, workers=tuple(living)),
             head=RecentClaim(number - 1, "artifact", 24.0, 60.0),
         )
         memory = evaluate(inputs, rules(policy, limits, (8, 8))).memory

@@ -6,11 +6,12 @@ import pytest
 
 from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, MasterCaps, Member, MemberList, MemberState
+from ebbflow.core.member import Member, MemberList, MemberState
 from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs, ProviderLook
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.roster import Roster, give_up, instances_of_ours, reconcile
+from tests.making import inputs_of
 
 CAPS = ProviderCaps("here")
 SURE = ProviderCaps("here", absence_is_gone=True)
@@ -31,7 +32,7 @@ def member(state: MemberState = MemberState.READY, *, worker_id: str = ID, busy:
 
 def inputs(listing: InstanceList, members: MemberList = UNKNOWN_MEMBERS, *, caps: ProviderCaps = CAPS) -> Inputs:
     look = ProviderLook("local/a", caps, listing)
-    return Inputs("demo", "h0me0", "3f9c", 5, 30.0, 24.0, Demand(), members, MasterCaps(), (look,), Memory())
+    return inputs_of(members=members, providers=(look,))
 
 
 def turn(

@@ -6,13 +6,14 @@ import pytest
 
 from ebbflow.core.instance import InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, MasterCaps, MemberList, MemberState
+from ebbflow.core.member import MemberState, PushMemberList
 from ebbflow.core.memory import Memory, RecentClaim, UnfinishedEntry
 from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Verb
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.placement.shares import ProviderShare
 from ebbflow.decision.upkeep import Upkeep, keep_up, sweep
+from tests.making import inputs_of
 
 SHARE = ProviderShare("local/a", 4, ProviderCaps("here", idempotent_launch=True, relist_seconds=1.0))
 ONCE = replace(SHARE, caps=ProviderCaps("here", settle_seconds=40.0))
@@ -22,10 +23,9 @@ MARKED = replace(RUNS, state=WorkerState.DRAINING, registered=True, mark=Mark(4,
 ACTING = Memory(claims=(RecentClaim(4, "artifact-4", budget_seconds=24.0, age_seconds=23.9),))
 
 
-def inputs(*, members: bool = True, registration: str = "push_url", unfinished: tuple[str, ...] = ()) -> Inputs:
-    found = MemberList((), complete=members, unfinished=unfinished)
-    caps = MasterCaps(registration=registration)
-    return Inputs("demo", "h0me0", "3f9c", 5, 30.0, 24.0, Demand(), found, caps, (), Memory())
+def inputs(*, members: bool = True, takes_urls: bool = True, unfinished: tuple[str, ...] = ()) -> Inputs:
+    found = PushMemberList((), complete=members, unfinished=unfinished)
+    return inputs_of(members=found, takes_urls=takes_urls)
 
 
 def next_step(
@@ -100,7 +100,7 @@ def test_a_worker_without_a_url_is_waited_for_where_the_list_may_be_read_again()
     silent = replace(RUNS, url=None)
     assert verb(next_step(silent)) is Verb.REGISTER
     assert next_step(silent, ONCE).action is None
-    assert next_step(silent, seen=inputs(registration="self")).action is None
+    assert next_step(silent, seen=inputs(takes_urls=False)).action is None
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,9 @@ def test_a_worker_that_never_joined_has_nothing_to_drain() -> None:
         (replace(MARKED, instance=None), SHARE, True),
     ],
 )
-def test_nothing_is_ended_while_anything_about_it_is_unknown(worker: Worker, share: ProviderShare, members: bool) -> None:
+def test_nothing_is_ended_while_anything_about_it_is_unknown(
+    worker: Worker, share: ProviderShare, members: bool
+) -> None:
     assert next_step(worker, share, seen=inputs(members=members)) == Upkeep(worker)
 
 

@@ -6,14 +6,24 @@ import pytest
 
 from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, MasterCaps, MemberList
+from ebbflow.core.member import Demand
 from ebbflow.core.memory import Memory, RecentClaim
 from ebbflow.core.observation import Inputs, Observation, ProviderLook, Spare
 from ebbflow.core.plan import Verb
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.limits import Bounded, Limits
-from ebbflow.decision.placement.place import Placed, ProviderShare, place
-from ebbflow.decision.warm import STOP_SECONDS, end_spares, find_spares, has_become_warm, is_half_started, keep_warm
+from ebbflow.decision.placement.place import place
+from ebbflow.decision.placement.shares import Placed, ProviderShare
+from ebbflow.decision.warm import (
+    STOP_SECONDS,
+    end_spares,
+    find_spares,
+    has_become_warm,
+    is_half_started,
+    keep_warm,
+    leaving,
+)
+from tests.making import inputs_of
 
 CAPS = ProviderCaps("us", settle_seconds=60.0, takes_price_cap=True, keeps_stopped=True, usd_per_hour=0.5)
 SHARE = ProviderShare("vast/a", 4, CAPS, warm_workers=1)
@@ -24,11 +34,8 @@ SPARE = Spare("vast/a", "7", "sdxl-3f9c-1-7", is_warm=True, usd_per_hour=0.01)
 ACTING = Memory(claims=(RecentClaim(4, "artifact-4", budget_seconds=24.0, age_seconds=23.9),))
 
 
-def inputs(*rows: Instance, registration: str = "push_url") -> Inputs:
-    look = ProviderLook("vast/a", CAPS, InstanceList(rows))
-    return Inputs(
-        "sdxl", "h0me0", "3f9c", 5, 30.0, 24.0, Demand(), MemberList(), MasterCaps(registration), (look,), Memory()
-    )
+def inputs(*rows: Instance) -> Inputs:
+    return inputs_of("sdxl", providers=(ProviderLook("vast/a", CAPS, InstanceList(rows)),))
 
 
 def row(identity: str, worker_id: str = "sdxl-3f9c-1-0", *, warm: bool = False, home: str = "h0me0") -> Instance:
@@ -39,7 +46,8 @@ def row(identity: str, worker_id: str = "sdxl-3f9c-1-0", *, warm: bool = False, 
 def stops(
     *workers: Worker, spares: tuple[Spare, ...] = (), share: ProviderShare = SHARE, memory: Memory | None = None
 ) -> list[bool]:
-    return [worker.stops for worker in keep_warm(workers, spares, [share], inputs(), memory or Memory())]
+    leaves = leaving(workers, 5, memory or Memory())
+    return [worker.stops for worker in keep_warm(workers, spares, [share], leaving=leaves)]
 
 
 def test_a_surplus_worker_is_stopped_instead_of_ended_while_the_pool_is_short() -> None:
@@ -111,20 +119,20 @@ def test_a_warm_instance_that_a_wish_is_about_to_start_is_no_spare() -> None:
 
 def test_the_most_expensive_beyond_the_number_to_keep_are_ended() -> None:
     dear = replace(SPARE, instance_id="8", usd_per_hour=0.02)
-    (ended,) = end_spares([SPARE, dear], [SHARE], inputs())
+    (ended,) = end_spares([SPARE, dear], [SHARE], ends_doubles=True)
     assert (ended.verb, ended.instance_id, ended.reason) == (
         Verb.TERMINATE,
         "8",
         "2 are kept warm, warm_workers is 1",
     )
-    assert end_spares([SPARE, dear], [replace(SHARE, complete=False)], inputs()) == ()
+    assert end_spares([SPARE, dear], [replace(SHARE, complete=False)], ends_doubles=True) == ()
 
 
 def test_one_too_many_of_a_worker_is_ended_where_only_registered_workers_get_work() -> None:
     double = replace(SPARE, is_warm=False)
-    (ended,) = end_spares([double], [SHARE], inputs())
+    (ended,) = end_spares([double], [SHARE], ends_doubles=True)
     assert ended.reason == "one too many of sdxl-3f9c-1-7"
-    assert end_spares([double], [SHARE], inputs(registration="self")) == ()
+    assert end_spares([double], [SHARE], ends_doubles=False) == ()
 
 
 def launched(

@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.instance import ProviderCaps
-from ebbflow.core.member import MasterCaps
+from ebbflow.core.member import DrainWay, MasterCaps
+from ebbflow.decision.rules import Rules
 from ebbflow.fleet.model import Fleet
 from ebbflow.policies.no import NoPolicy
 from ebbflow.policies.vanilla import VanillaPolicy
@@ -58,8 +59,8 @@ def test_a_turn_ends_its_calls_before_the_next_one_begins() -> None:
 
 
 def test_the_order_of_providers_is_the_order_of_the_rules() -> None:
-    rules = Fleet.model_validate(SDXL).rules()
-    assert [(pool.provider, pool.max_workers, pool.max_usd_per_hour) for pool in rules.pools] == [
+    rules: Rules = Fleet.model_validate(SDXL)
+    assert [(entry.block, entry.max_workers, entry.max_usd_per_hour) for entry in rules.providers] == [
         ("slurm-provider/a100", 8, None),
         ("kubernetes-provider/gpu", 8, None),
         ("vast-provider/rtx4090", 20, 0.45),
@@ -128,7 +129,7 @@ LOCAL = {"local-provider/a": ProviderCaps("here", call_seconds=5.0)}
             ["interval_seconds is 120", "180 s", "at most 90 s"],
             id="dead-man's switch shorter than two turns",
         ),
-        pytest.param({}, MasterCaps(drain="none"), ["accept_busy_stop"], id="cannot drain"),
+        pytest.param({}, MasterCaps(drain=DrainWay.NONE), ["accept_busy_stop"], id="cannot drain"),
     ],
 )
 def test_a_fleet_that_its_master_cannot_serve_is_refused(
@@ -150,5 +151,5 @@ def test_an_interval_in_which_no_teardown_fits_is_refused_with_one_that_does() -
 
 
 def test_what_a_master_can_do_is_accepted() -> None:
-    Fleet.model_validate(changed(accept_busy_stop=True)).check(MasterCaps(drain="none"), LOCAL)
+    Fleet.model_validate(changed(accept_busy_stop=True)).check(MasterCaps(drain=DrainWay.NONE), LOCAL)
     Fleet.model_validate(changed(limits={"min_workers": 0})).check(MasterCaps(can_start_from_zero=True), LOCAL)

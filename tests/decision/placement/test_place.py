@@ -11,7 +11,9 @@ from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Reason
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.limits import Bounded, Limits
-from ebbflow.decision.placement.place import Placed, ProviderShare, place, retire
+from ebbflow.decision.placement.place import place
+from ebbflow.decision.placement.shares import Placed, ProviderShare
+from ebbflow.decision.placement.victims import retire
 
 CALM = Limits(min_idle_seconds=600, min_seconds_after_failure=120)
 CAPS = ProviderCaps("here", idempotent_launch=True)
@@ -28,7 +30,9 @@ def start(count: int, *shares: ProviderShare, workers: tuple[Worker, ...] = (), 
     return place(Bounded(count, count, 0), seen(*workers), shares, limits)
 
 
-def stop(count: int, *workers: Worker, bounded: Bounded | None = None, shares: tuple[ProviderShare, ...] = (FIRST,)) -> list[str]:
+def stop(
+    count: int, *workers: Worker, bounded: Bounded | None = None, shares: tuple[ProviderShare, ...] = (FIRST,)
+) -> list[str]:
     asked = replace(bounded or Bounded(0, 0, count), stops=count)
     return [victim.worker_id for victim in place(asked, seen(*workers), shares, CALM).victims]
 

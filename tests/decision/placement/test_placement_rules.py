@@ -9,14 +9,17 @@ from ebbflow.core.instance import InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, MasterCaps, MemberList
 from ebbflow.core.memory import Memory
-from ebbflow.core.observation import Inputs, Observation, ProviderLook
+from ebbflow.core.observation import MasterLook, Observation, ProviderLook
 from ebbflow.core.plan import Decision, Reason, Want
 from ebbflow.core.worker import Worker
-from ebbflow.decision.evaluate import PoolRule, Rules, evaluate
+from ebbflow.decision.evaluate import evaluate
 from ebbflow.decision.limits import Bounded, Limits
-from ebbflow.decision.placement.place import Placed, PlacementRules, ProviderShare, place, retire
+from ebbflow.decision.placement.place import place
+from ebbflow.decision.placement.shares import Placed, PlacementRules, ProviderShare
+from ebbflow.decision.placement.victims import retire
 from ebbflow.fleet.model import Fleet
 from ebbflow.policies.no import NoPolicy
+from tests.making import fleet_of, inputs_of
 
 CAPS = ProviderCaps("here", idempotent_launch=True)
 SLURM = ProviderShare("slurm/a", 2, replace(CAPS, capabilities=("a100", "gpu=4")))
@@ -145,17 +148,15 @@ def test_a_second_failure_in_a_row_is_told() -> None:
     assert reason.text == "slurm/a: rests for another 150 s after a failure, 2 in a row: no offers"
 
 
-def rules(**changes: object) -> Rules:
-    plain = {
+def rules(**changes: object) -> Fleet:
+    plain: dict[str, object] = {
         "policy": NoPolicy(),
         "limits": Limits(min_workers=3, max_workers=9),
-        "shares": (PoolRule("slurm/a", 9), PoolRule("vast/c", 2)),
         "interval_seconds": 60.0,
-        "launch_timeout_seconds": 600.0,
-        "retries": 1,
-        "drain_deadline_seconds": 900.0,
+        "providers": (("slurm/a", 9), ("vast/c", 2)),
     }
-    return Rules(**{**plain, **changes})  # type: ignore[arg-type]
+    given = {**plain, **changes}
+    return fleet_of(*given.pop("providers"), **given)  # type: ignore[misc]
 
 
 def test_by_price_the_cheapest_provider_comes_first_and_an_unknown_price_last() -> None:
@@ -163,7 +164,7 @@ def test_by_price_the_cheapest_provider_comes_first_and_an_unknown_price_last() 
         ProviderLook(name, replace(caps, capabilities=()), InstanceList())
         for name, caps in (("slurm/a", CAPS), ("vast/c", VAST.caps))
     )
-    seen = Inputs("demo", "h0me0", "3f9c", 1, 0.0, 24.0, Demand(), MemberList(), MasterCaps(), looks, Memory())
+    seen = inputs_of("demo", "h0me0", "3f9c", 1, 0.0, 24.0, Demand(), MemberList(), MasterCaps(), looks, Memory())
     listed = evaluate(seen, rules())
     assert [action.provider for action in listed.plan.actions] == ["slurm/a"] * 3
     cheap = evaluate(seen, rules(placement=PlacementRules(order="price")))
@@ -196,12 +197,12 @@ class Wants(NoPolicy):
 def test_what_no_provider_can_give_takes_nobodys_room_and_is_told() -> None:
     look = ProviderLook("kubernetes/b", PODS.caps, InstanceList())
     tells = MasterCaps(per_shape_demand=True)
-    seen = Inputs("demo", "h0me0", "3f9c", 1, 0.0, 24.0, Demand(), MemberList(), tells, (look,), Memory())
-    tight = rules(policy=Wants(), limits=Limits(min_workers=2, max_workers=2), shares=(PoolRule("kubernetes/b", 9),))
+    seen = inputs_of("demo", "h0me0", "3f9c", 1, 0.0, 24.0, Demand(), MemberList(), tells, (look,), Memory())
+    tight = rules(policy=Wants(), limits=Limits(min_workers=2, max_workers=2), providers=(("kubernetes/b", 9),))
     plan = evaluate(seen, tight).plan
     assert len(plan.actions) == 2, "the one that is wanted, and the least that the fleet needs"
     assert Reason("placement.unsatisfiable", "2 x tpu: no provider can give it") in plan.reasons
-    alike = evaluate(replace(seen, master_caps=MasterCaps()), tight).plan
+    alike = evaluate(replace(seen, master=MasterLook(MasterCaps())), tight).plan
     assert len(alike.actions) == 2, "workers are alike to a master that does not tell what work requires"
 
 
@@ -214,9 +215,9 @@ FLEET = {
 
 def test_a_fleet_says_how_it_is_placed() -> None:
     plain = {**FLEET, "placement": {"order": "price", "drain": "tier_by_tier"}}
-    made = Fleet.model_validate(plain).rules()
+    made = Fleet.model_validate(plain)
     assert (made.placement.order, made.placement.drain) == ("price", "tier_by_tier")
-    assert made.pools[0].base_workers == 1
+    assert made.providers[0].base_workers == 1
 
 
 @pytest.mark.parametrize(

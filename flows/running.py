@@ -1,0 +1,41 @@
+"""A turn as a Prefect run: the ledger on the server, tasks around its actions, and a state for how it ended."""
+
+from prefect import get_run_logger
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.runtime import deployment, flow_run
+
+from ebbflow.blocks.opening import opens_fleets
+from ebbflow.core.observation import ScaleRequest
+from ebbflow.fleet.model import Fleet
+from ebbflow.flows.ledger import PrefectLedger
+from ebbflow.flows.reporting import report
+from ebbflow.flows.tasks import carry_out
+from ebbflow.turn.results import TurnResult
+from ebbflow.turn.surroundings import Run, Surroundings
+from ebbflow.turn.turn import take_turn
+
+
+async def run_turn(
+    fleet: Fleet, *, flow: str, dry_run: bool = False, request: ScaleRequest | None = None
+) -> tuple[TurnResult, State]:
+    """Take a turn in the flow run that calls this, and show in Prefect how it went.
+
+    Returns:
+        How it ended, and the run's final state, which says the same.
+
+    Raises:
+        ConfigError: a person must change the fleet, a block or the master; nothing was done.
+        OverrideRefused: the request goes beyond the fleet's limits; nothing was done.
+    """
+    async with get_client() as client:
+        manager = (deployment.get_name() or "") if flow == "autoscale" else ""
+        around = Surroundings(
+            ledger=PrefectLedger(client),
+            open_fleet=opens_fleets(client),
+            run=Run(flow, str(flow_run.get_id()), manager),
+            carry_out=carry_out,
+            log=get_run_logger(),
+        )
+        result = await take_turn(fleet, around, dry_run=dry_run, request=request)
+        return result, await report(client, fleet, result)

@@ -1,0 +1,148 @@
+"""How a worker leaves: drained, looked at twice, ended, seen gone, forgotten. Each step may be the last of a run."""
+
+from contextlib import suppress
+from functools import partial
+
+import anyio
+
+from ebbflow.core.errors import BudgetOver, FleetError
+from ebbflow.core.instance import Instance, InstanceState
+from ebbflow.core.member import DrainAnswer, Member, MemberState
+from ebbflow.core.plan import Action, Outcome, Result
+from ebbflow.core.ports import Provider, PushMaster
+from ebbflow.core.worker import Worker
+from ebbflow.decision.roster import SILENT_SECONDS
+from ebbflow.turn.calls import Acting
+from ebbflow.turn.notes import note
+
+LOGS_SECONDS = 3.0
+"""For reading what a worker printed, before it is ended."""
+
+
+async def drain(acting: Acting, action: Action) -> Outcome:
+    """Tell the master to give the worker no new work."""
+    worker = acting.evaluation.worker(action.worker_id)
+    answer = await _drained(acting, worker)
+    if answer is DrainAnswer.BUSY:
+        return note(action, Result.BUSY, "works; stays in service")
+    return note(action, Result.DONE, answer.value)
+
+
+async def tear_down(acting: Acting, action: Action) -> Outcome:
+    """Drain again, look twice, and if the worker is empty: ask its software to end, terminate, see it gone, deregister.
+
+    Source: SwarmUI neither drains nor deletes with regard to running generations, so emptiness is looked for in the
+    worker itself, and twice, because a request may be on its way between the master and the worker.
+    """
+    worker = acting.evaluation.worker(action.worker_id)
+    mark = worker.mark
+    overdue = mark is not None and mark.forced and not mark.remaining_seconds
+    for look in range(2):
+        if look:
+            await acting.sleep(acting.looks_apart_seconds)
+        # Each look drains anew: where the master has forgotten the worker, that answer is all that is known of it.
+        answer = await _drained(acting, worker)
+        if answer is DrainAnswer.BUSY:
+            return note(action, Result.BUSY, "works at its drain deadline: back in service")
+        result, detail = await _look(acting, worker, answer)
+        if result is not Result.DONE and not overdue:
+            return note(action, result, detail)
+    await _asked_to_end(acting, worker)
+    return await terminate(acting, action)
+
+
+async def terminate(acting: Acting, action: Action) -> Outcome:
+    """End the instance; where the provider may be asked again in this turn, see it gone and deregister it."""
+    provider = acting.provider(action.provider)
+    if action.instance_id:
+        spare = acting.evaluation.spare(action.provider, action.instance_id)
+        await _end(acting, provider, spare, action)
+        return note(action, Result.DONE, f"{spare.instance_id} is being ended")
+    worker = acting.evaluation.worker(action.worker_id)
+    instance = acting.evaluation.instances[action.worker_id]
+    await _keep_logs(acting, provider, instance)
+    await _end(acting, provider, instance, action)
+    if action.stops:
+        return note(action, Result.DONE, f"{instance.instance_id} is being stopped, and kept")
+    shown = await acting.relisted(worker, fresh=True)
+    if shown is None or shown.state is not InstanceState.GONE:
+        return note(action, Result.DONE, f"{instance.instance_id} is being ended")
+    master = acting.opened.master
+    if not isinstance(master, PushMaster):
+        return note(action, Result.DONE, f"{instance.instance_id} is gone")
+    await acting.ask_master(partial(master.deregister, worker), f"deregister {worker.worker_id}")
+    return note(action, Result.DONE, f"{instance.instance_id} is gone, and deregistered")
+
+
+async def _end(acting: Acting, provider: Provider, instance: Instance, action: Action) -> None:
+    """Terminate it, or stop it where it is kept; as often as its provider may be asked."""
+    seconds, spacing = provider.caps.call_seconds, provider.caps.seconds_between_ends
+    await acting.paced((action.provider, "end"), spacing, seconds)
+    end, what = (provider.stop, "stop") if action.stops else (provider.terminate, "terminate")
+    await acting.ask_provider(provider, partial(end, instance), f"{what} {instance.instance_id}")
+
+
+async def _keep_logs(acting: Acting, provider: Provider, instance: Instance) -> None:
+    """Read what it printed before it is gone. Best effort: a worker that costs money is ended all the same."""
+    if not provider.caps.keeps_logs or not acting.budget.allows(LOGS_SECONDS + provider.caps.call_seconds):
+        return
+    with suppress(FleetError), anyio.move_on_after(LOGS_SECONDS):
+        acting.shared.logs[instance.worker_id] = await provider.logs(instance)
+
+
+async def deregister(acting: Acting, action: Action) -> Outcome:
+    """Let the master forget a worker that is gone, or an entry that was left unfinished."""
+    ref, master = action.member_ref, acting.opened.master
+    assert isinstance(master, PushMaster), "what joined by itself is forgotten by itself"
+    if ref is not None:
+        await acting.ask_master(partial(master.remove_unfinished, ref), f"remove entry {ref}")
+        return note(action, Result.DONE, f"entry {ref} removed")
+    worker = acting.evaluation.worker(action.worker_id)
+    await acting.ask_master(partial(master.deregister, worker), f"deregister {worker.worker_id}")
+    return note(action, Result.DONE)
+
+
+async def _drained(acting: Acting, worker: Worker) -> DrainAnswer:
+    mark = worker.mark
+    remaining, forced = (mark.remaining_seconds, mark.forced) if mark else (0.0, False)
+    call = partial(acting.opened.master.drain, worker, remaining, force=forced)
+    return await acting.ask_master(call, f"drain {worker.worker_id}")
+
+
+async def _look(acting: Acting, worker: Worker, drained: DrainAnswer) -> tuple[Result, str]:
+    """Whether no new work can reach the worker and nothing runs on it. Unknown is neither."""
+    call = partial(acting.opened.master.members, [worker.worker_id])
+    members = await acting.ask_master(call, f"look at {worker.worker_id}")
+    if not members.complete:
+        return Result.WAITING, f"members unknown: {members.detail}"
+    member = next((member for member in members.members if member.worker_id == worker.worker_id), None)
+    if member is None:
+        empty = drained is DrainAnswer.GONE
+        return (Result.DONE, "not a member") if empty else (Result.WAITING, "not a member, and not seen empty")
+    if member.state is not MemberState.DRAINING:
+        return Result.WAITING, f"the master shows it {member.state.value}: work may still reach it"
+    return _emptiness(worker, member)
+
+
+def _emptiness(worker: Worker, member: Member) -> tuple[Result, str]:
+    if member.busy:
+        return Result.WAITING, "still works"
+    if member.busy is False:
+        return Result.DONE, "empty"
+    silent = worker.unanswered_seconds
+    if silent is not None and silent >= SILENT_SECONDS:
+        return Result.DONE, f"nobody has answered for it for {silent:.0f} s"
+    return Result.SILENT, "nobody answers for it"
+
+
+async def _asked_to_end(acting: Acting, worker: Worker) -> None:
+    if not worker.registered:
+        # What it announced was never proven to be its own address: another worker may answer there.
+        return
+    try:
+        await acting.ask_master(partial(acting.opened.master.shut_down, worker), f"shut down {worker.worker_id}")
+    except BudgetOver:
+        raise
+    except FleetError:
+        # Best effort by contract: the provider ends it in any case.
+        return
