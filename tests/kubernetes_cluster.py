@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import yaml
 
-from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider, KubernetesSettings
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesProvider, KubernetesSettings
 from ebbflow.standins.http import serve
 from ebbflow.standins.kubernetes.node import Node
 from ebbflow.standins.kubernetes.server import ADMIN_TOKEN, ApiServer, User, kubeconfig

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ebbflow.adapters.providers.vast.provider import VastProvider, VastSettings
+from ebbflow.adapters.providers.vast.adapter import VastProvider, VastSettings
 from ebbflow.core.instance import LaunchRequest
 from ebbflow.standins.http import serve
 from ebbflow.standins.vast.server import KEY, Offer, Program, VastApi, add_controls, some_offers

@@ -9,7 +9,7 @@ import time
 
 import httpx
 
-from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider, KubernetesSettings
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesProvider, KubernetesSettings
 from ebbflow.core.instance import LaunchRequest
 from ebbflow.standins.http import serve
 from ebbflow.standins.kubernetes.server import ADMIN_TOKEN, ApiServer, kubeconfig

@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from ebbflow.adapters.providers.slurm.provider import SlurmProvider, SlurmSettings
+from ebbflow.adapters.providers.slurm.adapter import SlurmProvider, SlurmSettings
 from ebbflow.blocks import SlurmProvider as SlurmBlock
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.autoscale import autoscale

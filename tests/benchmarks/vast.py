@@ -4,7 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from ebbflow.adapters.providers.vast.provider import VastProvider, VastSettings
+from ebbflow.adapters.providers.vast.adapter import VastProvider, VastSettings
 from ebbflow.core.instance import LaunchRequest
 from ebbflow.standins.http import serve
 from ebbflow.standins.vast.limits import RATES

@@ -14,7 +14,7 @@ import anyio
 import httpx
 import pytest
 
-from ebbflow.adapters.providers.vast.provider import VastProvider
+from ebbflow.adapters.providers.vast.adapter import VastProvider
 from ebbflow.adapters.providers.vast.settings import MAX_START
 from ebbflow.core.instance import Instance, InstanceState, JoinSpec
 from ebbflow.standins.vast.server import KEY

@@ -15,8 +15,8 @@ from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptS
 from ebbflow.adapters.providers.host.launch_script_state import elapsed_since
 from ebbflow.adapters.providers.host.listing import Look, Place
 from ebbflow.adapters.providers.host.processes import is_alive
-from ebbflow.adapters.providers.host.program import environment_of
 from ebbflow.adapters.providers.host.records import WorkerFolder
+from ebbflow.adapters.providers.host.starting import environment_of
 from ebbflow.adapters.providers.host.workers import KILL_WAIT_SECONDS, DetachedWorkers, Start
 from ebbflow.core.errors import TerminationRefused
 from ebbflow.core.instance import Instance, LaunchRequest

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ebbflow.adapters.providers.host.program import check_environment
+from ebbflow.adapters.providers.host.starting import check_environment
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
 from ebbflow.core.instance import LaunchRequest
 

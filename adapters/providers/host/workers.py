@@ -23,7 +23,6 @@ from anyio.to_thread import run_sync
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.listing import DetachedListing, Look, Place
 from ebbflow.adapters.providers.host.processes import ProcessId, is_alive
-from ebbflow.adapters.providers.host.program import environment_of, refusal, without_secrets
 from ebbflow.adapters.providers.host.records import (
     WORKER_ID,
     Intent,
@@ -33,6 +32,7 @@ from ebbflow.adapters.providers.host.records import (
     prune,
     worker_folders,
 )
+from ebbflow.adapters.providers.host.starting import environment_of, refusal, without_secrets
 from ebbflow.core.errors import ConfigError, LaunchRejected, ProviderUnavailable, TerminationRefused
 from ebbflow.core.ids import check_fleet_name
 from ebbflow.core.instance import LOG_BYTES, Instance, InstanceState, LaunchRequest

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from ebbflow.adapters.providers.vast.adapter import VastProvider, VastSettings, create_body
 from ebbflow.adapters.providers.vast.listing import PAGE
-from ebbflow.adapters.providers.vast.provider import VastProvider, VastSettings, create_body
 from ebbflow.contracts.provider import BreakBackend, MakeProvider, ProviderContract
 from ebbflow.core.errors import (
     CapacityUnavailable,

@@ -11,8 +11,8 @@ import anyio
 import pytest
 import yaml
 
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesProvider, KubernetesSettings
 from ebbflow.adapters.providers.kubernetes.listing import PAGE
-from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider, KubernetesSettings
 from ebbflow.contracts.provider import BreakBackend, MakeProvider, ProviderContract
 from ebbflow.core.errors import (
     CapacityUnavailable,

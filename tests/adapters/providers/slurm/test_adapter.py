@@ -12,8 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 from ebbflow.adapters.commands import command_line, run_process
+from ebbflow.adapters.providers.slurm.adapter import SlurmProvider, SlurmSettings
 from ebbflow.adapters.providers.slurm.client import submit_words
-from ebbflow.adapters.providers.slurm.provider import SlurmProvider, SlurmSettings
 from ebbflow.adapters.providers.slurm.script import batch_script
 from ebbflow.contracts.provider import BreakBackend, MakeProvider, ProviderContract
 from ebbflow.core.errors import (
