@@ -4,12 +4,12 @@ from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider a
 from ebbflow.adapters.providers.host.launch_script import LaunchScriptSettings
 from ebbflow.adapters.providers.host.local import LocalProvider as LocalAdapter
 from ebbflow.adapters.providers.host.local import LocalSettings
-from ebbflow.adapters.providers.kubernetes.adapter import KubernetesProvider as KubernetesAdapter
-from ebbflow.adapters.providers.kubernetes.adapter import KubernetesSettings
-from ebbflow.adapters.providers.slurm.adapter import SlurmProvider as SlurmAdapter
-from ebbflow.adapters.providers.slurm.adapter import SlurmSettings
-from ebbflow.adapters.providers.vast.adapter import VastProvider as VastAdapter
-from ebbflow.adapters.providers.vast.adapter import VastSettings
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesAdapter
+from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
+from ebbflow.adapters.providers.slurm.adapter import SlurmAdapter
+from ebbflow.adapters.providers.slurm.settings import SlurmSettings
+from ebbflow.adapters.providers.vast.adapter import VastAdapter
+from ebbflow.adapters.providers.vast.settings import VastSettings
 from ebbflow.blocks.base import ProviderBlock
 from ebbflow.core.ports import Provider
 

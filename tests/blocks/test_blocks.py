@@ -11,8 +11,8 @@ from pydantic import SecretStr, ValidationError
 from ebbflow.adapters.masters.swarmui.master import SwarmUIMaster as SwarmUIAdapter
 from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider as LaunchScriptAdapter
 from ebbflow.adapters.providers.host.local import LocalProvider as LocalAdapter
-from ebbflow.adapters.providers.kubernetes.adapter import KubernetesProvider as KubernetesAdapter
-from ebbflow.adapters.providers.slurm.adapter import SlurmProvider as SlurmAdapter
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesAdapter
+from ebbflow.adapters.providers.slurm.adapter import SlurmAdapter
 from ebbflow.blocks import (
     ApiSessions,
     KubernetesProvider,

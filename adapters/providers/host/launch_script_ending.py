@@ -13,7 +13,7 @@ from ebbflow.adapters.providers.host import processes, stop_runner
 from ebbflow.adapters.providers.host.launch_script_listing import LaunchScriptListing, stop_mark
 from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
 from ebbflow.adapters.providers.host.launch_script_state import elapsed_since
-from ebbflow.adapters.providers.host.listing import Look, Place
+from ebbflow.adapters.providers.host.listing import HostLook, Place
 from ebbflow.adapters.providers.host.processes import is_alive
 from ebbflow.adapters.providers.host.records import WorkerFolder
 from ebbflow.adapters.providers.host.starting import environment_of
@@ -74,7 +74,7 @@ class Ending:
             self._workers.note_terminating(instance, look)
             return self._step(instance, look)
 
-    def _step(self, instance: Instance, look: Look) -> bool:
+    def _step(self, instance: Instance, look: HostLook) -> bool:
         result = self._listing.verdict(look, has_exited=not look.live)
         if look.live and self._still_waits_for(look.folder, result):
             return False

@@ -12,8 +12,8 @@ from dataclasses import replace
 from ebbflow.adapters.launch_output import Failed, LaunchOutput, LaunchProblem, Refused, Result, Url
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
-from ebbflow.adapters.providers.host.launch_script_state import Addresses, AddressHolder, ExitCode, Verdict
-from ebbflow.adapters.providers.host.listing import DetachedListing, Look, Place
+from ebbflow.adapters.providers.host.launch_script_state import Addresses, AddressHolder, ExitCode, OutputVerdict
+from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook, Place
 from ebbflow.adapters.providers.host.processes import ProcessId, is_alive
 from ebbflow.adapters.providers.host.records import Moment, WorkerFolder, WorkerRecord
 from ebbflow.core.errors import ProviderUnavailable
@@ -46,7 +46,7 @@ class LaunchScriptListing(DetachedListing):
             with suppress(OSError):
                 folder.write("exit-code.json", ExitCode(code), replace=False)
 
-    def second_look(self, looks: list[Look]) -> list[Look]:
+    def second_look(self, looks: list[HostLook]) -> list[HostLook]:
         """Before an end is believed: is its group empty, and does nobody print to its files any more?
 
         That is how children are found that lost their environment on the way (`sudo`, `env -i`), and daemons that left
@@ -56,7 +56,7 @@ class LaunchScriptListing(DetachedListing):
         writing = processes.writers(self._place.state_folder) if ends else {}
         return [_with_others(look, writing) if look in ends else look for look in looks]
 
-    def describe_started(self, look: Look) -> Instance:
+    def describe_started(self, look: HostLook) -> Instance:
         """A worker whose script was started, as others shall see it; the first look at an end or a verdict notes it."""
         record, live = look.record, look.live
         has_exited = not live
@@ -69,14 +69,14 @@ class LaunchScriptListing(DetachedListing):
         url = result if isinstance(result, Url) else None
         return self.instance(look, state, url=url, failure=failure, detail=detail, first=processes.leader(live))
 
-    def verdict(self, look: Look, *, has_exited: bool) -> Result | None:
+    def verdict(self, look: HostLook, *, has_exited: bool) -> Result | None:
         """What the script's output says, decided once and for good; None while it may still say something.
 
         Raises:
             OSError: it cannot be noted.
             ProviderUnavailable: its note cannot be read.
         """
-        noted = look.folder.load(Verdict, "verdict.json")
+        noted = look.folder.load(OutputVerdict, "verdict.json")
         if noted is not None:
             return _checked(noted, look.folder)
         parser = LaunchOutput(self._settings.max_line_bytes, self._settings.max_retries)
@@ -95,7 +95,7 @@ class LaunchScriptListing(DetachedListing):
             return self._note(look, result)
         return None
 
-    def _is_late(self, look: Look, first: ProcessId | None) -> bool:
+    def _is_late(self, look: HostLook, first: ProcessId | None) -> bool:
         process = look.record.process or first
         return process is None or processes.age_seconds(process) > self._settings.url_timeout_seconds
 
@@ -103,21 +103,21 @@ class LaunchScriptListing(DetachedListing):
         where = "" if is_whole else f" in the first {self._settings.max_log_bytes} bytes of its output"
         return f"no NewURL within {self._settings.url_timeout_seconds:g} s{where}"
 
-    def _note(self, look: Look, result: Result) -> Result:
+    def _note(self, look: HostLook, result: Result) -> Result:
         if not look.folder.path.exists():
             # The folder was deleted under a live worker: what it prints is all there is.
             return result
         if isinstance(result, Url):
             with self._addresses.held():
                 result = self._take_address(look, result)
-                look.folder.write("verdict.json", Verdict.of(result), replace=False)
+                look.folder.write("verdict.json", OutputVerdict.of(result), replace=False)
         else:
-            look.folder.write("verdict.json", Verdict.of(result), replace=False)
+            look.folder.write("verdict.json", OutputVerdict.of(result), replace=False)
         # Another run may have been first.
-        noted = look.folder.load(Verdict, "verdict.json")
+        noted = look.folder.load(OutputVerdict, "verdict.json")
         return _checked(noted, look.folder) if noted else result
 
-    def _take_address(self, look: Look, url: Url) -> Result:
+    def _take_address(self, look: HostLook, url: Url) -> Result:
         mine = AddressHolder(look.fleet, look.worker_id)
         other = self._addresses.holder(url.url)
         if other is not None and other != mine and self._lives(other):
@@ -137,16 +137,16 @@ class LaunchScriptListing(DetachedListing):
             return True
         return folder.is_locked() or (record.process is not None and is_alive(record.process))
 
-    def give_up_address(self, look: Look) -> None:
+    def give_up_address(self, look: HostLook) -> None:
         """Let another worker have the address of one that has ended."""
         with suppress(ProviderUnavailable, OSError):
-            noted = look.folder.load(Verdict, "verdict.json")
+            noted = look.folder.load(OutputVerdict, "verdict.json")
             if noted is not None and noted.outcome == "url":
                 with self._addresses.held():
                     self._addresses.give_up(noted.text, AddressHolder(look.fleet, look.worker_id))
 
     def _judge(
-        self, look: Look, result: Result | None, *, has_exited: bool
+        self, look: HostLook, result: Result | None, *, has_exited: bool
     ) -> tuple[InstanceState, Failure | None, str]:
         record = look.record
         if record.ended is not None:
@@ -170,7 +170,7 @@ class LaunchScriptListing(DetachedListing):
             case None:
                 return InstanceState.STARTING, None, ""
 
-    def _ended_by_itself(self, look: Look) -> tuple[InstanceState, Failure | None, str]:
+    def _ended_by_itself(self, look: HostLook) -> tuple[InstanceState, Failure | None, str]:
         if self._settings.stop_script is not None:
             # Not gone yet: what the script left elsewhere is ended by the terminations that this state brings about.
             return InstanceState.TERMINATING, None, "the script ended; its stop script is still to run"
@@ -178,7 +178,7 @@ class LaunchScriptListing(DetachedListing):
         self.give_up_address(look)
         return InstanceState.GONE, None, "the script ended"
 
-    def _with_circumstances(self, look: Look, result: Result | None, detail: str, *, has_exited: bool) -> str:
+    def _with_circumstances(self, look: HostLook, result: Result | None, detail: str, *, has_exited: bool) -> str:
         code = look.folder.load(ExitCode, "exit-code.json")
         if has_exited and code is not None and not isinstance(result, Refused):
             detail = f"{detail}; exit code {code.code}"
@@ -186,7 +186,7 @@ class LaunchScriptListing(DetachedListing):
         return f"{detail}; last line of stderr: {words}" if words else detail
 
 
-def _with_others(look: Look, writing: Mapping[str, Sequence[ProcessId]]) -> Look:
+def _with_others(look: HostLook, writing: Mapping[str, Sequence[ProcessId]]) -> HostLook:
     others = {}
     for name in ("stdout.log", "stderr.log"):
         others.update({each.pid: each for each in writing.get(str(look.folder.path / name), ())})
@@ -200,7 +200,7 @@ def stop_mark(fingerprint: str) -> str:
     return f"{fingerprint}-stop"
 
 
-def _checked(noted: Verdict, folder: WorkerFolder) -> Result:
+def _checked(noted: OutputVerdict, folder: WorkerFolder) -> Result:
     try:
         return noted.result
     except ValueError as error:

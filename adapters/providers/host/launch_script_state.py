@@ -32,7 +32,7 @@ class ExitCode:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class OutputVerdict:
     """What a script's output says, for good: a `Result` as a file."""
 
     outcome: str
@@ -41,7 +41,7 @@ class Verdict:
     retries: int | None = None
 
     @classmethod
-    def of(cls, result: Result) -> "Verdict":
+    def of(cls, result: Result) -> "OutputVerdict":
         """Write a result down."""
         match result:
             case Url(url, retries):

@@ -21,7 +21,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from ebbflow.adapters.providers.host import processes
-from ebbflow.adapters.providers.host.listing import DetachedListing, Look, Place
+from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook, Place
 from ebbflow.adapters.providers.host.processes import ProcessId, is_alive
 from ebbflow.adapters.providers.host.records import (
     WORKER_ID,
@@ -161,7 +161,7 @@ class DetachedWorkers:
         look = replace(look, record=WorkerRecord(intent=intent, process=started))
         return self._listing.instance(look, InstanceState.STARTING)
 
-    def look_to_end(self, instance: Instance) -> Look:
+    def look_to_end(self, instance: Instance) -> HostLook:
         """One worker; unreadable records are no reason to let it run, as its environment and its id name it too."""
         if not WORKER_ID.fullmatch(instance.worker_id):
             raise TerminationRefused(f"{self._place.label} could not end {instance.worker_id!a}: not a worker id")
@@ -175,7 +175,7 @@ class DetachedWorkers:
             found = processes.find(int(pid)) if pid.isdecimal() else None
             if found is not None and str(found) == instance.instance_id:
                 record = replace(record, process=found)
-        look = Look(instance.worker_id, instance.fleet, folder, record, carriers)
+        look = HostLook(instance.worker_id, instance.fleet, folder, record, carriers)
         return self._listing.second_look([look])[0] if look.has_unexplained_end else look
 
     def ask_to_end(self, instance: Instance, number: signal.Signals, known: Sequence[ProcessId]) -> list[ProcessId]:
@@ -192,7 +192,7 @@ class DetachedWorkers:
         log.debug("sent %s worker=%s processes=%s", number.name, instance.worker_id, [each.pid for each in targets])
         return targets
 
-    def note_terminating(self, instance: Instance, look: Look) -> None:
+    def note_terminating(self, instance: Instance, look: HostLook) -> None:
         """Remember that its end is our doing, and whose it is where the records were lost.
 
         Raises:

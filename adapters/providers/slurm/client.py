@@ -6,7 +6,7 @@ Source: sbatch(1), squeue(1), scancel(1), scontrol(1); contract of what their an
 import os
 from collections.abc import Sequence
 
-from ebbflow.adapters.commands import Answer, Commands, Run, run_process
+from ebbflow.adapters.commands import CommandAnswer, Commands, Run, run_process
 from ebbflow.adapters.launch_output import START_TAG
 from ebbflow.adapters.providers.slurm.answers import ending_error, is_gone, submission_error, submitted_id
 from ebbflow.adapters.providers.slurm.jobs import FORMAT, Job, comment_of, job_name, parse_jobs
@@ -197,7 +197,7 @@ class SlurmClient:
         if conf is not None and not self._settings.prefix and not os.access(conf, os.R_OK):
             raise ProviderUnavailable(f"slurm_conf {conf!r} cannot be read here")
 
-    def _raise_from(self, answer: Answer, job_id: str) -> None:
+    def _raise_from(self, answer: CommandAnswer, job_id: str) -> None:
         error = ending_error(answer, job_id)
         if error is not None:
             raise error
