@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ebbflow.adapters.launch_output import MAX_LINE_BYTES, MAX_RETRIES
-from ebbflow.adapters.providers.host.starting import check_environment
+from ebbflow.adapters.providers.given_environment import check_environment
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
 
 

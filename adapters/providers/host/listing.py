@@ -10,7 +10,7 @@ import psutil
 from ebbflow.adapters.launch_output import Url
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.processes import Carrier, ProcessId, is_alive
-from ebbflow.adapters.providers.host.records import WORKER_ID, WorkerFolder, WorkerRecord, worker_folders
+from ebbflow.adapters.providers.host.records import WORKER_ID_PATTERN, WorkerFolder, WorkerRecord, worker_folders
 from ebbflow.core.errors import ProviderUnavailable
 from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState
 
@@ -165,7 +165,7 @@ class DetachedListing(ABC):
         except (OSError, psutil.Error) as error:
             raise ProviderUnavailable(f"{self._place.label} cannot look at this host's processes: {error}") from error
         mark = self._place.fingerprint
-        return [each for each in found if each.provider == mark and WORKER_ID.fullmatch(each.worker_id)]
+        return [each for each in found if each.provider == mark and WORKER_ID_PATTERN.fullmatch(each.worker_id)]
 
     def describe(self, look: HostLook) -> Instance | None:
         """The worker as others shall see it; None where its launcher died before the start, so that it never was."""

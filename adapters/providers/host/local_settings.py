@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ebbflow.adapters.providers.host.starting import check_environment
+from ebbflow.adapters.providers.command_words import filled
+from ebbflow.adapters.providers.given_environment import check_environment
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
 from ebbflow.core.instance import LaunchRequest
 
@@ -72,7 +73,4 @@ class LocalSettings(BaseModel):
 
 def command_of(settings: LocalSettings, request: LaunchRequest) -> list[str]:
     """The words that one worker is started with."""
-    words = [
-        word.replace("{worker_id}", request.worker_id).replace("{fleet}", request.fleet) for word in settings.command
-    ]
-    return [*words, *request.join.arguments]
+    return [*filled(settings.command, request), *request.join.arguments]

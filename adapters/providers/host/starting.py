@@ -2,15 +2,13 @@
 
 import errno
 import os
-import re
 import shutil
 from collections.abc import Mapping
 
 from ebbflow.adapters.providers.host import processes
+from ebbflow.core import worker_environment
 from ebbflow.core.errors import CapacityUnavailable, LaunchRejected, ProviderError, ProviderUnavailable
 from ebbflow.core.instance import LaunchRequest
-
-_SECRET_NAME = re.compile("key|token|secret|pass|auth|credential", re.IGNORECASE)
 
 
 def environment_of(given: Mapping[str, str], request: LaunchRequest, fingerprint: str) -> dict[str, str]:
@@ -22,37 +20,8 @@ def environment_of(given: Mapping[str, str], request: LaunchRequest, fingerprint
         fingerprint: of its provider.
     """
     inherited = {name: os.environ[name] for name in processes.INHERITED if name in os.environ}
-    return {**inherited, **given, **request.join.environment, **marks(request, fingerprint)}
-
-
-def marks(request: LaunchRequest, fingerprint: str) -> dict[str, str]:
-    """What a worker carries in its environment so that it is found again."""
-    return {
-        processes.WORKER_ID: request.worker_id,
-        processes.FLEET: request.fleet,
-        processes.HOME: request.home,
-        processes.PROVIDER: fingerprint,
-    }
-
-
-def check_environment(environment: dict[str, str]) -> dict[str, str]:
-    """Refuse names and values that no process can take.
-
-    Raises:
-        ValueError: names the variable, never its value.
-    """
-    for name, value in environment.items():
-        if not name or "=" in name or "\0" in name + value:
-            raise ValueError(f"variable {name!a} has no usable name, or a NUL character in its value")
-    return environment
-
-
-def without_secrets(text: str, environment: Mapping[str, str]) -> str:
-    """A text without the values of variables that are named like secrets, in case a worker printed them."""
-    secrets = (value for name, value in environment.items() if _SECRET_NAME.search(name))
-    for value in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(value, "***")
-    return text
+    marks = {**worker_environment.marks(request), worker_environment.PROVIDER: fingerprint}
+    return {**inherited, **given, **request.join.environment, **marks}
 
 
 def refusal(

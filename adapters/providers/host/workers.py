@@ -20,11 +20,12 @@ from pathlib import Path
 import anyio
 from anyio.to_thread import run_sync
 
+from ebbflow.adapters.providers.given_environment import without_secrets
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook, Place
 from ebbflow.adapters.providers.host.processes import ProcessId, is_alive
 from ebbflow.adapters.providers.host.records import (
-    WORKER_ID,
+    WORKER_ID_PATTERN,
     Intent,
     Moment,
     WorkerFolder,
@@ -32,7 +33,7 @@ from ebbflow.adapters.providers.host.records import (
     prune,
     worker_folders,
 )
-from ebbflow.adapters.providers.host.starting import environment_of, refusal, without_secrets
+from ebbflow.adapters.providers.host.starting import environment_of, refusal
 from ebbflow.core.errors import ConfigError, LaunchRejected, ProviderUnavailable, TerminationRefused
 from ebbflow.core.ids import check_fleet_name
 from ebbflow.core.instance import LOG_BYTES, Instance, InstanceState, LaunchRequest
@@ -95,7 +96,7 @@ class DetachedWorkers:
             ConfigError: the state folder cannot be written.
             ProviderUnavailable: temporary.
         """
-        if not WORKER_ID.fullmatch(request.worker_id):
+        if not WORKER_ID_PATTERN.fullmatch(request.worker_id):
             raise LaunchRejected(f"{self._place.label} could not start {request.worker_id!a}: not a worker id")
         folder = self._place.folder(check_fleet_name(request.fleet), request.worker_id)
         with self.storage_errors(f"start {request.worker_id}"):
@@ -163,7 +164,7 @@ class DetachedWorkers:
 
     def look_to_end(self, instance: Instance) -> HostLook:
         """One worker; unreadable records are no reason to let it run, as its environment and its id name it too."""
-        if not WORKER_ID.fullmatch(instance.worker_id):
+        if not WORKER_ID_PATTERN.fullmatch(instance.worker_id):
             raise TerminationRefused(f"{self._place.label} could not end {instance.worker_id!a}: not a worker id")
         folder = self._place.folder(check_fleet_name(instance.fleet), instance.worker_id)
         carriers = tuple(self._listing.carriers(instance.worker_id))

@@ -18,7 +18,7 @@ import anyio
 from ebbflow.adapters.commands import Run, run_process
 from ebbflow.adapters.launch_output import Result, read_launch_output
 from ebbflow.adapters.providers.ends_for_good import EndsForGood
-from ebbflow.adapters.providers.host.starting import without_secrets
+from ebbflow.adapters.providers.given_environment import without_secrets
 from ebbflow.adapters.providers.slurm.client import SlurmClient
 from ebbflow.adapters.providers.slurm.jobs import (
     FleetJob,

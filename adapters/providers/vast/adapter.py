@@ -19,7 +19,8 @@ from ebbflow.adapters.providers.vast.client import Endpoint, Json, VastAnswer, V
 from ebbflow.adapters.providers.vast.listing import ListingUnclear, VastListing
 from ebbflow.adapters.providers.vast.offers import Offer, choose, explain, search_body
 from ebbflow.adapters.providers.vast.settings import VastSettings
-from ebbflow.adapters.providers.vast.states import CAPABILITIES, label_of, owner_of, running_usd_per_hour
+from ebbflow.adapters.providers.vast.states import label_of, owner_of, running_usd_per_hour
+from ebbflow.core import worker_environment
 from ebbflow.core.errors import (
     CapacityUnavailable,
     ConfigError,
@@ -310,10 +311,8 @@ def create_body(settings: VastSettings, request: LaunchRequest) -> Json:
     environment = {
         **settings.environment,
         **request.join.environment,
-        "EBBFLOW_WORKER_ID": request.worker_id,
-        "EBBFLOW_FLEET": request.fleet,
-        "EBBFLOW_HOME": request.home,
-        CAPABILITIES: ",".join(request.capabilities or settings.capabilities),
+        **worker_environment.marks(request),
+        worker_environment.CAPABILITIES: ",".join(request.capabilities or settings.capabilities),
     }
     body: Json = {
         "client_id": "me",
@@ -328,7 +327,7 @@ def create_body(settings: VastSettings, request: LaunchRequest) -> Json:
     if settings.start == "image":
         body |= {"runtype": "args", "args": [*settings.arguments, *request.join.arguments]}
     else:
-        environment["EBBFLOW_ARGUMENTS"] = shlex.join(request.join.arguments)
+        environment[worker_environment.ARGUMENTS] = shlex.join(request.join.arguments)
         body |= {"runtype": "ssh_direct", "onstart": settings.onstart or None}
     return {**body, "env": {f"-p {settings.port}:{settings.port}": "1", **environment}}
 
