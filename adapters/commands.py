@@ -22,7 +22,7 @@ INHERITED = ("PATH", "HOME", "USER", "LOGNAME")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandAnswer:
     """What came back from one command."""
 
     words: tuple[str, ...]
@@ -93,7 +93,7 @@ class Commands:
         self._variables = dict(variables)
         self._run = run
 
-    async def __call__(self, words: Sequence[str], *, stdin: bytes | None = None, seconds: float) -> Answer:
+    async def __call__(self, words: Sequence[str], *, stdin: bytes | None = None, seconds: float) -> CommandAnswer:
         """Run one command; whatever goes wrong is an answer."""
         shown = tuple(words)
         try:
@@ -101,13 +101,13 @@ class Commands:
                 command_line(self._prefix, self._variables, words), stdin, self._environment(), seconds
             )
         except TimeoutError:
-            return Answer(shown, None, problem=f"no answer within {seconds:g} s")
+            return CommandAnswer(shown, None, problem=f"no answer within {seconds:g} s")
         except OSError as error:
             first = self._prefix[0] if self._prefix else shown[0]
             problem = f"{first!r} could not be started: {error.strerror or error}"
-            return Answer(shown, None, problem=problem, was_started=False)
+            return CommandAnswer(shown, None, problem=problem, was_started=False)
         log.debug("ran %s rc=%s", shlex.join(shown), code)
-        return Answer(shown, code, stdout, stderr)
+        return CommandAnswer(shown, code, stdout, stderr)
 
     def _environment(self) -> dict[str, str]:
         # An agent of ssh is reached through a variable; what runs behind ssh does not get it.

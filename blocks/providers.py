@@ -1,15 +1,16 @@
 """One block per provider: its adapter's own settings, saved."""
 
-from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider as LaunchScriptAdapter
-from ebbflow.adapters.providers.host.launch_script import LaunchScriptSettings
-from ebbflow.adapters.providers.host.local import LocalProvider as LocalAdapter
-from ebbflow.adapters.providers.host.local import LocalSettings
-from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider as KubernetesAdapter
-from ebbflow.adapters.providers.kubernetes.provider import KubernetesSettings
-from ebbflow.adapters.providers.slurm.provider import SlurmProvider as SlurmAdapter
-from ebbflow.adapters.providers.slurm.provider import SlurmSettings
-from ebbflow.adapters.providers.vast.provider import VastProvider as VastAdapter
-from ebbflow.adapters.providers.vast.provider import VastSettings
+from ebbflow.adapters.providers.host.adapter import HostAdapter
+from ebbflow.adapters.providers.host.launch_script import LaunchScriptProgram
+from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
+from ebbflow.adapters.providers.host.local import LocalProgram
+from ebbflow.adapters.providers.host.local_settings import LocalSettings
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesAdapter
+from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
+from ebbflow.adapters.providers.slurm.adapter import SlurmAdapter
+from ebbflow.adapters.providers.slurm.settings import SlurmSettings
+from ebbflow.adapters.providers.vast.adapter import VastAdapter
+from ebbflow.adapters.providers.vast.settings import VastSettings
 from ebbflow.blocks.base import ProviderBlock
 from ebbflow.core.ports import Provider
 
@@ -22,7 +23,7 @@ class LocalProvider(LocalSettings, ProviderBlock):
 
     def get_provider(self) -> Provider:
         """Build the adapter."""
-        return LocalAdapter(self)
+        return HostAdapter(LocalProgram(self))
 
 
 class LaunchScriptProvider(LaunchScriptSettings, ProviderBlock):
@@ -33,7 +34,7 @@ class LaunchScriptProvider(LaunchScriptSettings, ProviderBlock):
 
     def get_provider(self) -> Provider:
         """Build the adapter."""
-        return LaunchScriptAdapter(self)
+        return HostAdapter(LaunchScriptProgram(self))
 
 
 class KubernetesProvider(KubernetesSettings, ProviderBlock):

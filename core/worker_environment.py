@@ -1,5 +1,7 @@
 """Names of what a worker finds in its environment. Whoever starts one sets them; whoever looks for one reads them."""
 
+from ebbflow.core.instance import LaunchRequest
+
 WORKER_ID = "EBBFLOW_WORKER_ID"
 """Ours, compared whole."""
 
@@ -17,3 +19,8 @@ CAPABILITIES = "EBBFLOW_CAPABILITIES"
 
 ARGUMENTS = "EBBFLOW_ARGUMENTS"
 """What its master needs it to be started with, quoted for a shell, where a provider passes no arguments."""
+
+
+def marks(request: LaunchRequest) -> dict[str, str]:
+    """What every worker carries, so that it is found again and known for ours."""
+    return {WORKER_ID: request.worker_id, FLEET: request.fleet, HOME: request.home}

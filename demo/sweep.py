@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import psutil
 
-from ebbflow.adapters.providers.host import processes
+from ebbflow.core import worker_environment
 from ebbflow.core.instance import InstanceState
 from ebbflow.core.ports import Provider
 from ebbflow.demo.place import MARK
@@ -73,7 +73,7 @@ def _carries(process: psutil.Process, word: str, gpu_workers: bool) -> bool:
         return False
     try:
         environment = process.environ()
-        is_marked = environment.get(MARK) == word and (gpu_workers or processes.WORKER_ID not in environment)
+        is_marked = environment.get(MARK) == word and (gpu_workers or worker_environment.WORKER_ID not in environment)
         return is_marked and process.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
         return False

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 import yaml
 
-from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider, KubernetesSettings
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesAdapter
+from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
 from ebbflow.standins.http import serve
 from ebbflow.standins.kubernetes.node import Node
 from ebbflow.standins.kubernetes.server import ADMIN_TOKEN, ApiServer, User, kubeconfig
@@ -59,9 +60,9 @@ class Cluster:
         given = {"pod_template": template(), "kubeconfig": self.kubeconfig, "namespace": self.namespace, **more}
         return KubernetesSettings.model_validate(given)
 
-    def provider(self, **more: Any) -> KubernetesProvider:
+    def provider(self, **more: Any) -> KubernetesAdapter:
         """A provider in this namespace."""
-        return KubernetesProvider(self.settings(**more))
+        return KubernetesAdapter(self.settings(**more))
 
     @property
     def pods(self) -> str:

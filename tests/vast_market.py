@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ebbflow.adapters.providers.vast.provider import VastProvider, VastSettings
+from ebbflow.adapters.providers.vast.adapter import VastAdapter
+from ebbflow.adapters.providers.vast.settings import VastSettings
 from ebbflow.core.instance import LaunchRequest
 from ebbflow.standins.http import serve
 from ebbflow.standins.vast.server import KEY, Offer, Program, VastApi, add_controls, some_offers
@@ -47,9 +48,9 @@ class Market:
     api: VastApi
     url: str
     settings: dict[str, Any] = field(default_factory=dict)
-    opened: list[VastProvider] = field(default_factory=list)
+    opened: list[VastAdapter] = field(default_factory=list)
 
-    def provider(self, *, pace: Pace | None = None, **settings: Any) -> VastProvider:
+    def provider(self, *, pace: Pace | None = None, **settings: Any) -> VastAdapter:
         """A new adapter, as a later flow run has it."""
         plain: dict[str, Any] = {
             "api_key": KEY,
@@ -63,7 +64,7 @@ class Market:
         }
         pace = pace or Pace()
         read = VastSettings.model_validate(plain)
-        provider = VastProvider(read, clock=self.api.now, monotonic=pace, sleep=pace.sleep)
+        provider = VastAdapter(read, clock=self.api.now, monotonic=pace, sleep=pace.sleep)
         self.opened.append(provider)
         return provider
 

@@ -9,7 +9,8 @@ import time
 
 import httpx
 
-from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider, KubernetesSettings
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesAdapter
+from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
 from ebbflow.core.instance import LaunchRequest
 from ebbflow.standins.http import serve
 from ebbflow.standins.kubernetes.server import ADMIN_TOKEN, ApiServer, kubeconfig
@@ -66,12 +67,12 @@ async def _launches(count: int) -> tuple[int, float]:
         return len(server.requests), taken
 
 
-async def _provider(url: str) -> KubernetesProvider:
+async def _provider(url: str) -> KubernetesAdapter:
     headers = {"authorization": f"Bearer {ADMIN_TOKEN}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as admin:
         await admin.post("/api/v1/namespaces", json={"metadata": {"name": "gpu"}})
     given = {"pod_template": TEMPLATE, "kubeconfig": kubeconfig(url), "namespace": "gpu", "call_timeout_seconds": 60}
-    return KubernetesProvider(KubernetesSettings.model_validate(given))
+    return KubernetesAdapter(KubernetesSettings.model_validate(given))
 
 
 def _request(index: int) -> LaunchRequest:

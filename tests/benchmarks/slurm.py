@@ -6,8 +6,9 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from ebbflow.adapters.providers.slurm.provider import SlurmProvider, SlurmSettings
-from ebbflow.blocks import SlurmProvider as SlurmBlock
+from ebbflow.adapters.providers.slurm.adapter import SlurmAdapter
+from ebbflow.adapters.providers.slurm.settings import SlurmSettings
+from ebbflow.blocks import SlurmProvider
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.autoscale import autoscale
 from tests.benchmarks.world import World, fleet, save_master, tell
@@ -35,7 +36,7 @@ def _settings(slurm: Cluster) -> dict[str, object]:
 
 async def _launches(running: World, slurm: Cluster) -> None:
     await save_master("bench", running.master)
-    await SlurmBlock.model_validate(_settings(slurm)).asave("hundred", overwrite=True)
+    await SlurmProvider.model_validate(_settings(slurm)).asave("hundred", overwrite=True)
     told = Fleet.model_validate(
         fleet(
             "hundred",
@@ -62,7 +63,7 @@ async def _launches(running: World, slurm: Cluster) -> None:
 async def _long_queue(slurm: Cluster) -> None:
     left = QUEUED - len(slurm.jobs())
     slurm.submit("foreign", f"--array=1-{left}", "--hold")
-    provider = SlurmProvider(SlurmSettings.model_validate(_settings(slurm)))
+    provider = SlurmAdapter(SlurmSettings.model_validate(_settings(slurm)))
     provider_seconds, bare_seconds = [], []
     for _ in range(ROUNDS):
         bare_seconds.append(_seconds(lambda: subprocess.run(["squeue"], env=slurm.environment, capture_output=True)))

@@ -4,7 +4,8 @@ import asyncio
 import time
 from pathlib import Path
 
-from ebbflow.adapters.providers.vast.provider import VastProvider, VastSettings
+from ebbflow.adapters.providers.vast.adapter import VastAdapter
+from ebbflow.adapters.providers.vast.settings import VastSettings
 from ebbflow.core.instance import LaunchRequest
 from ebbflow.standins.http import serve
 from ebbflow.standins.vast.limits import RATES
@@ -21,7 +22,7 @@ async def measure(folder: Path) -> None:
     tell(f"Vast: {LAUNCHES} launches, one per {RATES['create'].seconds:g} s at most")
     async with serve(api) as url:
         plain = {"api_key": KEY, "address": url, "image": "worker", "gpu_names": ["RTX 4090"], "disk_gb": 20}
-        provider = VastProvider(VastSettings.model_validate({**plain, "call_timeout_seconds": 120}))
+        provider = VastAdapter(VastSettings.model_validate({**plain, "call_timeout_seconds": 120}))
         began = time.perf_counter()
         requests = (LaunchRequest(f"bench-3f9c-1-{index}", "bench", "homea") for index in range(LAUNCHES))
         launched = await asyncio.gather(*(provider.launch(request) for request in requests))

@@ -9,10 +9,9 @@ from prefect.client.orchestration import get_client
 from pydantic import SecretStr, ValidationError
 
 from ebbflow.adapters.masters.swarmui.master import SwarmUIMaster as SwarmUIAdapter
-from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider as LaunchScriptAdapter
-from ebbflow.adapters.providers.host.local import LocalProvider as LocalAdapter
-from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider as KubernetesAdapter
-from ebbflow.adapters.providers.slurm.provider import SlurmProvider as SlurmAdapter
+from ebbflow.adapters.providers.host.adapter import HostAdapter
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesAdapter
+from ebbflow.adapters.providers.slurm.adapter import SlurmAdapter
 from ebbflow.blocks import (
     ApiSessions,
     KubernetesProvider,
@@ -73,9 +72,11 @@ def test_a_secret_is_not_shown() -> None:
 
 def test_blocks_build_adapters_that_know_no_prefect(tmp_path: Path) -> None:
     provider = LocalProvider(command=["true"], state_folder=tmp_path).get_provider()
-    assert isinstance(provider, LocalAdapter)
+    assert isinstance(provider, HostAdapter)
+    assert provider.caps.fingerprint.startswith("local-")
     by_script = LaunchScriptProvider(script=Path("/opt/launch.sh"), state_folder=tmp_path).get_provider()
-    assert isinstance(by_script, LaunchScriptAdapter)
+    assert isinstance(by_script, HostAdapter)
+    assert by_script.caps.fingerprint.startswith("launch-script-")
     template = {"spec": {"containers": [{"name": "worker", "image": "swarmui"}]}}
     by_pod = KubernetesProvider(pod_template=template, namespace="gpu").get_provider()
     assert isinstance(by_pod, KubernetesAdapter)

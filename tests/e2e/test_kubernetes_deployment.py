@@ -12,7 +12,7 @@ import anyio
 import pytest
 import yaml
 
-from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider as KubernetesAdapter
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesAdapter
 from ebbflow.blocks import KubernetesProvider
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.instance import InstanceState, JoinSpec, LaunchRequest

@@ -14,7 +14,7 @@ import anyio
 import httpx
 import pytest
 
-from ebbflow.adapters.providers.vast.provider import VastProvider
+from ebbflow.adapters.providers.vast.adapter import VastAdapter
 from ebbflow.adapters.providers.vast.settings import MAX_START
 from ebbflow.core.instance import Instance, InstanceState, JoinSpec
 from ebbflow.standins.vast.server import KEY
@@ -56,7 +56,7 @@ async def until(holds: Callable[[], bool], what: str) -> None:
         await anyio.sleep(0.05)
 
 
-async def served(account: Market, provider: VastProvider) -> Instance:
+async def served(account: Market, provider: VastAdapter) -> Instance:
     """Launch one worker and wait until it answers at its public address."""
     launched = await provider.launch(request(join=JOIN))
     await account.until(launched.instance_id, "running")

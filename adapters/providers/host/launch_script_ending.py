@@ -7,17 +7,18 @@ script's group gets SIGTERM, the grace, SIGKILL. None of the waits fits into one
 import signal
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from ebbflow.adapters.launch_output import Refused, Result, Url
 from ebbflow.adapters.providers.host import processes, stop_runner
-from ebbflow.adapters.providers.host.launch_script_listing import LaunchScriptListing, stop_mark
 from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
 from ebbflow.adapters.providers.host.launch_script_state import elapsed_since
-from ebbflow.adapters.providers.host.listing import Look, Place
+from ebbflow.adapters.providers.host.launch_script_verdicts import LaunchScriptVerdicts
+from ebbflow.adapters.providers.host.listing import HostLook
 from ebbflow.adapters.providers.host.processes import is_alive
-from ebbflow.adapters.providers.host.program import environment_of
 from ebbflow.adapters.providers.host.records import WorkerFolder
-from ebbflow.adapters.providers.host.workers import KILL_WAIT_SECONDS, DetachedWorkers, Start
+from ebbflow.adapters.providers.host.starting import environment_of
+from ebbflow.adapters.providers.host.workers import KILL_WAIT_SECONDS, DetachedWorkers
 from ebbflow.core.errors import TerminationRefused
 from ebbflow.core.instance import Instance, LaunchRequest
 
@@ -33,31 +34,22 @@ class StopResult:
     problem: str = ""
 
 
-class Ending:
+class LaunchScriptEnding:
     """Takes a worker to its end, one step per call.
 
     Args:
         settings: the steps and their times.
-        place: which provider's it is.
-        listing: looks at it.
-        workers: signals it, and notes its end.
-        start: starts the stop script's runner.
+        workers: looks at it, signals it, and notes its end.
+        verdicts: tell whether it ever was a worker, and where.
     """
 
     def __init__(
-        self,
-        settings: LaunchScriptSettings,
-        place: Place,
-        listing: LaunchScriptListing,
-        workers: DetachedWorkers,
-        *,
-        start: Start,
+        self, settings: LaunchScriptSettings, workers: DetachedWorkers, verdicts: LaunchScriptVerdicts
     ) -> None:
         self._settings = settings
-        self._place = place
-        self._listing = listing
         self._workers = workers
-        self._start = start
+        self._place = workers.place
+        self._verdicts = verdicts
 
     def advance(self, instance: Instance) -> bool:
         """Do what is due, without waiting; whether it has ended.
@@ -74,18 +66,19 @@ class Ending:
             self._workers.note_terminating(instance, look)
             return self._step(instance, look)
 
-    def _step(self, instance: Instance, look: Look) -> bool:
-        result = self._listing.verdict(look, has_exited=not look.live)
+    def _step(self, instance: Instance, look: HostLook) -> bool:
+        result = self._verdicts.verdict(look, has_exited=not look.live)
         if look.live and self._still_waits_for(look.folder, result):
             return False
-        if self._settings.stop_script is not None and not self._has_stopped(instance, look.folder, result):
+        script = self._settings.stop_script
+        if script is not None and not self._has_stopped(script, instance, look.folder, result):
             return False
         if look.live:
             self._signal(instance, look.folder)
             return False
         self._check_stop_result(instance, look.folder)
         self._workers.note_terminated(instance, [])
-        self._listing.give_up_address(look)
+        self._verdicts.give_up_address(look)
         return True
 
     def _still_waits_for(self, folder: WorkerFolder, result: Result | None) -> bool:
@@ -110,7 +103,7 @@ class Ending:
                 f"{self._place.label} could not end {instance.worker_id}: sent SIGKILL, still running: {left}"
             )
 
-    def _has_stopped(self, instance: Instance, folder: WorkerFolder, result: Result | None) -> bool:
+    def _has_stopped(self, script: Path, instance: Instance, folder: WorkerFolder, result: Result | None) -> bool:
         """Run the stop script once; whether it has come to an end."""
         if _stop_result(folder) is not None:
             return True
@@ -122,22 +115,30 @@ class Ending:
             if _stop_result(folder) is None:
                 (folder.path / "since-stop.json").unlink(missing_ok=True)
                 elapsed_since(folder, "stop")
-                self._start_stop_script(instance, folder, lock, result.url if isinstance(result, Url) else "")
+                url = result.url if isinstance(result, Url) else ""
+                self._start_stop_script(script, url, instance, folder, lock)
         return False
 
-    def _start_stop_script(self, instance: Instance, folder: WorkerFolder, lock: int, url: str) -> None:
+    def _start_stop_script(self, script: Path, url: str, instance: Instance, folder: WorkerFolder, lock: int) -> None:
         settings = self._settings
         request = LaunchRequest(instance.worker_id, instance.fleet, instance.home)
-        environment = environment_of(settings.environment, request, stop_mark(self._place.fingerprint))
+        environment = environment_of(settings.environment, request, _stop_mark(self._place.fingerprint))
         result = str(folder.path / "stop-result.json")
         runner = [sys.executable, "-I", "-S", stop_runner.__file__, str(settings.stop_timeout_seconds), result]
-        self._start([*runner, str(settings.stop_script), instance.worker_id, url], environment, folder.path, lock)
+        processes.start_detached(
+            [*runner, str(script), instance.worker_id, url],
+            environment,
+            folder.path,
+            lock,
+            directory=script.parent,
+            logs=("stop.log", "stop.log"),
+        )
 
     def _end_overdue_stop(self, instance: Instance, folder: WorkerFolder) -> None:
         """Its runner keeps its time; where that was killed, we do."""
         if elapsed_since(folder, "stop") < self._settings.stop_timeout_seconds + STOP_MARGIN_SECONDS:
             return
-        mark = stop_mark(self._place.fingerprint)
+        mark = _stop_mark(self._place.fingerprint)
         running = [each.process for each in processes.carriers(instance.worker_id) if each.provider == mark]
         processes.send(signal.SIGKILL, running, ())
 
@@ -156,3 +157,8 @@ class Ending:
 
 def _stop_result(folder: WorkerFolder) -> StopResult | None:
     return folder.load(StopResult, "stop-result.json")
+
+
+def _stop_mark(fingerprint: str) -> str:
+    """What stop scripts carry in place of their provider's fingerprint: found again, never taken for the worker."""
+    return f"{fingerprint}-stop"

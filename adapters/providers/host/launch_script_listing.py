@@ -4,22 +4,19 @@ A worker is more than its script: `sbatch` ends at once while its job lives. So 
 has ended" are two things, and `lives_while` says what the one means for the other.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from ebbflow.adapters.launch_output import Failed, LaunchOutput, LaunchProblem, Refused, Result, Url
+from ebbflow.adapters.launch_output import Failed, LaunchProblem, Refused, Result, Url
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
-from ebbflow.adapters.providers.host.launch_script_state import Addresses, AddressHolder, ExitCode, Verdict
-from ebbflow.adapters.providers.host.listing import DetachedListing, Look, Place
-from ebbflow.adapters.providers.host.processes import ProcessId, is_alive
+from ebbflow.adapters.providers.host.launch_script_state import ExitCode
+from ebbflow.adapters.providers.host.launch_script_verdicts import LaunchScriptVerdicts
+from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook, Place
+from ebbflow.adapters.providers.host.processes import ProcessId
 from ebbflow.adapters.providers.host.records import Moment, WorkerFolder, WorkerRecord
-from ebbflow.core.errors import ProviderUnavailable
 from ebbflow.core.instance import Failure, Instance, InstanceState
-
-log = logging.getLogger(__name__)
 
 
 class LaunchScriptListing(DetachedListing):
@@ -28,13 +25,21 @@ class LaunchScriptListing(DetachedListing):
     Args:
         settings: the script's.
         place: which workers are its.
+        verdicts: reads what it printed.
         clock: epoch seconds, for the note that an end was seen.
     """
 
-    def __init__(self, settings: LaunchScriptSettings, place: Place, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: LaunchScriptSettings,
+        place: Place,
+        verdicts: LaunchScriptVerdicts,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
         super().__init__(place, clock=clock)
         self._settings = settings
-        self._addresses = Addresses(settings.state_folder)
+        self._verdicts = verdicts
 
     def note_exit(self, folder: WorkerFolder, record: WorkerRecord) -> None:
         """Keep the exit code of a script that this process started; best effort, it is for people only."""
@@ -46,7 +51,7 @@ class LaunchScriptListing(DetachedListing):
             with suppress(OSError):
                 folder.write("exit-code.json", ExitCode(code), replace=False)
 
-    def second_look(self, looks: list[Look]) -> list[Look]:
+    def second_look(self, looks: list[HostLook]) -> list[HostLook]:
         """Before an end is believed: is its group empty, and does nobody print to its files any more?
 
         That is how children are found that lost their environment on the way (`sudo`, `env -i`), and daemons that left
@@ -56,97 +61,21 @@ class LaunchScriptListing(DetachedListing):
         writing = processes.writers(self._place.state_folder) if ends else {}
         return [_with_others(look, writing) if look in ends else look for look in looks]
 
-    def describe_started(self, look: Look) -> Instance:
+    def describe_started(self, look: HostLook) -> Instance:
         """A worker whose script was started, as others shall see it; the first look at an end or a verdict notes it."""
         record, live = look.record, look.live
         has_exited = not live
         if has_exited and not record.has_exited:
             look.folder.write("exited.json", Moment(self._clock()), replace=False, sync=False)
-        result = self.verdict(look, has_exited=has_exited)
+        result = self._verdicts.verdict(look, has_exited=has_exited)
         state, failure, detail = self._judge(look, result, has_exited=has_exited)
         if state is InstanceState.FAILED:
             detail = self._with_circumstances(look, result, detail, has_exited=has_exited)
         url = result if isinstance(result, Url) else None
         return self.instance(look, state, url=url, failure=failure, detail=detail, first=processes.leader(live))
 
-    def verdict(self, look: Look, *, has_exited: bool) -> Result | None:
-        """What the script's output says, decided once and for good; None while it may still say something.
-
-        Raises:
-            OSError: it cannot be noted.
-            ProviderUnavailable: its note cannot be read.
-        """
-        noted = look.folder.load(Verdict, "verdict.json")
-        if noted is not None:
-            return _checked(noted, look.folder)
-        parser = LaunchOutput(self._settings.max_line_bytes, self._settings.max_retries)
-        first = processes.leader(look.live)
-        is_whole = look.folder.read_output(
-            parser, pid=first.pid if first else None, max_bytes=self._settings.max_log_bytes
-        )
-        result = parser.result
-        if result is None and has_exited and is_whole:
-            result = parser.end()
-        if result is None and self._is_late(look, first):
-            result = Failed(LaunchProblem.TIMEOUT, self._lateness(is_whole=is_whole))
-        if result is not None:
-            for warning in parser.warnings:
-                log.warning("launch script of worker=%s: %s", look.worker_id, warning)
-            return self._note(look, result)
-        return None
-
-    def _is_late(self, look: Look, first: ProcessId | None) -> bool:
-        process = look.record.process or first
-        return process is None or processes.age_seconds(process) > self._settings.url_timeout_seconds
-
-    def _lateness(self, *, is_whole: bool) -> str:
-        where = "" if is_whole else f" in the first {self._settings.max_log_bytes} bytes of its output"
-        return f"no NewURL within {self._settings.url_timeout_seconds:g} s{where}"
-
-    def _note(self, look: Look, result: Result) -> Result:
-        if not look.folder.path.exists():
-            # The folder was deleted under a live worker: what it prints is all there is.
-            return result
-        if isinstance(result, Url):
-            with self._addresses.held():
-                result = self._take_address(look, result)
-                look.folder.write("verdict.json", Verdict.of(result), replace=False)
-        else:
-            look.folder.write("verdict.json", Verdict.of(result), replace=False)
-        # Another run may have been first.
-        noted = look.folder.load(Verdict, "verdict.json")
-        return _checked(noted, look.folder) if noted else result
-
-    def _take_address(self, look: Look, url: Url) -> Result:
-        mine = AddressHolder(look.fleet, look.worker_id)
-        other = self._addresses.holder(url.url)
-        if other is not None and other != mine and self._lives(other):
-            return Failed(LaunchProblem.BAD_URL, f"NewURL {url.url}: {other.worker_id} has that address")
-        self._addresses.take(url.url, mine)
-        return url
-
-    def _lives(self, holder: AddressHolder) -> bool:
-        folder = self._place.folder(holder.fleet, holder.worker_id)
-        try:
-            record = folder.read()
-        except ProviderUnavailable:
-            return True
-        if not record.was_started or record.ended is not None:
-            return False
-        if self._settings.lives_while == "url":
-            return True
-        return folder.is_locked() or (record.process is not None and is_alive(record.process))
-
-    def give_up_address(self, look: Look) -> None:
-        """Let another worker have the address of one that has ended."""
-        with suppress(ProviderUnavailable, OSError):
-            noted = look.folder.load(Verdict, "verdict.json")
-            if noted is not None and noted.outcome == "url":
-                with self._addresses.held():
-                    self._addresses.give_up(noted.text, AddressHolder(look.fleet, look.worker_id))
-
     def _judge(
-        self, look: Look, result: Result | None, *, has_exited: bool
+        self, look: HostLook, result: Result | None, *, has_exited: bool
     ) -> tuple[InstanceState, Failure | None, str]:
         record = look.record
         if record.ended is not None:
@@ -170,15 +99,15 @@ class LaunchScriptListing(DetachedListing):
             case None:
                 return InstanceState.STARTING, None, ""
 
-    def _ended_by_itself(self, look: Look) -> tuple[InstanceState, Failure | None, str]:
+    def _ended_by_itself(self, look: HostLook) -> tuple[InstanceState, Failure | None, str]:
         if self._settings.stop_script is not None:
             # Not gone yet: what the script left elsewhere is ended by the terminations that this state brings about.
             return InstanceState.TERMINATING, None, "the script ended; its stop script is still to run"
         look.folder.write("ended.json", Moment(self._clock()), replace=False)
-        self.give_up_address(look)
+        self._verdicts.give_up_address(look)
         return InstanceState.GONE, None, "the script ended"
 
-    def _with_circumstances(self, look: Look, result: Result | None, detail: str, *, has_exited: bool) -> str:
+    def _with_circumstances(self, look: HostLook, result: Result | None, detail: str, *, has_exited: bool) -> str:
         code = look.folder.load(ExitCode, "exit-code.json")
         if has_exited and code is not None and not isinstance(result, Refused):
             detail = f"{detail}; exit code {code.code}"
@@ -186,22 +115,10 @@ class LaunchScriptListing(DetachedListing):
         return f"{detail}; last line of stderr: {words}" if words else detail
 
 
-def _with_others(look: Look, writing: Mapping[str, Sequence[ProcessId]]) -> Look:
+def _with_others(look: HostLook, writing: Mapping[str, Sequence[ProcessId]]) -> HostLook:
     others = {}
     for name in ("stdout.log", "stderr.log"):
         others.update({each.pid: each for each in writing.get(str(look.folder.path / name), ())})
     if look.record.process is not None:
         others.update({each.pid: each for each in processes.left_in_group(look.record.process)})
     return replace(look, others=tuple(others.values()))
-
-
-def stop_mark(fingerprint: str) -> str:
-    """What stop scripts carry in place of their provider's fingerprint: found again, never taken for the worker."""
-    return f"{fingerprint}-stop"
-
-
-def _checked(noted: Verdict, folder: WorkerFolder) -> Result:
-    try:
-        return noted.result
-    except ValueError as error:
-        raise ProviderUnavailable(f"{folder.label} cannot read {folder.path}: verdict.json: {error}") from error

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ebbflow.adapters.launch_output import MAX_LINE_BYTES, MAX_RETRIES
-from ebbflow.adapters.providers.host.program import check_environment
+from ebbflow.adapters.providers.host.settings import GivenEnvironment, StateFolder
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
 
 
@@ -28,7 +28,7 @@ class LaunchScriptSettings(BaseModel):
         ),
     ]
     state_folder: Annotated[
-        Path,
+        StateFolder,
         Field(
             title="State folder",
             description="Where records and logs of the workers are kept, on a disk of this host, for this block "
@@ -36,7 +36,7 @@ class LaunchScriptSettings(BaseModel):
         ),
     ]
     environment: Annotated[
-        dict[str, str],
+        GivenEnvironment,
         Field(
             title="Environment",
             description="What scripts get beside PATH, HOME, USER, LANG and our own EBBFLOW_ names.",
@@ -114,16 +114,3 @@ class LaunchScriptSettings(BaseModel):
         if script is not None and (not script.is_absolute() or "\0" in str(script)):
             raise ValueError("must be an absolute path")
         return script
-
-    @field_validator("environment")
-    @classmethod
-    def _check_environment(cls, environment: dict[str, str]) -> dict[str, str]:
-        return check_environment(environment)
-
-    @field_validator("state_folder")
-    @classmethod
-    def _make_absolute(cls, folder: Path) -> Path:
-        try:
-            return folder.expanduser().absolute()
-        except RuntimeError as error:
-            raise ValueError(str(error)) from error

@@ -15,11 +15,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from ebbflow.adapters.launch_output import Failed, LaunchProblem, Refused, Result, Url
 from ebbflow.adapters.providers.host import processes
+from ebbflow.adapters.providers.host.listing import Place
 from ebbflow.adapters.providers.host.records import WorkerFolder
 from ebbflow.core.errors import ProviderUnavailable
 
@@ -32,7 +32,7 @@ class ExitCode:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class OutputVerdict:
     """What a script's output says, for good: a `Result` as a file."""
 
     outcome: str
@@ -41,7 +41,7 @@ class Verdict:
     retries: int | None = None
 
     @classmethod
-    def of(cls, result: Result) -> "Verdict":
+    def of(cls, result: Result) -> "OutputVerdict":
         """Write a result down."""
         match result:
             case Url(url, retries):
@@ -108,11 +108,12 @@ class Addresses:
     """Which worker of a provider has which address, over all fleets: one worker per address.
 
     Args:
-        state_folder: of the provider; the notes are in a folder of it that no fleet's name can be.
+        place: of the provider; the notes are in a folder of its state that no fleet's name can be.
     """
 
-    def __init__(self, state_folder: Path) -> None:
-        self._folder = state_folder / "_addresses"
+    def __init__(self, place: Place) -> None:
+        self._folder = place.state_folder / "_addresses"
+        self._label = place.label
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -151,7 +152,7 @@ class Addresses:
 
     @property
     def _notes(self) -> WorkerFolder:
-        return WorkerFolder(self._folder, "launch script provider")
+        return WorkerFolder(self._folder, self._label)
 
 
 def _name(url: str) -> str:

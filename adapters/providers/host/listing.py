@@ -10,7 +10,7 @@ import psutil
 from ebbflow.adapters.launch_output import Url
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.processes import Carrier, ProcessId, is_alive
-from ebbflow.adapters.providers.host.records import WORKER_ID, WorkerFolder, WorkerRecord, worker_folders
+from ebbflow.adapters.providers.host.records import WORKER_ID_PATTERN, WorkerFolder, WorkerRecord, worker_folders
 from ebbflow.core.errors import ProviderUnavailable
 from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState
 
@@ -34,7 +34,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class HostLook:
     """All that is known of one worker at one instant."""
 
     worker_id: str
@@ -74,7 +74,7 @@ class DetachedListing(ABC):
         self._clock = clock
 
     @abstractmethod
-    def describe_started(self, look: Look) -> Instance:
+    def describe_started(self, look: HostLook) -> Instance:
         """A worker that was started, as others shall see it.
 
         Raises:
@@ -85,7 +85,7 @@ class DetachedListing(ABC):
     def note_exit(self, folder: WorkerFolder, record: WorkerRecord) -> None:  # noqa: B027 - most have nothing to note
         """Called before anything asks whether a process lives, which would bury a child of ours unseen."""
 
-    def second_look(self, looks: list[Look]) -> list[Look]:
+    def second_look(self, looks: list[HostLook]) -> list[HostLook]:
         """What else is to be known of the workers before they are described."""
         return looks
 
@@ -117,7 +117,7 @@ class DetachedListing(ABC):
                 instances.append(instance)
         return InstanceList(tuple(instances), complete=not problems, detail="; ".join(sorted(set(problems))))
 
-    def _looks(self, fleet: str, carriers: Sequence[Carrier], problems: list[str]) -> list[Look]:
+    def _looks(self, fleet: str, carriers: Sequence[Carrier], problems: list[str]) -> list[HostLook]:
         by_worker: dict[str, list[Carrier]] = {}
         for carrier in carriers:
             if carrier.fleet == fleet:
@@ -136,10 +136,10 @@ class DetachedListing(ABC):
             except ProviderUnavailable as error:
                 problems.append(str(error))
             if record.intent is None or record.intent.provider == self._place.fingerprint:
-                looks.append(Look(worker_id, fleet, folder, record, tuple(by_worker.get(worker_id, ()))))
+                looks.append(HostLook(worker_id, fleet, folder, record, tuple(by_worker.get(worker_id, ()))))
         return looks
 
-    def look(self, fleet: str, worker_id: str) -> Look:
+    def look(self, fleet: str, worker_id: str) -> HostLook:
         """One worker.
 
         Raises:
@@ -149,7 +149,7 @@ class DetachedListing(ABC):
         folder = self._place.folder(fleet, worker_id)
         record = folder.read()
         self.note_exit(folder, record)
-        look = Look(worker_id, fleet, folder, record, carriers)
+        look = HostLook(worker_id, fleet, folder, record, carriers)
         return self.second_look([look])[0] if look.has_unexplained_end else look
 
     def carriers(self, worker_id: str = "") -> list[Carrier]:
@@ -165,9 +165,9 @@ class DetachedListing(ABC):
         except (OSError, psutil.Error) as error:
             raise ProviderUnavailable(f"{self._place.label} cannot look at this host's processes: {error}") from error
         mark = self._place.fingerprint
-        return [each for each in found if each.provider == mark and WORKER_ID.fullmatch(each.worker_id)]
+        return [each for each in found if each.provider == mark and WORKER_ID_PATTERN.fullmatch(each.worker_id)]
 
-    def describe(self, look: Look) -> Instance | None:
+    def describe(self, look: HostLook) -> Instance | None:
         """The worker as others shall see it; None where its launcher died before the start, so that it never was."""
         if look.live or look.record.was_started:
             return self.describe_started(look)
@@ -176,7 +176,7 @@ class DetachedListing(ABC):
 
     def instance(
         self,
-        look: Look,
+        look: HostLook,
         state: InstanceState,
         *,
         url: Url | None = None,

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from ebbflow.adapters.launch_output import Failed, Refused, Result, Url
 from ebbflow.adapters.providers.host import processes
-from ebbflow.adapters.providers.host.listing import DetachedListing, Look
+from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook
 from ebbflow.adapters.providers.host.records import Moment, WorkerRecord
 from ebbflow.core.instance import Failure, Instance, InstanceState
 
@@ -12,7 +12,7 @@ from ebbflow.core.instance import Failure, Instance, InstanceState
 class LocalListing(DetachedListing):
     """Looks at one host's workers of one provider."""
 
-    def describe_started(self, look: Look) -> Instance:
+    def describe_started(self, look: HostLook) -> Instance:
         """A worker that was started, as others shall see it; the first look at its end notes it."""
         record, live = look.record, look.live
         if not live and record.ended is None:

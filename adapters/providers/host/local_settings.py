@@ -1,13 +1,11 @@
-"""What a worker of the local provider is started as: its settings and its words."""
+"""What an operator says about a command that is a worker of this host."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ebbflow.adapters.providers.host.program import check_environment
+from ebbflow.adapters.providers.host.settings import GivenEnvironment, StateFolder
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
-from ebbflow.core.instance import LaunchRequest
 
 
 class LocalSettings(BaseModel):
@@ -26,14 +24,14 @@ class LocalSettings(BaseModel):
         ),
     ]
     state_folder: Annotated[
-        Path,
+        StateFolder,
         Field(
             title="State folder",
             description="Where records and logs of the workers are kept, on a disk of this host. ~ is your home.",
         ),
     ]
     environment: Annotated[
-        dict[str, str],
+        GivenEnvironment,
         Field(
             title="Environment",
             description="What workers get beside PATH, HOME, USER, LANG and what the master needs.",
@@ -55,24 +53,3 @@ class LocalSettings(BaseModel):
         if not command[0] or ("/" in command[0] and not command[0].startswith("/")):
             raise ValueError("the first word must be an absolute path, or a name that is found on PATH")
         return command
-
-    @field_validator("environment")
-    @classmethod
-    def _check_environment(cls, environment: dict[str, str]) -> dict[str, str]:
-        return check_environment(environment)
-
-    @field_validator("state_folder")
-    @classmethod
-    def _make_absolute(cls, folder: Path) -> Path:
-        try:
-            return folder.expanduser().absolute()
-        except RuntimeError as error:
-            raise ValueError(str(error)) from error
-
-
-def command_of(settings: LocalSettings, request: LaunchRequest) -> list[str]:
-    """The words that one worker is started with."""
-    words = [
-        word.replace("{worker_id}", request.worker_id).replace("{fleet}", request.fleet) for word in settings.command
-    ]
-    return [*words, *request.join.arguments]

@@ -19,11 +19,7 @@ from pathlib import Path
 
 import psutil
 
-WORKER_ID = "EBBFLOW_WORKER_ID"
-FLEET = "EBBFLOW_FLEET"
-HOME = "EBBFLOW_HOME"
-PROVIDER = "EBBFLOW_PROVIDER"
-"""The fingerprint of the provider that started it, so that two providers of one fleet on one host do not list twice."""
+from ebbflow.core.worker_environment import FLEET, HOME, PROVIDER, WORKER_ID
 
 INHERITED = ("PATH", "HOME", "USER", "LANG")
 """What a worker gets of our own environment. Not the rest: it may hold our keys."""

@@ -1,92 +1,51 @@
-"""What workers of this host are started with: their environment, and why one could not be started."""
+"""What runs as a worker of this host: the port between the host's adapter and its programs."""
 
-import errno
-import os
-import re
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Protocol
 
-from ebbflow.adapters.providers.host import processes
-from ebbflow.core.errors import CapacityUnavailable, LaunchRejected, ProviderError, ProviderUnavailable
-from ebbflow.core.instance import LaunchRequest
-
-_SECRET_NAME = re.compile("key|token|secret|pass|auth|credential", re.IGNORECASE)
+from ebbflow.adapters.providers.host.listing import DetachedListing, Place
+from ebbflow.adapters.providers.host.settings import HostSettings
+from ebbflow.adapters.providers.host.workers import Command, DetachedWorkers
+from ebbflow.core.instance import Instance, LaunchRequest
 
 
-def environment_of(given: Mapping[str, str], request: LaunchRequest, fingerprint: str) -> dict[str, str]:
-    """All that one worker gets; names of ours cannot be overruled.
+class HostProgram(Protocol):
+    """What is started for a worker, what is seen of it, and how it ends. All else is the same for every program."""
 
-    Args:
-        given: what the settings say.
-        request: whose worker it is, and what its master needs.
-        fingerprint: of its provider.
-    """
-    inherited = {name: os.environ[name] for name in processes.INHERITED if name in os.environ}
-    return {**inherited, **given, **request.join.environment, **marks(request, fingerprint)}
+    kind: ClassVar[str]
+    """Begins the fingerprint."""
+    label: ClassVar[str]
+    """What the provider is called in errors."""
 
+    @property
+    def settings(self) -> HostSettings:
+        """The operator's."""
+        ...
 
-def marks(request: LaunchRequest, fingerprint: str) -> dict[str, str]:
-    """What a worker carries in its environment so that it is found again."""
-    return {
-        processes.WORKER_ID: request.worker_id,
-        processes.FLEET: request.fleet,
-        processes.HOME: request.home,
-        processes.PROVIDER: fingerprint,
-    }
+    @property
+    def call_seconds(self) -> float:
+        """What one call may take."""
+        ...
 
+    @property
+    def directory(self) -> Path | None:
+        """Where it runs; None: in the folder of its worker."""
+        ...
 
-def check_environment(environment: dict[str, str]) -> dict[str, str]:
-    """Refuse names and values that no process can take.
+    def command(self, request: LaunchRequest) -> Command:
+        """What is started for one worker."""
+        ...
 
-    Raises:
-        ValueError: names the variable, never its value.
-    """
-    for name, value in environment.items():
-        if not name or "=" in name or "\0" in name + value:
-            raise ValueError(f"variable {name!a} has no usable name, or a NUL character in its value")
-    return environment
+    def listing(self, place: Place, *, clock: Callable[[], float]) -> DetachedListing:
+        """Looks at its workers."""
+        ...
 
+    async def end(self, instance: Instance, workers: DetachedWorkers) -> None:
+        """End a worker, or go on with it. Already gone is success.
 
-def without_secrets(text: str, environment: Mapping[str, str]) -> str:
-    """A text without the values of variables that are named like secrets, in case a worker printed them."""
-    secrets = (value for name, value in environment.items() if _SECRET_NAME.search(name))
-    for value in sorted(filter(None, secrets), key=len, reverse=True):
-        text = text.replace(value, "***")
-    return text
-
-
-def refusal(
-    tried: str, what: str, word: str, environment: Mapping[str, str], error: OSError | ValueError
-) -> ProviderError:
-    """Why a worker could not be started, in words that a person can act on.
-
-    Args:
-        tried: what was tried, for whom.
-        what: what the settings call the program.
-        word: the program.
-        environment: what it was to get; only its PATH is looked at.
-        error: what the system said.
-    """
-    if not isinstance(error, OSError):
-        # The text of a ValueError may quote a value of the environment.
-        return LaunchRejected(f"{tried}: a word or variable holds a NUL character or cannot be encoded")
-    if error.errno in (errno.EAGAIN, errno.ENOMEM):
-        return CapacityUnavailable(f"{tried}: this host has no room for one more process: {error.strerror}")
-    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ETXTBSY, errno.ENOSPC, errno.EDQUOT):
-        return ProviderUnavailable(f"{tried}: {error.strerror}")
-    return LaunchRejected(f"{tried}: {what} {word!r} {_problem_of_program(word, environment, error)}")
-
-
-def _problem_of_program(word: str, environment: Mapping[str, str], error: OSError) -> str:
-    path = word if "/" in word else shutil.which(word, path=environment.get("PATH", os.defpath))
-    if path is None:
-        return "is not on the worker's PATH"
-    if not os.path.exists(path):
-        return "does not exist"
-    if os.path.isdir(path):
-        return "is a folder"
-    if isinstance(error, FileNotFoundError):
-        return "exists, but the interpreter that its first line names does not"
-    if not os.access(path, os.X_OK):
-        return "is not executable"
-    return f"cannot be run: {error.strerror}"
+        Raises:
+            TerminationRefused: something survived SIGKILL, or the worker is being started at this moment.
+            ProviderUnavailable: temporary.
+        """
+        ...

@@ -32,7 +32,7 @@ from ebbflow.adapters.providers.host.processes import ProcessId
 from ebbflow.core.canonical import canonical, decode
 from ebbflow.core.errors import ProviderUnavailable, RecordError
 
-WORKER_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+WORKER_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 KEPT_SECONDS = 86_400.0
 MAX_OUTPUT_BYTES = 8 * 1024 * 1024
 """How much of a worker's stdout is looked at for its address."""
@@ -270,7 +270,7 @@ def worker_folders(fleet_folder: Path, label: str) -> list[WorkerFolder]:
         entries = list(os.scandir(fleet_folder))
     except FileNotFoundError:
         return []
-    names = [entry.path for entry in entries if WORKER_ID.fullmatch(entry.name) and entry.is_dir()]
+    names = [entry.path for entry in entries if WORKER_ID_PATTERN.fullmatch(entry.name) and entry.is_dir()]
     return [WorkerFolder(Path(path), label) for path in names]
 
 

@@ -20,12 +20,12 @@ from pathlib import Path
 import anyio
 from anyio.to_thread import run_sync
 
+from ebbflow.adapters.providers.given_environment import without_secrets
 from ebbflow.adapters.providers.host import processes
-from ebbflow.adapters.providers.host.listing import DetachedListing, Look, Place
+from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook, Place
 from ebbflow.adapters.providers.host.processes import ProcessId, is_alive
-from ebbflow.adapters.providers.host.program import environment_of, refusal, without_secrets
 from ebbflow.adapters.providers.host.records import (
-    WORKER_ID,
+    WORKER_ID_PATTERN,
     Intent,
     Moment,
     WorkerFolder,
@@ -33,6 +33,7 @@ from ebbflow.adapters.providers.host.records import (
     prune,
     worker_folders,
 )
+from ebbflow.adapters.providers.host.starting import environment_of, refusal
 from ebbflow.core.errors import ConfigError, LaunchRejected, ProviderUnavailable, TerminationRefused
 from ebbflow.core.ids import check_fleet_name
 from ebbflow.core.instance import LOG_BYTES, Instance, InstanceState, LaunchRequest
@@ -53,10 +54,10 @@ Start = Callable[[Sequence[str], Mapping[str, str], Path, int], int]
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class Command:
     """What one worker is started as."""
 
-    command: Sequence[str]
+    words: Sequence[str]
     environment: Mapping[str, str]
     """What the settings give it; the request's and our own names are added."""
     called: str
@@ -80,13 +81,13 @@ class DetachedWorkers:
     """
 
     def __init__(self, place: Place, listing: DetachedListing, *, clock: Callable[[], float], start: Start) -> None:
-        self._place = place
+        self.place = place
         self._listing = listing
         self._clock = clock
         self._start = start
         self._pruned_at: dict[str, float] = {}
 
-    def launch(self, request: LaunchRequest, program: Program) -> Instance:
+    def launch(self, request: LaunchRequest, command: Command) -> Instance:
         """Start one worker, or adopt the process that has its id. An id that was used up is shown as it ended.
 
         Raises:
@@ -95,12 +96,12 @@ class DetachedWorkers:
             ConfigError: the state folder cannot be written.
             ProviderUnavailable: temporary.
         """
-        if not WORKER_ID.fullmatch(request.worker_id):
-            raise LaunchRejected(f"{self._place.label} could not start {request.worker_id!a}: not a worker id")
-        folder = self._place.folder(check_fleet_name(request.fleet), request.worker_id)
+        if not WORKER_ID_PATTERN.fullmatch(request.worker_id):
+            raise LaunchRejected(f"{self.place.label} could not start {request.worker_id!a}: not a worker id")
+        folder = self.place.folder(check_fleet_name(request.fleet), request.worker_id)
         with self.storage_errors(f"start {request.worker_id}"):
             self._prune(request.fleet)
-            started = self._start_unless_known(request, program, folder)
+            started = self._start_unless_known(request, command, folder)
         if started is not None:
             return started
         look = self._listing.look(request.fleet, request.worker_id)
@@ -115,27 +116,27 @@ class DetachedWorkers:
             return
         self._pruned_at[fleet] = self._clock()
         alive = {carrier.worker_id for carrier in self._listing.carriers()}
-        folders = worker_folders(self._place.state_folder / fleet, self._place.label)
+        folders = worker_folders(self.place.state_folder / fleet, self.place.label)
         prune((folder for folder in folders if folder.path.name not in alive), now=self._clock())
 
-    def _start_unless_known(self, request: LaunchRequest, program: Program, folder: WorkerFolder) -> Instance | None:
+    def _start_unless_known(self, request: LaunchRequest, command: Command, folder: WorkerFolder) -> Instance | None:
         """The worker that was started now; None where there is one already, or was."""
         deadline = time.monotonic() + LOCK_WAIT_SECONDS
         while True:
             with folder.lock() as lock:
                 if lock is not None:
-                    return self._start_locked(request, program, folder, lock)
+                    return self._start_locked(request, command, folder, lock)
             if time.monotonic() > deadline or folder.read().process is not None:
                 return None
             time.sleep(0.02)
 
     def _start_locked(
-        self, request: LaunchRequest, program: Program, folder: WorkerFolder, lock: int
+        self, request: LaunchRequest, command: Command, folder: WorkerFolder, lock: int
     ) -> Instance | None:
         # Only now: what was started before we had the lock carries its id by now, or still holds the lock.
         look = self._listing.look(request.fleet, request.worker_id)
-        tried = f"{self._place.label} could not start {request.worker_id}"
-        if look.record.intent is not None and look.record.intent.provider != self._place.fingerprint:
+        tried = f"{self.place.label} could not start {request.worker_id}"
+        if look.record.intent is not None and look.record.intent.provider != self.place.fingerprint:
             raise ConfigError(
                 f"{tried}: {folder.path} belongs to another host or was moved; give each host a state folder of its own"
             )
@@ -143,16 +144,16 @@ class DetachedWorkers:
             if look.record.process is None and (found := processes.leader(look.live)):
                 folder.write("process.json", found)
             return None
-        capabilities = request.capabilities or self._place.capabilities
-        intent = Intent(request.worker_id, request.fleet, request.home, self._place.fingerprint, capabilities)
+        capabilities = request.capabilities or self.place.capabilities
+        intent = Intent(request.worker_id, request.fleet, request.home, self.place.fingerprint, capabilities)
         folder.write("intent.json", intent)
-        environment = environment_of(program.environment, request, self._place.fingerprint)
+        environment = environment_of(command.environment, request, self.place.fingerprint)
         try:
-            pid = self._start(program.command, environment, folder.path, lock)
+            pid = self._start(command.words, environment, folder.path, lock)
         except (OSError, ValueError) as error:
             folder.remove()
-            raise refusal(tried, program.called, program.command[0], environment, error) from error
-        log.debug("started worker=%s pid=%s command=%r", request.worker_id, pid, program.command)
+            raise refusal(tried, command.called, command.words[0], environment, error) from error
+        log.debug("started worker=%s pid=%s command=%r", request.worker_id, pid, command.words)
         started = processes.of_child(pid)
         if started is not None:
             # Without this file it is found by its environment, while it lives.
@@ -161,11 +162,11 @@ class DetachedWorkers:
         look = replace(look, record=WorkerRecord(intent=intent, process=started))
         return self._listing.instance(look, InstanceState.STARTING)
 
-    def look_to_end(self, instance: Instance) -> Look:
+    def look_to_end(self, instance: Instance) -> HostLook:
         """One worker; unreadable records are no reason to let it run, as its environment and its id name it too."""
-        if not WORKER_ID.fullmatch(instance.worker_id):
-            raise TerminationRefused(f"{self._place.label} could not end {instance.worker_id!a}: not a worker id")
-        folder = self._place.folder(check_fleet_name(instance.fleet), instance.worker_id)
+        if not WORKER_ID_PATTERN.fullmatch(instance.worker_id):
+            raise TerminationRefused(f"{self.place.label} could not end {instance.worker_id!a}: not a worker id")
+        folder = self.place.folder(check_fleet_name(instance.fleet), instance.worker_id)
         carriers = tuple(self._listing.carriers(instance.worker_id))
         record = WorkerRecord()
         with suppress(ProviderUnavailable):
@@ -175,7 +176,7 @@ class DetachedWorkers:
             found = processes.find(int(pid)) if pid.isdecimal() else None
             if found is not None and str(found) == instance.instance_id:
                 record = replace(record, process=found)
-        look = Look(instance.worker_id, instance.fleet, folder, record, carriers)
+        look = HostLook(instance.worker_id, instance.fleet, folder, record, carriers)
         return self._listing.second_look([look])[0] if look.has_unexplained_end else look
 
     def ask_to_end(self, instance: Instance, number: signal.Signals, known: Sequence[ProcessId]) -> list[ProcessId]:
@@ -192,7 +193,7 @@ class DetachedWorkers:
         log.debug("sent %s worker=%s processes=%s", number.name, instance.worker_id, [each.pid for each in targets])
         return targets
 
-    def note_terminating(self, instance: Instance, look: Look) -> None:
+    def note_terminating(self, instance: Instance, look: HostLook) -> None:
         """Remember that its end is our doing, and whose it is where the records were lost.
 
         Raises:
@@ -201,7 +202,7 @@ class DetachedWorkers:
         look.folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if look.record.intent is None:
             names = (instance.worker_id, instance.fleet, instance.home)
-            intent = Intent(*names, self._place.fingerprint, instance.capabilities)
+            intent = Intent(*names, self.place.fingerprint, instance.capabilities)
             look.folder.write("intent.json", intent, replace=False)
         if not look.record.is_terminating:
             look.folder.write("terminating.json", Moment(self._clock(), by_us=True), replace=False)
@@ -213,7 +214,7 @@ class DetachedWorkers:
             TerminationRefused: something survived SIGKILL, or the worker is being started at this moment.
         """
         look = self.look_to_end(instance)
-        tried = f"{self._place.label} could not end {instance.worker_id}"
+        tried = f"{self.place.label} could not end {instance.worker_id}"
         if left := [process.pid for process in [*look.live, *asked] if is_alive(process)]:
             raise TerminationRefused(f"{tried}: sent SIGKILL, still running: {sorted(set(left))}")
         if not asked and not look.folder.path.exists():
@@ -239,7 +240,7 @@ class DetachedWorkers:
             ConfigError: the state folder cannot be read; a person must act.
             ProviderUnavailable: it may be better later.
         """
-        folder = self._place.folder(instance.fleet, instance.worker_id)
+        folder = self.place.folder(instance.fleet, instance.worker_id)
         with self.storage_errors(f"read the logs of {instance.worker_id}"):
             tails = {name: folder.tail(f"{name}.log", LOG_BYTES) for name in ("stdout", "stderr")}
         return {name: without_secrets(text, environment) for name, text in tails.items() if text}
@@ -255,7 +256,7 @@ class DetachedWorkers:
         try:
             yield
         except OSError as error:
-            message = f"{self._place.label} could not {tried}: state folder {self._place.state_folder}: {error}"
+            message = f"{self.place.label} could not {tried}: state folder {self.place.state_folder}: {error}"
             if error.errno in _OPERATOR_ERRNOS:
                 raise ConfigError(message) from error
             raise ProviderUnavailable(message) from error

@@ -8,8 +8,9 @@ from typing import Any
 
 import anyio
 
+from ebbflow.adapters.http import NoAnswer
 from ebbflow.adapters.providers.announced import Announced, read_announced
-from ebbflow.adapters.providers.kubernetes.client import Connection, NoAnswer
+from ebbflow.adapters.providers.kubernetes.client import Connection
 from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
 from ebbflow.adapters.providers.kubernetes.states import is_finished, is_ready
 from ebbflow.adapters.providers.kubernetes.template import WORKER_CONTAINER, host_port, worker_container

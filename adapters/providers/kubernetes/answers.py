@@ -4,7 +4,7 @@ One code has several meanings, so its `reason` and message are read as well: 409
 Source: kubernetes/kubernetes, pkg/registry/core/pod and plugin/pkg/admission, by their messages.
 """
 
-from ebbflow.adapters.providers.kubernetes.client import Answer
+from ebbflow.adapters.providers.kubernetes.client import KubernetesAnswer
 from ebbflow.core.errors import (
     CapacityUnavailable,
     ConfigError,
@@ -19,22 +19,22 @@ QUOTA_FULL = "exceeded quota"
 NAMESPACE_ENDS = "because it is being terminated"
 
 
-def is_taken(answer: Answer) -> bool:
+def is_taken(answer: KubernetesAnswer) -> bool:
     """Whether the name of a pod that was to be created exists, as a pod that is not being ended."""
     return answer.status == 409 and answer.reason == "AlreadyExists" and not is_used_up(answer)
 
 
-def is_used_up(answer: Answer) -> bool:
+def is_used_up(answer: KubernetesAnswer) -> bool:
     """Whether the name belongs to a pod that is being ended."""
     return answer.status == 409 and BEING_DELETED in answer.message
 
 
-def is_in_doubt(answer: Answer) -> bool:
+def is_in_doubt(answer: KubernetesAnswer) -> bool:
     """Whether the server may have done it, or may do it yet, in spite of its answer."""
     return answer.status == 429 or answer.status >= 500
 
 
-def launch_error(answer: Answer, tried: str) -> FleetError:
+def launch_error(answer: KubernetesAnswer, tried: str) -> FleetError:
     """Why a pod was not created, for answers that leave no doubt."""
     said = f"{tried}: {answer.message}"
     match answer.status:
@@ -55,7 +55,7 @@ def launch_error(answer: Answer, tried: str) -> FleetError:
     return LaunchRejected(said)
 
 
-def termination_error(answer: Answer, tried: str) -> FleetError:
+def termination_error(answer: KubernetesAnswer, tried: str) -> FleetError:
     """Why a pod was not ended, for answers that do not mean that it is gone."""
     said = f"{tried}: {answer.message}"
     if is_in_doubt(answer):
@@ -65,7 +65,7 @@ def termination_error(answer: Answer, tried: str) -> FleetError:
     return TerminationRefused(said)
 
 
-def retry_words(answer: Answer) -> str:
+def retry_words(answer: KubernetesAnswer) -> str:
     """What the server asks for, where it says so."""
     wait = answer.retry_after_seconds
     return "" if wait is None else f"; it asks to wait for {wait:g} s"

@@ -19,6 +19,7 @@ import anyio
 import yaml
 from anyio.to_thread import run_sync
 
+from ebbflow.adapters.http import NoAnswer
 from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings, kube_context, namespace_problem
 from ebbflow.core.errors import ConfigError
 
@@ -35,20 +36,8 @@ CALLS_AT_ONCE = 8
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-class NoAnswer(Exception):
-    """The API server gave no answer. Never leaves the adapter.
-
-    Attributes:
-        maybe_sent: it may have acted on the request all the same.
-    """
-
-    def __init__(self, message: str, *, maybe_sent: bool) -> None:
-        super().__init__(message)
-        self.maybe_sent = maybe_sent
-
-
 @dataclass(frozen=True, slots=True)
-class Answer:
+class KubernetesAnswer:
     """What the API server answered, whatever its status."""
 
     status: int
@@ -126,7 +115,7 @@ class Connection:
         deadline: float,
         query: Sequence[tuple[str, str]] = (),
         body: Mapping[str, Any] | None = None,
-    ) -> Answer:
+    ) -> KubernetesAnswer:
         """Make one call, once.
 
         Args:
@@ -153,7 +142,7 @@ class Connection:
             return answer
         raise NoAnswer(f"{method} {path}: no answer in time", maybe_sent=True)
 
-    async def get(self, path: str, *, deadline: float, query: Sequence[tuple[str, str]] = ()) -> Answer:
+    async def get(self, path: str, *, deadline: float, query: Sequence[tuple[str, str]] = ()) -> KubernetesAnswer:
         """Read, and once more after a 429 if the server's `Retry-After` leaves time for it.
 
         Raises:
@@ -212,7 +201,7 @@ def _call(
     body: Mapping[str, Any] | None,
     limits: tuple[float, float],
     clock: Callable[[], float],
-) -> Answer:
+) -> KubernetesAnswer:
     from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, SSLError
 
     # The typed calls check bodies against the client's own version of the API, and refuse what a newer server takes.
@@ -231,7 +220,7 @@ def _call(
         unsent = isinstance(error, NewConnectionError | ConnectTimeoutError | SSLError)
         raise NoAnswer(f"{method} {path}: {error}", maybe_sent=not unsent) from error
     headers = response.headers
-    return Answer(
+    return KubernetesAnswer(
         response.status, data or b"", _date_of(headers.get("date"), clock), _seconds(headers.get("retry-after"))
     )
 

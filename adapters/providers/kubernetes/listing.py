@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ebbflow.adapters.http import NoAnswer
 from ebbflow.adapters.providers.announced import Announced
 from ebbflow.adapters.providers.kubernetes.addresses import KubernetesAddresses
-from ebbflow.adapters.providers.kubernetes.client import Answer, Connection, NoAnswer
+from ebbflow.adapters.providers.kubernetes.client import Connection, KubernetesAnswer
 from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
-from ebbflow.adapters.providers.kubernetes.states import Look, Patience, PodState, needs_events, state_of
+from ebbflow.adapters.providers.kubernetes.states import Patience, PodLook, PodState, needs_events, state_of
 from ebbflow.adapters.providers.kubernetes.template import (
     CAPABILITIES,
     FLEET,
@@ -102,7 +103,7 @@ class KubernetesListing:
         """One pod as the scaler sees it. A pod that we did not make has no home, and is never touched."""
         metadata, notes = pod["metadata"], _notes(pod)
         url = announced.url if announced else self._addresses.derived(pod)
-        found = state_of(Look(pod, now, url, self._patience, self._addresses.container(pod), node_is_coming))
+        found = state_of(PodLook(pod, now, url, self._patience, self._addresses.container(pod), node_is_coming))
         if announced and announced.failure and found.state is not InstanceState.TERMINATING:
             found = PodState(InstanceState.FAILED, "WorkerSaid", announced.detail, announced.failure)
         name, home, detail = str(metadata["name"]), (metadata.get("labels") or {}).get(HOME, ""), str(found)
@@ -195,7 +196,7 @@ def _notes(pod: Pod) -> Mapping[str, str]:
     return notes
 
 
-def _listing_error(answer: Answer, fleet: str) -> Exception:
+def _listing_error(answer: KubernetesAnswer, fleet: str) -> Exception:
     if answer.status == 401:
         return ConfigError(
             f"kubernetes provider could not list pods of fleet {fleet}: the login is refused: {answer.message}"

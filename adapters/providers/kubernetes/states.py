@@ -48,7 +48,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class PodLook:
     """Everything that a pod's state follows from."""
 
     pod: Pod
@@ -79,7 +79,7 @@ class PodState:
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
-def state_of(look: Look) -> PodState:
+def state_of(look: PodLook) -> PodState:
     """Decide what a pod is."""
     for rule in _RULES:
         found = rule(look)
@@ -119,7 +119,7 @@ def parse_time(text: object) -> float | None:
         return None
 
 
-def _terminating(look: Look) -> PodState | None:
+def _terminating(look: PodLook) -> PodState | None:
     ends_at = parse_time(look.pod["metadata"].get("deletionTimestamp"))
     if ends_at is None:
         return None
@@ -131,14 +131,14 @@ def _terminating(look: Look) -> PodState | None:
     return PodState(InstanceState.TERMINATING, "Terminating", "is being ended")
 
 
-def _disrupted(look: Look) -> PodState | None:
+def _disrupted(look: PodLook) -> PodState | None:
     condition = _condition(look.pod, "DisruptionTarget")
     if condition.get("status") != "True" or _status(look.pod).get("phase") in ("Failed", "Succeeded"):
         return None
     return PodState(InstanceState.TERMINATING, condition.get("reason") or "DisruptionTarget", _message(condition))
 
 
-def _finished(look: Look) -> PodState | None:
+def _finished(look: PodLook) -> PodState | None:
     status = _status(look.pod)
     if status.get("phase") not in ("Failed", "Succeeded"):
         return None
@@ -167,22 +167,22 @@ def _exit_of(container: str, how: Mapping[str, Any]) -> str:
     return f"{text}: {_message(how)}" if _message(how) else text
 
 
-def _invalid_image(look: Look) -> PodState | None:
+def _invalid_image(look: PodLook) -> PodState | None:
     waiting = _waiting(look.pod, {"InvalidImageName"})
     if waiting is None:
         return None
     return PodState(InstanceState.FAILED, waiting.reason, waiting.text, Failure.REJECTED)
 
 
-def _pulling_fails(look: Look) -> PodState | None:
+def _pulling_fails(look: PodLook) -> PodState | None:
     return _waits_at_most(look, PULL_REASONS, look.patience.pull_seconds)
 
 
-def _starting_fails(look: Look) -> PodState | None:
+def _starting_fails(look: PodLook) -> PodState | None:
     return _waits_at_most(look, START_REASONS, look.patience.start_seconds)
 
 
-def _waits_at_most(look: Look, reasons: frozenset[str], seconds: float) -> PodState | None:
+def _waits_at_most(look: PodLook, reasons: frozenset[str], seconds: float) -> PodState | None:
     waiting = _waiting(look.pod, reasons)
     if waiting is None:
         return None
@@ -193,7 +193,7 @@ def _waits_at_most(look: Look, reasons: frozenset[str], seconds: float) -> PodSt
     return PodState(InstanceState.STARTING, waiting.reason, waiting.text)
 
 
-def _crashes(look: Look) -> PodState | None:
+def _crashes(look: PodLook) -> PodState | None:
     waiting = _waiting(look.pod, {"CrashLoopBackOff"})
     if waiting is None:
         return None
@@ -202,14 +202,14 @@ def _crashes(look: Look) -> PodState | None:
     return PodState(InstanceState.FAILED, last.get("reason") or waiting.reason, text, Failure.OUTPUT)
 
 
-def _node_lost(look: Look) -> PodState | None:
+def _node_lost(look: PodLook) -> PodState | None:
     status = _status(look.pod)
     if status.get("phase") == "Unknown" or status.get("reason") == "NodeLost":
         return PodState(InstanceState.UNKNOWN, "NodeLost", _lost(look.pod))
     return None
 
 
-def _unscheduled(look: Look) -> PodState | None:
+def _unscheduled(look: PodLook) -> PodState | None:
     if _status(look.pod).get("phase") != "Pending" or _has_node(look.pod):
         return None
     condition = _scheduled(look.pod)
@@ -227,7 +227,7 @@ def _unscheduled(look: Look) -> PodState | None:
     return PodState(InstanceState.FAILED, reason, text, Failure.CAPACITY)
 
 
-def _silent_node(look: Look) -> PodState | None:
+def _silent_node(look: PodLook) -> PodState | None:
     """Running as far as anybody knows, on a node that nobody hears of."""
     if _status(look.pod).get("phase") != "Running":
         return None
@@ -242,7 +242,7 @@ def _silent_node(look: Look) -> PodState | None:
     return None
 
 
-def _worker_ended(look: Look) -> PodState | None:
+def _worker_ended(look: PodLook) -> PodState | None:
     """A sidecar keeps the pod running, and nothing starts the worker again."""
     if _status(look.pod).get("phase") != "Running" or look.pod["spec"].get("restartPolicy", "Never") != "Never":
         return None
@@ -253,7 +253,7 @@ def _worker_ended(look: Look) -> PodState | None:
     return None
 
 
-def _running(look: Look) -> PodState | None:
+def _running(look: PodLook) -> PodState | None:
     if _status(look.pod).get("phase") != "Running":
         return None
     ready = _condition(look.pod, "Ready")
@@ -268,14 +268,14 @@ def _running(look: Look) -> PodState | None:
     return PodState(InstanceState.STARTING, "NotReady", _message(ready))
 
 
-def _preparing(look: Look) -> PodState | None:
+def _preparing(look: PodLook) -> PodState | None:
     if _status(look.pod).get("phase") != "Pending":
         return None
     waiting = _waiting(look.pod, {"ContainerCreating", "PodInitializing"})
     return PodState(InstanceState.STARTING, waiting.reason if waiting else "ContainerCreating")
 
 
-_RULES: tuple[Callable[[Look], PodState | None], ...] = (
+_RULES: tuple[Callable[[PodLook], PodState | None], ...] = (
     _terminating,
     _disrupted,
     _finished,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+from ebbflow.core import worker_environment
 from ebbflow.core.instance import LaunchRequest
 
 # A manifest is what it is: every value is checked where it is used.
@@ -219,9 +220,7 @@ def pod_of(
     container = worker_container(pod["spec"])
     environment = {
         **request.join.environment,
-        "EBBFLOW_WORKER_ID": request.worker_id,
-        "EBBFLOW_FLEET": request.fleet,
-        "EBBFLOW_HOME": request.home,
+        **worker_environment.marks(request),
     }
     kept = [entry for entry in container.get("env") or [] if entry.get("name") not in environment]
     container["env"] = [*({"name": name, "value": value} for name, value in environment.items()), *kept]

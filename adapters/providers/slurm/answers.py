@@ -6,7 +6,7 @@ Source: the messages of src/common/slurm_errno.c, Slurm 22.05 to 24.11.
 import re
 from dataclasses import dataclass
 
-from ebbflow.adapters.commands import Answer
+from ebbflow.adapters.commands import CommandAnswer
 from ebbflow.adapters.providers.slurm.settings import SlurmSettings
 from ebbflow.core.errors import (
     CapacityUnavailable,
@@ -59,7 +59,7 @@ _JOB_ID = re.compile(r"(?P<id>[0-9]+)(;\S*)?")
 _NOT_FOUND = re.compile(r"\b(sbatch|squeue|scancel|scontrol|env)\b.*(not found|No such file)")
 
 
-def submitted_id(answer: Answer) -> str | None:
+def submitted_id(answer: CommandAnswer) -> str | None:
     """The job id of a submission that was accepted; None where the answer names none."""
     if answer.code != 0:
         return None
@@ -69,7 +69,7 @@ def submitted_id(answer: Answer) -> str | None:
     return found["id"] if found else None
 
 
-def submission_error(answer: Answer, worker_id: str, settings: SlurmSettings) -> FleetError:
+def submission_error(answer: CommandAnswer, worker_id: str, settings: SlurmSettings) -> FleetError:
     """Why a submission gave no job id: refused for certain, or unknown.
 
     A text that is not known to mean "no job" means nothing: a client can report failure for a job that exists.
@@ -98,13 +98,13 @@ def _where(refusal: _Refusal, settings: SlurmSettings) -> str:
     return f"{where}; {refusal.advice}" if refusal.advice else where
 
 
-def is_gone(answer: Answer) -> bool:
+def is_gone(answer: CommandAnswer) -> bool:
     """Whether the answer says that there is no such live job any more."""
     said = answer.said
     return "Invalid job id specified" in said or "already completing or completed" in said
 
 
-def ending_error(answer: Answer, job_id: str) -> FleetError | None:
+def ending_error(answer: CommandAnswer, job_id: str) -> FleetError | None:
     """Why a job could not be ended; None where it was accepted or nothing is left to end."""
     if answer.code == 0 or is_gone(answer):
         return None

@@ -1,13 +1,14 @@
 """The one place that talks to Slurm: submit, list, end, and read what jobs printed.
 
-Source: sbatch(1), squeue(1), scancel(1), scontrol(1); contract of what their answers mean in `slurm_answers`.
+Source: sbatch(1), squeue(1), scancel(1), scontrol(1); contract of what their answers mean in `answers`.
 """
 
 import os
 from collections.abc import Sequence
 
-from ebbflow.adapters.commands import Answer, Commands, Run, run_process
+from ebbflow.adapters.commands import CommandAnswer, Commands, Run, run_process
 from ebbflow.adapters.launch_output import START_TAG
+from ebbflow.adapters.providers.command_words import filled
 from ebbflow.adapters.providers.slurm.answers import ending_error, is_gone, submission_error, submitted_id
 from ebbflow.adapters.providers.slurm.jobs import FORMAT, Job, comment_of, job_name, parse_jobs
 from ebbflow.adapters.providers.slurm.script import batch_script
@@ -64,10 +65,7 @@ def submit_words(settings: SlurmSettings, request: LaunchRequest) -> list[str]:
 
 def command_of(settings: SlurmSettings, request: LaunchRequest) -> list[str]:
     """The words that one worker is started with."""
-    words = [
-        word.replace("{worker_id}", request.worker_id).replace("{fleet}", request.fleet) for word in settings.command
-    ]
-    return [*words, *(request.join.arguments if settings.pass_arguments else ())]
+    return [*filled(settings.command, request), *(request.join.arguments if settings.pass_arguments else ())]
 
 
 def _cluster(settings: SlurmSettings) -> list[str]:
@@ -197,7 +195,7 @@ class SlurmClient:
         if conf is not None and not self._settings.prefix and not os.access(conf, os.R_OK):
             raise ProviderUnavailable(f"slurm_conf {conf!r} cannot be read here")
 
-    def _raise_from(self, answer: Answer, job_id: str) -> None:
+    def _raise_from(self, answer: CommandAnswer, job_id: str) -> None:
         error = ending_error(answer, job_id)
         if error is not None:
             raise error

@@ -96,7 +96,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class JobVerdict:
     """What a job is to us."""
 
     state: InstanceState
@@ -234,7 +234,7 @@ def said_by(job: Job, note: Note) -> Result | None:
     return read_launch_output(note.said.encode("utf-8", "surrogateescape"), ended=False)
 
 
-def judge(job: Job, said: Result | None, *, announces: bool, now: float) -> Verdict:
+def judge(job: Job, said: Result | None, *, announces: bool, now: float) -> JobVerdict:
     """What a job is to us, by Slurm's words for its state and reason and by what its worker has announced.
 
     Args:
@@ -248,56 +248,56 @@ def judge(job: Job, said: Result | None, *, announces: bool, now: float) -> Verd
     if job.state in RUNNING_WORDS:
         return _judge_running(said, announces=announces)
     if job.state in STOPPED_WORDS:
-        return Verdict(InstanceState.STOPPED, f"Slurm: {job.state}; it holds its GPUs and does not serve")
+        return JobVerdict(InstanceState.STOPPED, f"Slurm: {job.state}; it holds its GPUs and does not serve")
     if job.state == "COMPLETING":
-        return Verdict(InstanceState.TERMINATING, "the job is being ended")
+        return JobVerdict(InstanceState.TERMINATING, "the job is being ended")
     if job.state in GONE_WORDS:
-        return Verdict(InstanceState.GONE, GONE_WORDS[job.state])
+        return JobVerdict(InstanceState.GONE, GONE_WORDS[job.state])
     if job.state not in ENDED_WORDS:
-        return Verdict(InstanceState.UNKNOWN, f"Slurm: {job.state or 'no state'} is not known to us")
+        return JobVerdict(InstanceState.UNKNOWN, f"Slurm: {job.state or 'no state'} is not known to us")
     verdict = _judge_ended(job, said, announces=announces)
     if job.ended_at is not None and now - job.ended_at > FAILED_SHOWN_SECONDS:
-        return Verdict(InstanceState.GONE, verdict.detail, verdict.failure)
+        return JobVerdict(InstanceState.GONE, verdict.detail, verdict.failure)
     return verdict
 
 
-def _judge_pending(job: Job) -> Verdict:
+def _judge_pending(job: Job) -> JobVerdict:
     if job.starts_at is not None and job.starts_at - (job.submitted_at or 0.0) > FAR_AWAY_SECONDS:
-        return Verdict(InstanceState.TERMINATING, "being ended before it starts")
+        return JobVerdict(InstanceState.TERMINATING, "being ended before it starts")
     if job.restarts:
         detail = f"requeued by Slurm ({job.restarts} times): ended, as it would come back late and elsewhere"
-        return Verdict(InstanceState.FAILED, detail, Failure.CAPACITY)
+        return JobVerdict(InstanceState.FAILED, detail, Failure.CAPACITY)
     if job.reason.startswith(_BLOCKED):
-        return Verdict(InstanceState.PENDING, f"cannot start: {job.reason}", Failure.CAPACITY)
-    return Verdict(InstanceState.PENDING, f"waits: {job.reason}" if job.reason not in ("", "None") else "")
+        return JobVerdict(InstanceState.PENDING, f"cannot start: {job.reason}", Failure.CAPACITY)
+    return JobVerdict(InstanceState.PENDING, f"waits: {job.reason}" if job.reason not in ("", "None") else "")
 
 
-def _judge_running(said: Result | None, *, announces: bool) -> Verdict:
+def _judge_running(said: Result | None, *, announces: bool) -> JobVerdict:
     match said:
         case Url(url, retries):
-            return Verdict(InstanceState.RUNNING, url=url, retries=retries)
+            return JobVerdict(InstanceState.RUNNING, url=url, retries=retries)
         case Refused() | Failed():
             return _judge_words(said)
         case None:
-            return Verdict(InstanceState.STARTING if announces else InstanceState.RUNNING)
+            return JobVerdict(InstanceState.STARTING if announces else InstanceState.RUNNING)
 
 
-def _judge_words(said: Refused | Failed) -> Verdict:
+def _judge_words(said: Refused | Failed) -> JobVerdict:
     if isinstance(said, Refused):
         detail = f"declared failed: {said.reason or 'no reason given'}"
-        return Verdict(InstanceState.FAILED, detail, Failure.CAPACITY)
-    return Verdict(InstanceState.FAILED, f"{said.kind.value}: {said.detail}", Failure.OUTPUT)
+        return JobVerdict(InstanceState.FAILED, detail, Failure.CAPACITY)
+    return JobVerdict(InstanceState.FAILED, f"{said.kind.value}: {said.detail}", Failure.OUTPUT)
 
 
-def _judge_ended(job: Job, said: Result | None, *, announces: bool) -> Verdict:
+def _judge_ended(job: Job, said: Result | None, *, announces: bool) -> JobVerdict:
     if job.state == "DEADLINE":
-        return Verdict(InstanceState.FAILED, "did not start within its start window", Failure.CAPACITY)
+        return JobVerdict(InstanceState.FAILED, "did not start within its start window", Failure.CAPACITY)
     if job.is_refused_submission:
-        return Verdict(InstanceState.FAILED, "Slurm: FAILED (BadConstraints): refused for good", Failure.REJECTED)
+        return JobVerdict(InstanceState.FAILED, "Slurm: FAILED (BadConstraints): refused for good", Failure.REJECTED)
     if isinstance(said, Refused | Failed):
         return _judge_words(said)
     if job.state == "COMPLETED" and (said is not None or not announces):
-        return Verdict(InstanceState.GONE, "the worker ended")
+        return JobVerdict(InstanceState.GONE, "the worker ended")
     if job.state == "COMPLETED":
-        return Verdict(InstanceState.FAILED, "the worker ended without announcing an address", Failure.OUTPUT)
-    return Verdict(InstanceState.FAILED, f"Slurm: {job.state} ({job.reason})", Failure.OUTPUT)
+        return JobVerdict(InstanceState.FAILED, "the worker ended without announcing an address", Failure.OUTPUT)
+    return JobVerdict(InstanceState.FAILED, f"Slurm: {job.state} ({job.reason})", Failure.OUTPUT)

@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from ebbflow.adapters.launch_output import END_TAG, START_TAG
-from ebbflow.adapters.providers.host.processes import FLEET, HOME, WORKER_ID
 from ebbflow.adapters.providers.slurm.jobs import comment_of
+from ebbflow.core import worker_environment
 from ebbflow.core.instance import LaunchRequest
 
 _HEAD = """\
@@ -71,8 +71,7 @@ def batch_script(
         environment: what the settings give it; the request's and our own names go before.
         through_comment: whether the job itself puts what the worker announces into its comment.
     """
-    marks = {WORKER_ID: request.worker_id, FLEET: request.fleet, HOME: request.home}
-    variables = {**environment, **request.join.environment, **marks}
+    variables = {**environment, **request.join.environment, **worker_environment.marks(request)}
     head = _HEAD.format(
         worker_id=request.worker_id,
         fleet=request.fleet,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from ebbflow.adapters.providers.host.program import check_environment
+from ebbflow.adapters.providers.given_environment import check_environment
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -40,7 +40,7 @@ class Endpoint(Enum):
     LOGS = 0.5
 
 
-class Verdict(Enum):
+class VastVerdict(Enum):
     """What an answer means."""
 
     DONE = "done"
@@ -61,7 +61,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class VastAnswer:
     """One answer, read as far as it can be."""
 
     status: int
@@ -84,25 +84,25 @@ class Answer:
         return error if isinstance(error, str) else ""
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> VastVerdict:
         """What it means; a 200 that says `success: false` is a refusal."""
         if 200 <= self.status < 300:
             if not self.body:
-                return Verdict.UNCLEAR
-            return Verdict.REFUSED if self.body.get("success") is False else Verdict.DONE
+                return VastVerdict.UNCLEAR
+            return VastVerdict.REFUSED if self.body.get("success") is False else VastVerdict.DONE
         said = f"{self.error} {self.body.get('msg', '')}"
         is_login = self.error == "auth_error" or "Session expired" in said or "Invalid user key" in said
         if self.status == 401 or (self.status in (403, 404) and is_login):
-            return Verdict.LOGIN
+            return VastVerdict.LOGIN
         if self.status in (404, 410) and "no_such_ask" in said:
-            return Verdict.TAKEN
+            return VastVerdict.TAKEN
         if self.status == 404:
-            return Verdict.GONE if self.error in ("no_such_instance", "not_found") else Verdict.UNCLEAR
+            return VastVerdict.GONE if self.error in ("no_such_instance", "not_found") else VastVerdict.UNCLEAR
         if self.status == 429:
-            return Verdict.QUOTA if self.error == "search_quota_exceeded" else Verdict.TOO_OFTEN
+            return VastVerdict.QUOTA if self.error == "search_quota_exceeded" else VastVerdict.TOO_OFTEN
         if self.error == "missing_billing":
-            return Verdict.NO_CREDIT
-        return Verdict.REFUSED if 400 <= self.status < 500 else Verdict.UNCLEAR
+            return VastVerdict.NO_CREDIT
+        return VastVerdict.REFUSED if 400 <= self.status < 500 else VastVerdict.UNCLEAR
 
 
 class VastClient:
@@ -142,7 +142,7 @@ class VastClient:
         deadline: float,
         body: Json | None = None,
         query: Mapping[str, object] | None = None,
-    ) -> Answer:
+    ) -> VastAnswer:
         """Make one request when its turn has come; again after a pause where it came too often and is no create.
 
         Args:
@@ -161,13 +161,13 @@ class VastClient:
         while True:
             await self._turn(endpoint, deadline)
             answer = await self._send(method, url, body, deadline)
-            if answer.verdict is Verdict.LOGIN:
+            if answer.verdict is VastVerdict.LOGIN:
                 raise ConfigError(
                     f"Vast refused the API key for {method} {path}: {answer.message}: renew `api_key` in the block, or "
                     "give the key the right to do this"
                 )
             pause = _pause(answer, endpoint)
-            is_repeated = answer.verdict is Verdict.TOO_OFTEN and endpoint is not Endpoint.CREATE
+            is_repeated = answer.verdict is VastVerdict.TOO_OFTEN and endpoint is not Endpoint.CREATE
             if not is_repeated or pause is None or self._clock() + pause >= deadline:
                 return answer
             await self._sleep(pause)
@@ -203,7 +203,7 @@ class VastClient:
                 await self._sleep(wait)
             self._next_at[endpoint] = self._clock() + endpoint.value
 
-    async def _send(self, method: str, url: str, body: Json | None, deadline: float) -> Answer:
+    async def _send(self, method: str, url: str, body: Json | None, deadline: float) -> VastAnswer:
         headers = {"authorization": f"Bearer {self._settings.api_key.get_secret_value()}"}
         sent = None if method == "GET" else body or {}
         answer = await self._http.send(method, url, timeout_seconds=self._left(deadline), headers=headers, body=sent)
@@ -216,17 +216,17 @@ class VastClient:
         return left
 
 
-def read_answer(answer: httpx.Response) -> Answer:
+def read_answer(answer: httpx.Response) -> VastAnswer:
     """Read an answer; what is no JSON object is text."""
     try:
         body = answer.json()
     except ValueError:
         body = None
     whole: Json = body if isinstance(body, dict) else {}
-    return Answer(answer.status_code, whole, "" if whole else answer.text[:500], dict(answer.headers))
+    return VastAnswer(answer.status_code, whole, "" if whole else answer.text[:500], dict(answer.headers))
 
 
-def _pause(answer: Answer, endpoint: Endpoint) -> float | None:
+def _pause(answer: VastAnswer, endpoint: Endpoint) -> float | None:
     """How long to wait after a 429; None: too long."""
     try:
         asked = float(answer.headers.get("retry-after", 0))

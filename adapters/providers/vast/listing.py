@@ -10,7 +10,7 @@ from typing import Any
 
 from ebbflow.adapters.http import NoAnswer
 from ebbflow.adapters.providers.announced import Announced, read_announced
-from ebbflow.adapters.providers.vast.client import Answer, Endpoint, VastClient, Verdict
+from ebbflow.adapters.providers.vast.client import Endpoint, VastAnswer, VastClient, VastVerdict
 from ebbflow.adapters.providers.vast.offers import number
 from ebbflow.adapters.providers.vast.settings import VastSettings
 from ebbflow.adapters.providers.vast.states import instance_of, mapped_url, owner_of
@@ -84,9 +84,9 @@ class VastListing:
         path = f"/api/v0/instances/{instance_id}/"
         answer = await self._client.ask(Endpoint.SHOW, "GET", path, deadline=deadline)
         row = answer.body.get("instances")
-        if answer.verdict is Verdict.GONE or (answer.verdict is Verdict.DONE and row is None):
+        if answer.verdict is VastVerdict.GONE or (answer.verdict is VastVerdict.DONE and row is None):
             return None
-        if answer.verdict is not Verdict.DONE or not isinstance(row, Mapping):
+        if answer.verdict is not VastVerdict.DONE or not isinstance(row, Mapping):
             raise ListingUnclear(f"instance {instance_id}: {answer.message}")
         return row
 
@@ -100,7 +100,7 @@ class VastListing:
         path = f"/api/v0/instances/request_logs/{instance_id}/"
         answer = await self._client.ask(Endpoint.LOGS, "PUT", path, deadline=deadline, body={"tail": str(LOG_LINES)})
         url = answer.body.get("result_url")
-        if answer.verdict is not Verdict.DONE or not isinstance(url, str):
+        if answer.verdict is not VastVerdict.DONE or not isinstance(url, str):
             return None
         for _ in range(LOG_TRIES):
             text = await self._client.fetch(url, deadline=deadline)
@@ -155,14 +155,14 @@ class VastListing:
         return instance_of(row, owner, url=url, said=said, now=self._clock())
 
 
-def _rows_of(answer: Answer) -> list[Row]:
+def _rows_of(answer: VastAnswer) -> list[Row]:
     """The rows of one page.
 
     Raises:
         ListingUnclear: it is no page.
     """
     rows = answer.body.get("instances")
-    if answer.verdict is not Verdict.DONE:
+    if answer.verdict is not VastVerdict.DONE:
         raise ListingUnclear(answer.message)
     if not isinstance(rows, list) or not all(
         isinstance(row, Mapping) and isinstance(row.get("id"), int) for row in rows

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from ebbflow.adapters.http import base_url
-from ebbflow.adapters.providers.host.program import check_environment
+from ebbflow.adapters.providers.given_environment import check_environment
 from ebbflow.adapters.providers.settings import Capabilities
 
 MAX_START = 4096

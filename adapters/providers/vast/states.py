@@ -12,11 +12,11 @@ from ebbflow.adapters.providers.announced import Announced
 from ebbflow.adapters.providers.vast.offers import number
 from ebbflow.core.ids import parse_worker_id
 from ebbflow.core.instance import Failure, Instance, InstanceState
+from ebbflow.core.worker_environment import CAPABILITIES
 
 Row = Mapping[str, Any]
 
 PREFIX = "ebbflow"
-CAPABILITIES = "EBBFLOW_CAPABILITIES"
 ON_ITS_WAY = (None, "loading", "created", "rebooting", "restarting", "recycling")
 BROKEN = ("OCI runtime create failed", "Error response from daemon")
 RESTING = ("stopped", "exited", "created")

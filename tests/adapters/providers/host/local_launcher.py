@@ -8,7 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ebbflow.adapters.providers.host.local import LocalProvider, LocalSettings
+from ebbflow.adapters.providers.host.adapter import HostAdapter
+from ebbflow.adapters.providers.host.local import LocalProgram
+from ebbflow.adapters.providers.host.local_settings import LocalSettings
 from ebbflow.adapters.providers.host.processes import start_detached
 from ebbflow.core.instance import LaunchRequest
 
@@ -34,6 +36,6 @@ def start(command: Sequence[str], environment: Mapping[str, str], folder: Path, 
     return pid
 
 
-provider = LocalProvider(LocalSettings.model_validate_json(settings), start=start)
+provider = HostAdapter(LocalProgram(LocalSettings.model_validate_json(settings)), start=start)
 request = LaunchRequest(worker_id, worker_id.split("-")[0], "homea")
 print(asyncio.run(provider.launch(request)).state.value)

@@ -18,7 +18,9 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
-from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider, LaunchScriptSettings
+from ebbflow.adapters.providers.host.adapter import HostAdapter
+from ebbflow.adapters.providers.host.launch_script import LaunchScriptProgram
+from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
 from ebbflow.contracts.provider import BreakBackend, MakeProvider, ProviderContract
 from ebbflow.core.errors import LaunchRejected, TerminationRefused
 from ebbflow.core.instance import Failure, Instance, InstanceState, JoinSpec, LaunchRequest
@@ -57,8 +59,8 @@ class Host:
         plain = {"script": self.folder / "launch.sh", "state_folder": self.state_folder, "shutdown_wait_seconds": 0}
         return LaunchScriptSettings.model_validate({**plain, **more})
 
-    def provider(self, *lines: str, **more: object) -> LaunchScriptProvider:
-        return LaunchScriptProvider(self.settings(*lines, **more))
+    def provider(self, *lines: str, **more: object) -> HostAdapter:
+        return HostAdapter(LaunchScriptProgram(self.settings(*lines, **more)))
 
     def worker(self, worker_id: str = ID) -> Path:
         return self.state_folder / "sdxl" / worker_id
@@ -124,9 +126,7 @@ def request(worker_id: str = ID, *, fleet: str = "sdxl", join: JoinSpec | None =
     return LaunchRequest(worker_id, fleet, "homea", join or JoinSpec())
 
 
-async def listed(
-    provider: LaunchScriptProvider, *states: InstanceState, worker_id: str = ID, fleet: str = "sdxl"
-) -> Instance:
+async def listed(provider: HostAdapter, *states: InstanceState, worker_id: str = ID, fleet: str = "sdxl") -> Instance:
     """The worker's row once it is in one of these states."""
     deadline = anyio.current_time() + DEADLINE_SECONDS
     while True:
@@ -145,7 +145,7 @@ async def until(is_so: Callable[[], bool]) -> None:
         await anyio.sleep(0.01)
 
 
-async def ended(provider: LaunchScriptProvider, instance: Instance) -> Instance:
+async def ended(provider: HostAdapter, instance: Instance) -> Instance:
     """Terminate as turns do, again and again, until it is gone."""
     deadline = anyio.current_time() + DEADLINE_SECONDS
     while True:
@@ -158,7 +158,7 @@ async def ended(provider: LaunchScriptProvider, instance: Instance) -> Instance:
         assert anyio.current_time() < deadline, found
 
 
-async def launched(provider: LaunchScriptProvider, *states: InstanceState) -> Instance:
+async def launched(provider: HostAdapter, *states: InstanceState) -> Instance:
     await provider.launch(request())
     return await listed(provider, *states)
 
@@ -358,7 +358,7 @@ async def test_a_worker_that_lives_elsewhere_is_not_forgotten_however_old_it_get
     provider = cleaned.provider(ANNOUNCE)
     await launched(provider, RUNNING)
     await until(lambda: cleaned.left() == [])
-    later = LaunchScriptProvider(cleaned.settings(), clock=lambda: time.time() + 30 * 86_400)
+    later = HostAdapter(LaunchScriptProgram(cleaned.settings()), clock=lambda: time.time() + 30 * 86_400)
     await later.launch(request(OTHER_ID))
     assert (await listed(later)).state is RUNNING
 

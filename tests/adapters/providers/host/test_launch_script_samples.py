@@ -15,7 +15,9 @@ import pytest
 
 from ebbflow.adapters.masters.swarmui.master import SwarmUIMaster
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings
-from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider, LaunchScriptSettings
+from ebbflow.adapters.providers.host.adapter import HostAdapter
+from ebbflow.adapters.providers.host.launch_script import LaunchScriptProgram
+from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
 from ebbflow.core.errors import RegistrationRejected
 from ebbflow.core.instance import Failure, Instance, InstanceState, LaunchRequest
 from ebbflow.core.lifecycle import WorkerState
@@ -133,7 +135,7 @@ class Site:
         path.chmod(0o755)
         return path
 
-    def provider(self, script: Path, stop: str = "", **more: str) -> LaunchScriptProvider:
+    def provider(self, script: Path, stop: str = "", **more: str) -> HostAdapter:
         environment = {
             "PATH": f"{self.bin}:{os.environ['PATH']}",
             "FAKE": str(self.folder / "fake"),
@@ -153,7 +155,7 @@ class Site:
             shutdown_wait_seconds=0,
             kill_grace_seconds=8,
         )
-        return LaunchScriptProvider(settings)
+        return HostAdapter(LaunchScriptProgram(settings))
 
     def left(self) -> list[psutil.Process]:
         """Live processes that name or print to our folders."""
@@ -193,7 +195,7 @@ async def until(is_so: Callable[[], bool]) -> None:
         await anyio.sleep(0.05)
 
 
-async def listed(provider: LaunchScriptProvider, *states: InstanceState) -> Instance:
+async def listed(provider: HostAdapter, *states: InstanceState) -> Instance:
     deadline = anyio.current_time() + DEADLINE_SECONDS
     while True:
         (instance,) = (await provider.list_instances("sdxl")).instances
@@ -203,12 +205,12 @@ async def listed(provider: LaunchScriptProvider, *states: InstanceState) -> Inst
         await anyio.sleep(0.05)
 
 
-async def launched(provider: LaunchScriptProvider, *states: InstanceState) -> Instance:
+async def launched(provider: HostAdapter, *states: InstanceState) -> Instance:
     await provider.launch(LaunchRequest(ID, "sdxl", "homea"))
     return await listed(provider, *states)
 
 
-async def ended(provider: LaunchScriptProvider, instance: Instance) -> None:
+async def ended(provider: HostAdapter, instance: Instance) -> None:
     deadline = anyio.current_time() + DEADLINE_SECONDS
     while True:
         await provider.terminate(instance)

@@ -20,7 +20,9 @@ import pytest
 from pydantic import ValidationError
 
 from ebbflow.adapters.providers.host import processes
-from ebbflow.adapters.providers.host.local import LocalProvider, LocalSettings
+from ebbflow.adapters.providers.host.adapter import HostAdapter
+from ebbflow.adapters.providers.host.local import LocalProgram
+from ebbflow.adapters.providers.host.local_settings import LocalSettings
 from ebbflow.contracts.provider import BreakBackend, MakeProvider, ProviderContract
 from ebbflow.core.canonical import canonical
 from ebbflow.core.errors import (
@@ -55,8 +57,8 @@ class Host:
         plain = {"command": command, "state_folder": self.state_folder, "stop_grace_seconds": 5.0, **more}
         return LocalSettings.model_validate(plain)
 
-    def provider(self, *words: str, clock: Callable[[], float] = time.time, **more: object) -> LocalProvider:
-        return LocalProvider(self.settings(*words, **more), clock=clock)
+    def provider(self, *words: str, clock: Callable[[], float] = time.time, **more: object) -> HostAdapter:
+        return HostAdapter(LocalProgram(self.settings(*words, **more)), clock=clock)
 
     def worker(self, worker_id: str = ID) -> Path:
         return self.state_folder / "sdxl" / worker_id
@@ -100,7 +102,7 @@ def request(worker_id: str = ID, *, home: str = "homea", join: JoinSpec | None =
     return LaunchRequest(worker_id, "sdxl", home, join or JoinSpec())
 
 
-async def listed(provider: LocalProvider, is_so: Callable[[Instance], bool] = bool, worker_id: str = ID) -> Instance:
+async def listed(provider: HostAdapter, is_so: Callable[[Instance], bool] = bool, worker_id: str = ID) -> Instance:
     """The worker's row once it is so."""
     deadline = anyio.current_time() + DEADLINE_SECONDS
     while True:
@@ -438,7 +440,7 @@ async def test_a_host_without_room_is_capacity(host: Host, number: int, kind: ty
         raise OSError(number, os.strerror(number))
 
     with pytest.raises(kind, match=os.strerror(number)):
-        await LocalProvider(host.settings(), start=start).launch(request())
+        await HostAdapter(LocalProgram(host.settings()), start=start).launch(request())
 
 
 async def test_a_state_folder_that_cannot_be_written_is_a_configuration_error(host: Host) -> None:

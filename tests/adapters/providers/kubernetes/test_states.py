@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ebbflow.adapters.providers.kubernetes.states import Look, Patience, is_ready, needs_events, parse_time, state_of
+from ebbflow.adapters.providers.kubernetes.states import Patience, PodLook, is_ready, needs_events, parse_time, state_of
 from ebbflow.core.instance import Failure, InstanceState
 
 CREATED = "2026-11-21T10:00:00Z"
@@ -342,14 +342,14 @@ ROWS: list[tuple[str, dict[str, Any], float, str, str, Failure | None, str]] = [
 def test_every_pod_has_a_state_and_a_reason_for_people(
     seen: dict[str, Any], age: float, state: str, reason: str, failure: Failure | None, words: str
 ) -> None:
-    found = state_of(Look(seen, START + age, URL, Patience()))
+    found = state_of(PodLook(seen, START + age, URL, Patience()))
     assert (found.state, found.reason, found.failure) == (InstanceState(state), reason, failure)
     assert words in str(found)
     assert str(found).startswith(reason)
 
 
 def test_a_ready_pod_without_an_address_is_starting() -> None:
-    found = state_of(Look(pod(conditions=READY), START + 9999, None, Patience()))
+    found = state_of(PodLook(pod(conditions=READY), START + 9999, None, Patience()))
     assert (found.state, found.reason) == (InstanceState.STARTING, "WaitingForURL")
 
 
@@ -367,7 +367,7 @@ def test_a_pod_is_waited_for_longer_while_its_node_is_being_added(
     age: float, is_coming: bool | None, state: InstanceState
 ) -> None:
     waits = pod("Pending", node="", conditions=unscheduled())
-    assert state_of(Look(waits, START + age, None, Patience(), node_is_coming=is_coming)).state is state
+    assert state_of(PodLook(waits, START + age, None, Patience(), node_is_coming=is_coming)).state is state
 
 
 @pytest.mark.parametrize(

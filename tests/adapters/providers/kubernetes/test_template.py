@@ -10,8 +10,7 @@ from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ebbflow.adapters.providers.kubernetes.provider import KubernetesSettings
-from ebbflow.adapters.providers.kubernetes.settings import kube_context
+from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings, kube_context
 from ebbflow.adapters.providers.kubernetes.template import pod_of
 from ebbflow.core.instance import JoinSpec, LaunchRequest
 

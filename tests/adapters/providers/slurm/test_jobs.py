@@ -2,7 +2,7 @@
 
 import pytest
 
-from ebbflow.adapters.commands import Answer
+from ebbflow.adapters.commands import CommandAnswer
 from ebbflow.adapters.launch_output import Result, read_launch_output
 from ebbflow.adapters.providers.slurm import jobs as slurm_jobs
 from ebbflow.adapters.providers.slurm.answers import ending_error, submission_error, submitted_id
@@ -309,15 +309,15 @@ SUBMIT = "sbatch: error: Batch job submission failed: "
 def test_only_a_certain_refusal_says_that_there_is_no_job(
     code: int, said: str, kind: type[FleetError], words: list[str]
 ) -> None:
-    error = submission_error(Answer(("sbatch",), code, b"", said.encode()), ID, SETTINGS)
+    error = submission_error(CommandAnswer(("sbatch",), code, b"", said.encode()), ID, SETTINGS)
     assert type(error) is kind, error
     assert [word for word in [ID, *words] if word not in str(error)] == [], str(error)
 
 
 def test_a_submission_that_took_too_long_is_unknown_and_one_that_could_not_start_is_not() -> None:
-    late = Answer(("sbatch",), None, problem="no answer within 25 s")
+    late = CommandAnswer(("sbatch",), None, problem="no answer within 25 s")
     assert type(submission_error(late, ID, SETTINGS)) is LaunchOutcomeUnknown
-    absent = Answer(("sbatch",), None, problem="'sbatch' could not be started: No such file", was_started=False)
+    absent = CommandAnswer(("sbatch",), None, problem="'sbatch' could not be started: No such file", was_started=False)
     assert type(submission_error(absent, ID, SETTINGS)) is ConfigError
 
 
@@ -334,7 +334,7 @@ def test_a_submission_that_took_too_long_is_unknown_and_one_that_could_not_start
     ],
 )
 def test_a_job_id_is_digits_after_success(stdout: bytes, code: int, job_id: str | None) -> None:
-    assert submitted_id(Answer(("sbatch",), code, stdout)) == job_id
+    assert submitted_id(CommandAnswer(("sbatch",), code, stdout)) == job_id
 
 
 @pytest.mark.parametrize(
@@ -350,5 +350,5 @@ def test_a_job_id_is_digits_after_success(stdout: bytes, code: int, job_id: str 
     ],
 )
 def test_what_an_answer_to_an_ending_means(code: int | None, said: str, kind: type[FleetError] | None) -> None:
-    error = ending_error(Answer(("scancel",), code, b"", said.encode(), problem="no answer"), "17")
+    error = ending_error(CommandAnswer(("scancel",), code, b"", said.encode(), problem="no answer"), "17")
     assert (type(error) if error else None) is kind

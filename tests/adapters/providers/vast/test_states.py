@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ebbflow.adapters.providers.vast.client import Verdict, read_answer
+from ebbflow.adapters.providers.vast.client import VastVerdict, read_answer
 from ebbflow.adapters.providers.vast.states import Owner, instance_of, mapped_url, owner_of
 from ebbflow.core.instance import Failure, InstanceState
 from ebbflow.standins.vast.server import ANSWERS
@@ -119,7 +119,7 @@ def test_a_label_is_read_whole_or_not_at_all(label: object, owner: Owner | None)
     assert owner_of({"label": label}) == owner
 
 
-V = Verdict
+V = VastVerdict
 
 
 MEANINGS = [
@@ -150,7 +150,7 @@ MEANINGS = [
 
 
 @pytest.mark.parametrize(("name", "verdict"), MEANINGS)
-def test_an_answer_means_what_its_status_and_words_say(name: str, verdict: Verdict) -> None:
+def test_an_answer_means_what_its_status_and_words_say(name: str, verdict: VastVerdict) -> None:
     answer = ANSWERS[name]
     body = {"text": answer.body} if isinstance(answer.body, str) else {"json": answer.body}
     assert read_answer(httpx.Response(answer.status, **body)).verdict is verdict

@@ -12,9 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from ebbflow.adapters.commands import command_line, run_process
+from ebbflow.adapters.providers.slurm.adapter import SlurmAdapter
 from ebbflow.adapters.providers.slurm.client import submit_words
-from ebbflow.adapters.providers.slurm.provider import SlurmProvider, SlurmSettings
 from ebbflow.adapters.providers.slurm.script import batch_script
+from ebbflow.adapters.providers.slurm.settings import SlurmSettings
 from ebbflow.contracts.provider import BreakBackend, MakeProvider, ProviderContract
 from ebbflow.core.errors import (
     ConfigError,
@@ -59,7 +60,7 @@ def request(worker_id: str = ID, *, home: str = "homea", join: JoinSpec | None =
 
 
 async def listed(
-    provider: SlurmProvider, *states: InstanceState, worker_id: str = ID, seconds: float = DEADLINE_SECONDS
+    provider: SlurmAdapter, *states: InstanceState, worker_id: str = ID, seconds: float = DEADLINE_SECONDS
 ) -> Instance:
     """The worker's row once it is in one of the states."""
     deadline = anyio.current_time() + seconds
@@ -104,7 +105,7 @@ class TestSlurmProvider(ProviderContract):
 
     @pytest.fixture
     def make_provider(self, slurm: Cluster, conf: Path, tmp_path: Path) -> MakeProvider:
-        return lambda: SlurmProvider(settings(slurm, slurm_conf=str(conf), output_folder=str(tmp_path)))
+        return lambda: SlurmAdapter(settings(slurm, slurm_conf=str(conf), output_folder=str(tmp_path)))
 
     @pytest.fixture
     def break_backend(self, conf: Path) -> BreakBackend:
@@ -238,7 +239,7 @@ class TestWhatAJobIsStartedWith:
 
     def test_the_fingerprint_names_the_cluster_and_not_the_partition(self) -> None:
         def of(**values: object) -> str:
-            return SlurmProvider(SlurmSettings.model_validate({"command": ["w"], **values})).caps.fingerprint
+            return SlurmAdapter(SlurmSettings.model_validate({"command": ["w"], **values})).caps.fingerprint
 
         assert of() == of(partition="gpu", time_minutes=5)
         assert len({of(), of(prefix=["ssh", "l1"]), of(cluster="west"), of(slurm_conf="/etc/slurm.conf")}) == 4
@@ -265,8 +266,8 @@ class TestWhatAWorkerSays:
         for name, (messages, then, *_) in SAID.items():
             command = announcing(*messages, then=then)
             plain = settings(slurm, command=command, output_folder=str(tmp_path), url_channel=channel)
-            await SlurmProvider(plain).launch(request(ids[name]))
-        provider = SlurmProvider(settings(slurm, output_folder=str(tmp_path), url_channel=channel))
+            await SlurmAdapter(plain).launch(request(ids[name]))
+        provider = SlurmAdapter(settings(slurm, output_folder=str(tmp_path), url_channel=channel))
         for name, (_, _, state, failure, words) in SAID.items():
             shown = await listed(provider, state, worker_id=ids[name])
             assert (shown.failure, shown.url) == (failure, URL if state is RUNNING else None), name
@@ -284,7 +285,7 @@ class TestWhatAWorkerSays:
         program = tmp_path / "worker"
         program.write_text('#!/bin/bash\nprintf "%s\\0" "$@" >"$TOLD.words"\nenv -0 >"$TOLD"\nexec sleep 600\n')
         program.chmod(0o755)
-        provider = SlurmProvider(
+        provider = SlurmAdapter(
             settings(slurm, command=[str(program), *words], environment={"TOLD": str(told), "ODD": "a'b\n$c"})
         )
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
@@ -332,7 +333,7 @@ class TestWhatAWorkerSays:
         for path in (work, script):
             path.chmod(0o755)
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
-        provider = SlurmProvider(
+        provider = SlurmAdapter(
             settings(slurm, command=[str(script)], pass_arguments=False, gpus=8, exclusive=True, partition="gpu")
         )
         await provider.launch(request(worker_id))
@@ -345,7 +346,7 @@ class TestWhatAWorkerSays:
     async def test_ending_a_job_lets_its_worker_end_by_itself(self, slurm: Cluster, tmp_path: Path) -> None:
         said = tmp_path / "said"
         worker = f'trap "echo ended >{said}; exit 0" TERM; while :; do sleep 0.1; done'
-        provider = SlurmProvider(settings(slurm, command=announcing(f"NewURL: {URL}", then=worker)))
+        provider = SlurmAdapter(settings(slurm, command=announcing(f"NewURL: {URL}", then=worker)))
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
         await provider.launch(request(worker_id))
         await provider.terminate(await listed(provider, RUNNING, worker_id=worker_id))
@@ -357,7 +358,7 @@ class TestWhatAWorkerSays:
     ) -> None:
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
         command = announcing(f"NewURL: {URL}", then='echo "key $API_KEY"; seq 20000; echo "the end"; exec sleep 600')
-        provider = SlurmProvider(
+        provider = SlurmAdapter(
             settings(slurm, command=command, output_folder=str(tmp_path), environment={"API_KEY": "hush"})
         )
         await provider.launch(request(worker_id))
@@ -368,13 +369,13 @@ class TestWhatAWorkerSays:
             await anyio.sleep(0.1)
         assert len(printed) == 65536
         assert "hush" not in printed
-        assert await SlurmProvider(settings(slurm)).logs(shown) == {}
+        assert await SlurmAdapter(settings(slurm)).logs(shown) == {}
 
 
 class TestOnceAndNotTwice:
     async def test_a_turns_launches_rest_on_the_turns_one_listing(self, slurm: Cluster) -> None:
         counting = Counting()
-        provider = SlurmProvider(settings(slurm), run=counting)
+        provider = SlurmAdapter(settings(slurm), run=counting)
         fleet = f"c{secrets.token_hex(4)}"
         await provider.list_instances(fleet)
         for index in range(3):
@@ -398,7 +399,7 @@ class TestOnceAndNotTwice:
         self, worker_id: str, home: str, kind: type[FleetError]
     ) -> None:
         counting = Counting()
-        provider = SlurmProvider(SlurmSettings(command=["w"]), run=counting)
+        provider = SlurmAdapter(SlurmSettings(command=["w"]), run=counting)
         with pytest.raises(kind):
             await provider.launch(request(worker_id, home=home))
         assert counting.names == []
@@ -416,7 +417,7 @@ class TestOnceAndNotTwice:
             running -= 1
             return 0, b"17\n" if words[0] == "sbatch" else b"", b""
 
-        provider = SlurmProvider(SlurmSettings(command=["w"]), run=run)
+        provider = SlurmAdapter(SlurmSettings(command=["w"]), run=run)
         await provider.list_instances("sdxl")
         async with anyio.create_task_group() as group:
             for index in range(40):
@@ -428,7 +429,7 @@ class TestOnceAndNotTwice:
     ) -> None:
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
         runner = Counting()
-        provider = SlurmProvider(settings(slurm), run=runner)
+        provider = SlurmAdapter(settings(slurm), run=runner)
         await provider.list_instances("sdxl")
         slurm.freeze()
         runner.cut_off_seconds = 3.0
@@ -436,8 +437,8 @@ class TestOnceAndNotTwice:
             await provider.launch(request(worker_id))
         assert not (await provider.list_instances("sdxl")).complete
         slurm.thaw()
-        found = await listed(SlurmProvider(settings(slurm)), PENDING, STARTING, RUNNING, worker_id=worker_id)
-        adopted = await SlurmProvider(settings(slurm)).launch(request(worker_id))
+        found = await listed(SlurmAdapter(settings(slurm)), PENDING, STARTING, RUNNING, worker_id=worker_id)
+        adopted = await SlurmAdapter(settings(slurm)).launch(request(worker_id))
         assert adopted.instance_id == found.instance_id
         assert len(slurm.names(f"ebbflow.sdxl.{worker_id}")) == 1
 
@@ -452,11 +453,11 @@ class TestOnceAndNotTwice:
 
         fleet = f"c{secrets.token_hex(4)}"
         requests = [LaunchRequest(f"{fleet}-3f9c-1-{index}", fleet, "homea") for index in range(40)]
-        dying = SlurmProvider(settings(slurm, gpus=0), run=killed)
+        dying = SlurmAdapter(settings(slurm, gpus=0), run=killed)
         await dying.list_instances(fleet)
         answers = [await _outcome(dying, asked) for asked in requests]
         assert {LaunchOutcomeUnknown} <= set(answers)
-        later = SlurmProvider(settings(slurm, gpus=0))
+        later = SlurmAdapter(settings(slurm, gpus=0))
         assert (await later.list_instances(fleet)).complete
         assert {await _outcome(later, asked) for asked in requests} == {Instance}
         names = [name for name, _ in slurm.names(f"ebbflow.{fleet}.").values()]
@@ -464,7 +465,7 @@ class TestOnceAndNotTwice:
 
     async def test_a_second_job_of_one_id_never_starts_and_is_taken_back(self, slurm: Cluster) -> None:
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
-        provider = SlurmProvider(settings(slurm))
+        provider = SlurmAdapter(settings(slurm))
         await provider.launch(request(worker_id))
         own = await listed(provider, RUNNING, worker_id=worker_id)
         second = slurm.submit(
@@ -476,7 +477,7 @@ class TestOnceAndNotTwice:
         assert slurm.jobs(name=f"ebbflow.sdxl.{worker_id}") == {own.instance_id: "RUNNING"}
 
     async def test_the_shortest_time_for_a_command_is_enough_for_a_launch(self, slurm: Cluster) -> None:
-        provider = SlurmProvider(settings(slurm, command_timeout_seconds=20))
+        provider = SlurmAdapter(settings(slurm, command_timeout_seconds=20))
         for known in (False, True):
             if known:
                 await provider.list_instances("sdxl")
@@ -488,13 +489,13 @@ class TestOnceAndNotTwice:
     ) -> None:
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
         theirs = slurm.submit(f"ebbflow.sdxl.{worker_id}", comment=f"wid={worker_id};home=homeb")
-        provider = SlurmProvider(settings(slurm))
+        provider = SlurmAdapter(settings(slurm))
         with pytest.raises(LaunchRejected, match="home 'homeb', not 'homea'"):
             await provider.launch(request(worker_id))
         assert set(slurm.names(f"ebbflow.sdxl.{worker_id}")) == {theirs}
 
 
-async def _outcome(provider: SlurmProvider, asked: LaunchRequest) -> type:
+async def _outcome(provider: SlurmAdapter, asked: LaunchRequest) -> type:
     try:
         return type(await provider.launch(asked))
     except FleetError as error:
@@ -504,7 +505,7 @@ async def _outcome(provider: SlurmProvider, asked: LaunchRequest) -> type:
 class TestEnding:
     async def test_a_pending_job_is_ended_and_never_starts(self, slurm: Cluster) -> None:
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
-        provider = SlurmProvider(settings(slurm, gpus=8, exclusive=True, partition="n4only"))
+        provider = SlurmAdapter(settings(slurm, gpus=8, exclusive=True, partition="n4only"))
         blocker = slurm.occupy("blocker", "--partition=n4only", "--exclusive")
         await provider.launch(request(worker_id))
         pending = await listed(provider, PENDING, worker_id=worker_id)
@@ -514,9 +515,9 @@ class TestEnding:
 
     async def test_a_job_that_has_started_is_not_ended_as_a_pending_one(self, slurm: Cluster) -> None:
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
-        provider = SlurmProvider(settings(slurm))
+        provider = SlurmAdapter(settings(slurm))
         as_launched = await provider.launch(request(worker_id))
-        await listed(SlurmProvider(settings(slurm)), RUNNING, worker_id=worker_id)
+        await listed(SlurmAdapter(settings(slurm)), RUNNING, worker_id=worker_id)
         with pytest.raises(TerminationRefused, match="has started"):
             await provider.terminate(as_launched)
         assert set(slurm.jobs(name=f"ebbflow.sdxl.{worker_id}").values()) == {"RUNNING"}
@@ -525,13 +526,13 @@ class TestEnding:
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
         foreign = slurm.occupy("somebody-elses")
         stale = Instance(worker_id, foreign, RUNNING, "sdxl", "homea")
-        await SlurmProvider(settings(slurm)).terminate(stale)
+        await SlurmAdapter(settings(slurm)).terminate(stale)
         assert slurm.jobs(name="somebody-elses") == {foreign: "RUNNING"}
 
     @pytest.mark.parametrize("job_id", ["", "17,18", "--all", "17_1", "\u0661"])
     async def test_what_is_no_job_id_is_refused(self, slurm: Cluster, job_id: str) -> None:
         with pytest.raises(TerminationRefused, match="no job id"):
-            await SlurmProvider(settings(slurm)).terminate(Instance(ID, job_id, RUNNING, "sdxl", "homea"))
+            await SlurmAdapter(settings(slurm)).terminate(Instance(ID, job_id, RUNNING, "sdxl", "homea"))
 
 
 class TestRefusals:
@@ -549,7 +550,7 @@ class TestRefusals:
         self, slurm: Cluster, more: dict[str, object], words: list[str]
     ) -> None:
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
-        provider = SlurmProvider(settings(slurm, **more))
+        provider = SlurmAdapter(settings(slurm, **more))
         with pytest.raises(LaunchRejected) as refused:
             await provider.launch(request(worker_id))
         assert [word for word in [worker_id, *words] if word not in str(refused.value)] == [], refused.value
@@ -576,14 +577,14 @@ class TestNoAnswer:
         squeue.write_text(f"#!/bin/bash\n{FAKES[fake]}\n")
         squeue.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        listing = await SlurmProvider(SlurmSettings(command=["w"])).list_instances("sdxl")
+        listing = await SlurmAdapter(SlurmSettings(command=["w"])).list_instances("sdxl")
         assert not listing.complete
         assert "squeue" in listing.detail
         assert listing.instances == ()
 
     async def test_a_missing_command_is_unknown_and_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nonexistent")
-        provider = SlurmProvider(SlurmSettings(command=["w"]))
+        provider = SlurmAdapter(SlurmSettings(command=["w"]))
         listing = await provider.list_instances("sdxl")
         assert not listing.complete
         assert "'squeue' could not be started" in listing.detail
@@ -596,7 +597,7 @@ class TestNoAnswer:
             assert seconds <= 25.0
             return await run_process(["sleep", "600"], stdin, environment, 0.2)
 
-        listing = await SlurmProvider(SlurmSettings(command=["w"]), run=slow).list_instances("sdxl")
+        listing = await SlurmAdapter(SlurmSettings(command=["w"]), run=slow).list_instances("sdxl")
         assert not listing.complete
         assert "no answer within" in listing.detail
 
@@ -624,9 +625,7 @@ class TestBehindAPrefix:
         folder = tmp_path / "it s"
         folder.mkdir()
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
-        provider = SlurmProvider(
-            settings(slurm, prefix=[ssh, "login1"], output_folder=str(folder), url_channel=channel)
-        )
+        provider = SlurmAdapter(settings(slurm, prefix=[ssh, "login1"], output_folder=str(folder), url_channel=channel))
         await provider.launch(request(worker_id))
         shown = await listed(provider, RUNNING, worker_id=worker_id)
         assert shown.url == URL
@@ -634,14 +633,14 @@ class TestBehindAPrefix:
         await listed(provider, GONE, worker_id=worker_id)
 
     async def test_a_prefix_that_is_no_shell_gets_words(self, slurm: Cluster) -> None:
-        provider = SlurmProvider(settings(slurm, prefix=["nice", "-n", "1"]))
+        provider = SlurmAdapter(settings(slurm, prefix=["nice", "-n", "1"]))
         assert (await provider.list_instances("sdxl")).complete
 
     async def test_a_host_that_cannot_be_reached_is_unknown(self, tmp_path: Path) -> None:
         path = tmp_path / "ssh"
         path.write_text("#!/bin/bash\necho 'ssh: connect to host login1 port 22: Connection refused' >&2\nexit 255\n")
         path.chmod(0o755)
-        provider = SlurmProvider(SlurmSettings(command=["w"], prefix=[str(path), "login1"]))
+        provider = SlurmAdapter(SlurmSettings(command=["w"], prefix=[str(path), "login1"]))
         listing = await provider.list_instances("sdxl")
         assert not listing.complete
         assert "Connection refused" in listing.detail
@@ -658,7 +657,7 @@ async def test_jobs_of_others_are_never_shown_and_never_touched(slurm: Cluster) 
     theirs = slurm.submit(f"ebbflow.{fleet}.{fleet}-3f9c-1-0", comment=f"wid={fleet}-3f9c-1-0;home=homeb")
     unmarked = slurm.submit(f"ebbflow.{fleet}.{fleet}-3f9c-1-1", comment="somebody wrote over it")
     counting = Counting()
-    provider = SlurmProvider(settings(slurm), run=counting)
+    provider = SlurmAdapter(settings(slurm), run=counting)
     listing = await provider.list_instances(fleet)
     assert listing.complete
     assert {(each.instance_id, each.home) for each in listing.instances} == {(theirs, "homeb"), (unmarked, "")}

@@ -11,8 +11,9 @@ import anyio
 import pytest
 import yaml
 
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesAdapter
 from ebbflow.adapters.providers.kubernetes.listing import PAGE
-from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider, KubernetesSettings
+from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
 from ebbflow.contracts.provider import BreakBackend, MakeProvider, ProviderContract
 from ebbflow.core.errors import (
     CapacityUnavailable,
@@ -47,7 +48,7 @@ async def cluster(clock: ManualClock) -> AsyncIterator[Cluster]:
 
 
 @pytest.fixture
-async def provider(cluster: Cluster) -> AsyncIterator[KubernetesProvider]:
+async def provider(cluster: Cluster) -> AsyncIterator[KubernetesAdapter]:
     provider = cluster.provider()
     yield provider
     await provider.aclose()
@@ -57,7 +58,7 @@ def request(worker_id: str = ID, *, home: str = "homea", **more: Any) -> LaunchR
     return LaunchRequest(worker_id, "sdxl", home, **more)
 
 
-async def listed(provider: KubernetesProvider, worker_id: str = ID) -> Instance:
+async def listed(provider: KubernetesAdapter, worker_id: str = ID) -> Instance:
     listing = await provider.list_instances("sdxl")
     assert listing.complete, listing.detail
     (instance,) = [each for each in listing.instances if each.worker_id == worker_id]
@@ -96,7 +97,7 @@ class TestKubernetesProvider(ProviderContract):
 
     @pytest.mark.may_skip
     async def test_what_a_worker_printed_is_shown_and_of_an_unknown_one_nothing(  # type: ignore[override]
-        self, provider: KubernetesProvider, cluster: Cluster
+        self, provider: KubernetesAdapter, cluster: Cluster
     ) -> None:
         if not cluster.has_logs:
             pytest.skip("a played kubelet keeps no logs for a real API server")
@@ -130,7 +131,7 @@ class TestLeastRights:
             await provider.aclose()
 
 
-async def until_allowed(provider: KubernetesProvider) -> None:
+async def until_allowed(provider: KubernetesAdapter) -> None:
     """A real cluster takes a moment until a new Role holds."""
     with anyio.fail_after(10):
         while True:
@@ -191,7 +192,7 @@ class TestLaunch:
         await provider.aclose()
 
     async def test_a_launch_that_failed_before_it_was_done_is_temporary(
-        self, cluster: Cluster, provider: KubernetesProvider
+        self, cluster: Cluster, provider: KubernetesAdapter
     ) -> None:
         cluster.stand_in.faults.append(Fault(FaultKind.FAIL, "POST", status=503, times=1))
         with pytest.raises(ProviderUnavailable, match="503"):
@@ -208,7 +209,7 @@ class TestLaunch:
         await provider.aclose()
 
     async def test_a_busy_server_is_asked_once_and_its_wish_is_told(
-        self, cluster: Cluster, provider: KubernetesProvider
+        self, cluster: Cluster, provider: KubernetesAdapter
     ) -> None:
         cluster.stand_in.faults.append(Fault(FaultKind.FAIL, "POST", status=429, retry_after=7))
         with pytest.raises(ProviderUnavailable, match="wait for 7 s"):
@@ -227,7 +228,7 @@ class TestLaunch:
     async def test_a_refusal_says_who_must_act(
         self,
         cluster: Cluster,
-        provider: KubernetesProvider,
+        provider: KubernetesAdapter,
         status: int,
         message: str,
         error: type[Exception],
@@ -237,14 +238,14 @@ class TestLaunch:
         with pytest.raises(error, match=words):
             await provider.launch(request())
 
-    async def test_a_full_quota_is_capacity(self, cluster: Cluster, provider: KubernetesProvider) -> None:
+    async def test_a_full_quota_is_capacity(self, cluster: Cluster, provider: KubernetesAdapter) -> None:
         await limit_pods(cluster, 1)
         await provider.launch(request())
         with pytest.raises(CapacityUnavailable, match=r"exceeded quota: gpus.*used: pods=1"):
             await provider.launch(request("sdxl-3f9c-1a-1"))
 
     async def test_a_namespace_that_goes_away_is_a_configuration_error(
-        self, cluster: Cluster, provider: KubernetesProvider
+        self, cluster: Cluster, provider: KubernetesAdapter
     ) -> None:
         store = cluster.stand_in.store
         namespace = store.get("namespaces", "", "gpu")
@@ -253,7 +254,7 @@ class TestLaunch:
             await provider.launch(request())
 
     async def test_a_name_that_is_still_terminating_is_refused_as_used_up(
-        self, cluster: Cluster, provider: KubernetesProvider
+        self, cluster: Cluster, provider: KubernetesAdapter
     ) -> None:
         await provider.launch(request())
         await run(cluster)
@@ -262,9 +263,7 @@ class TestLaunch:
         with pytest.raises(LaunchRejected, match="never used again"):
             await provider.launch(request())
 
-    async def test_a_name_that_another_home_has_is_refused(
-        self, cluster: Cluster, provider: KubernetesProvider
-    ) -> None:
+    async def test_a_name_that_another_home_has_is_refused(self, cluster: Cluster, provider: KubernetesAdapter) -> None:
         await provider.launch(request(home="homeb"))
         with pytest.raises(LaunchRejected, match=r"ebbflow/home is 'homeb', not 'homea'"):
             await provider.launch(request())
@@ -286,7 +285,7 @@ class TestLaunch:
         assert await cluster.names() == []
         await provider.aclose()
 
-    async def test_an_id_that_is_none_is_refused(self, provider: KubernetesProvider) -> None:
+    async def test_an_id_that_is_none_is_refused(self, provider: KubernetesAdapter) -> None:
         with pytest.raises(LaunchRejected, match="not a worker id"):
             await provider.launch(request("../../x"))
 
@@ -334,14 +333,14 @@ class TestListing:
         await provider.aclose()
 
     async def test_a_busy_server_is_waited_for_within_the_call(
-        self, cluster: Cluster, provider: KubernetesProvider
+        self, cluster: Cluster, provider: KubernetesAdapter
     ) -> None:
         cluster.stand_in.faults.append(Fault(FaultKind.FAIL, "GET", status=429, retry_after=0, times=1))
         assert (await provider.list_instances("sdxl")).complete
 
     @pytest.mark.parametrize(("status", "words"), [(401, "login is refused"), (403, "the Role must allow")])
     async def test_a_refused_login_or_right_is_loud(
-        self, cluster: Cluster, provider: KubernetesProvider, status: int, words: str
+        self, cluster: Cluster, provider: KubernetesAdapter, status: int, words: str
     ) -> None:
         cluster.stand_in.faults.append(Fault(FaultKind.FAIL, status=status))
         with pytest.raises(ConfigError, match=words):
@@ -366,7 +365,7 @@ class TestListing:
         await provider.aclose()
 
     async def test_a_foreign_pod_with_our_labels_is_shown_without_a_home(
-        self, cluster: Cluster, provider: KubernetesProvider
+        self, cluster: Cluster, provider: KubernetesAdapter
     ) -> None:
         labels = {"app.kubernetes.io/managed-by": "ebbflow", "ebbflow/fleet": "sdxl", "ebbflow/home": "homea"}
         body = {"metadata": {"name": "sdxl-web", "labels": labels}, **template()}
@@ -403,14 +402,14 @@ class TestListing:
 
 
 class TestUrl:
-    async def test_by_the_pods_address(self, cluster: Cluster, provider: KubernetesProvider) -> None:
+    async def test_by_the_pods_address(self, cluster: Cluster, provider: KubernetesAdapter) -> None:
         await provider.launch(request())
         await run(cluster)
         instance = await listed(provider)
         assert (instance.state, instance.url) == (InstanceState.RUNNING, "http://10.0.0.7:7801")
 
     async def test_an_address_of_the_sixth_version_gets_brackets(
-        self, cluster: Cluster, provider: KubernetesProvider
+        self, cluster: Cluster, provider: KubernetesAdapter
     ) -> None:
         await provider.launch(request())
         await run(cluster, podIP="fd00::7")
@@ -479,7 +478,7 @@ class TestUrl:
 
 class TestWaitingForANode:
     async def test_a_pod_without_a_node_is_given_up_after_its_time_as_capacity(
-        self, cluster: Cluster, provider: KubernetesProvider, clock: ManualClock
+        self, cluster: Cluster, provider: KubernetesAdapter, clock: ManualClock
     ) -> None:
         await provider.launch(request())
         why = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
@@ -493,7 +492,7 @@ class TestWaitingForANode:
 
     @pytest.mark.parametrize("reason", ["TriggeredScaleUp", "Nominated"])
     async def test_a_pod_whose_node_is_being_added_is_not_given_up_early(
-        self, cluster: Cluster, provider: KubernetesProvider, clock: ManualClock, reason: str
+        self, cluster: Cluster, provider: KubernetesAdapter, clock: ManualClock, reason: str
     ) -> None:
         await provider.launch(request())
         involved = {"kind": "Pod", "uid": (await cluster.pod(ID))["metadata"]["uid"]}
@@ -506,7 +505,7 @@ class TestWaitingForANode:
         assert (await listed(provider)).state is InstanceState.FAILED
 
     async def test_events_that_cannot_be_read_now_give_nobody_up(
-        self, cluster: Cluster, provider: KubernetesProvider, clock: ManualClock
+        self, cluster: Cluster, provider: KubernetesAdapter, clock: ManualClock
     ) -> None:
         await provider.launch(request())
         await clock.advance(500)
@@ -514,7 +513,7 @@ class TestWaitingForANode:
         assert (await listed(provider)).state is InstanceState.PENDING
 
     async def test_without_the_right_to_events_the_ordinary_time_counts(
-        self, cluster: Cluster, provider: KubernetesProvider, clock: ManualClock
+        self, cluster: Cluster, provider: KubernetesAdapter, clock: ManualClock
     ) -> None:
         await provider.launch(request())
         await clock.advance(500)
@@ -524,7 +523,7 @@ class TestWaitingForANode:
 
 class TestTerminate:
     async def test_a_late_end_never_hits_another_pod_of_the_name(
-        self, cluster: Cluster, provider: KubernetesProvider
+        self, cluster: Cluster, provider: KubernetesAdapter
     ) -> None:
         await provider.launch(request())
         await run(cluster)
@@ -535,7 +534,7 @@ class TestTerminate:
         assert (await listed(provider)).instance_id != old.instance_id
 
     async def test_a_pending_pod_is_ended_only_while_it_is_pending(
-        self, cluster: Cluster, provider: KubernetesProvider
+        self, cluster: Cluster, provider: KubernetesAdapter
     ) -> None:
         await provider.launch(request())
         seen_pending = await listed(provider)
@@ -547,7 +546,7 @@ class TestTerminate:
         assert (await listed(provider)).state is InstanceState.TERMINATING
 
     async def test_a_pod_that_is_bound_between_the_look_and_the_delete_stays(
-        self, cluster: Cluster, provider: KubernetesProvider
+        self, cluster: Cluster, provider: KubernetesAdapter
     ) -> None:
         await provider.launch(request())
         pending = await listed(provider)
@@ -575,14 +574,14 @@ class TestTerminate:
         assert cluster.stand_in.count("DELETE") == 1
         await provider.aclose()
 
-    async def test_a_finished_pod_is_removed_at_once(self, cluster: Cluster, provider: KubernetesProvider) -> None:
+    async def test_a_finished_pod_is_removed_at_once(self, cluster: Cluster, provider: KubernetesAdapter) -> None:
         await provider.launch(request())
         await run(cluster, phase="Succeeded")
         await provider.terminate(await listed(provider))
         assert await cluster.names() == []
 
     async def test_a_pod_that_does_not_end_is_shown_as_stuck(
-        self, cluster: Cluster, provider: KubernetesProvider, clock: ManualClock
+        self, cluster: Cluster, provider: KubernetesAdapter, clock: ManualClock
     ) -> None:
         await provider.launch(request())
         await run(cluster)
@@ -627,7 +626,7 @@ class TestConnection:
 
     async def test_outside_of_a_cluster_a_kubeconfig_is_needed(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-        provider = KubernetesProvider(KubernetesSettings(pod_template=template(), namespace="gpu"))
+        provider = KubernetesAdapter(KubernetesSettings(pod_template=template(), namespace="gpu"))
         with pytest.raises(ConfigError, match="kubeconfig"):
             await provider.list_instances("sdxl")
 
@@ -645,7 +644,7 @@ def fill(cluster: Cluster, count: int, *, fleet: str = "sdxl") -> None:
         cluster.stand_in.store.create("pods", "gpu", {"metadata": metadata, **template()})
 
 
-def _hash(provider: KubernetesProvider) -> str:
+def _hash(provider: KubernetesAdapter) -> str:
     from ebbflow.adapters.providers.kubernetes.template import template_hash
 
     return template_hash(provider._settings.pod_template)

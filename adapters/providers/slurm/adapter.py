@@ -18,15 +18,22 @@ import anyio
 from ebbflow.adapters.commands import Run, run_process
 from ebbflow.adapters.launch_output import Result, read_launch_output
 from ebbflow.adapters.providers.ends_for_good import EndsForGood
-from ebbflow.adapters.providers.host.program import without_secrets
+from ebbflow.adapters.providers.given_environment import without_secrets
 from ebbflow.adapters.providers.slurm.client import SlurmClient
-from ebbflow.adapters.providers.slurm.jobs import FleetJob, Job, Verdict, is_job_name, job_name, jobs_of, judge, said_by
+from ebbflow.adapters.providers.slurm.jobs import (
+    FleetJob,
+    Job,
+    JobVerdict,
+    is_job_name,
+    job_name,
+    jobs_of,
+    judge,
+    said_by,
+)
 from ebbflow.adapters.providers.slurm.settings import SlurmSettings
 from ebbflow.core.errors import LaunchRejected, ProviderUnavailable, TerminationRefused
 from ebbflow.core.ids import check_fleet_name, check_home
 from ebbflow.core.instance import LOG_BYTES, Instance, InstanceList, InstanceState, LaunchRequest, ProviderCaps
-
-__all__ = ["SlurmProvider", "SlurmSettings"]
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +45,7 @@ MIN_SUBMIT_SECONDS = 15.0
 may become a job whose id nobody read."""
 
 
-class SlurmProvider(EndsForGood):
+class SlurmAdapter(EndsForGood):
     """Submits workers as jobs, finds them again by name, and ends them.
 
     Args:
@@ -188,7 +195,7 @@ class SlurmProvider(EndsForGood):
         verdict = judge(job, said, announces=announces, now=self._clock())
         if each.is_duplicate and job.is_pending:
             # Not "failed": nothing is wrong with the provider, so nothing has to rest.
-            verdict = Verdict(
+            verdict = JobVerdict(
                 InstanceState.TERMINATING, f"job {job.job_id} is a second one of its worker id: taken back"
             )
         return Instance(

@@ -15,11 +15,12 @@ import anyio
 import httpx
 
 from ebbflow.adapters.http import NoAnswer
-from ebbflow.adapters.providers.vast.client import Answer, Endpoint, Json, VastClient, Verdict
+from ebbflow.adapters.providers.vast.client import Endpoint, Json, VastAnswer, VastClient, VastVerdict
 from ebbflow.adapters.providers.vast.listing import ListingUnclear, VastListing
 from ebbflow.adapters.providers.vast.offers import Offer, choose, explain, search_body
 from ebbflow.adapters.providers.vast.settings import VastSettings
-from ebbflow.adapters.providers.vast.states import CAPABILITIES, label_of, owner_of, running_usd_per_hour
+from ebbflow.adapters.providers.vast.states import label_of, owner_of, running_usd_per_hour
+from ebbflow.core import worker_environment
 from ebbflow.core.errors import (
     CapacityUnavailable,
     ConfigError,
@@ -30,8 +31,6 @@ from ebbflow.core.errors import (
 )
 from ebbflow.core.ids import check_fleet_name, parse_worker_id
 from ebbflow.core.instance import Instance, InstanceList, InstanceState, LaunchRequest, ProviderCaps
-
-__all__ = ["VastProvider", "VastSettings"]
 
 OFFERS_LIVE_SECONDS = 60.0
 """How long offers that were found are believed; a turn is shorter."""
@@ -49,7 +48,7 @@ class _Market:
     lock: anyio.Lock = field(default_factory=anyio.Lock)
 
 
-class VastProvider:
+class VastAdapter:
     """Rents instances of one Vast account, keeps stopped ones, finds them again, and destroys them.
 
     Args:
@@ -117,7 +116,7 @@ class VastProvider:
             answer = await self._create(offer, body, request, tried, deadline)
             if isinstance(answer, Instance):
                 return answer
-            if answer.verdict is not Verdict.TAKEN or not self._client.allows(
+            if answer.verdict is not VastVerdict.TAKEN or not self._client.allows(
                 Endpoint.CREATE.value + LOOK_SECONDS, deadline
             ):
                 raise _create_error(answer, offer, tried)
@@ -198,11 +197,11 @@ class VastProvider:
         except NoAnswer as error:
             raise ProviderUnavailable(f"{tried}: search of offers: {error}") from error
         rows = answer.body.get("offers")
-        if answer.verdict is Verdict.QUOTA:
+        if answer.verdict is VastVerdict.QUOTA:
             raise CapacityUnavailable(f"{tried}: the account's searches of today are used up: {answer.message}")
-        if answer.verdict is Verdict.REFUSED:
+        if answer.verdict is VastVerdict.REFUSED:
             raise LaunchRejected(f"{tried}: search of offers: {answer.message}")
-        if answer.verdict is not Verdict.DONE or not isinstance(rows, list):
+        if answer.verdict is not VastVerdict.DONE or not isinstance(rows, list):
             raise ProviderUnavailable(f"{tried}: search of offers: {answer.message}")
         return [row for row in rows if isinstance(row, Mapping)]
 
@@ -216,7 +215,7 @@ class VastProvider:
 
     async def _create(
         self, offer: Offer, body: Json, request: LaunchRequest, tried: str, deadline: float
-    ) -> Instance | Answer:
+    ) -> Instance | VastAnswer:
         """Send one create: its instance, or an answer that says for certain that there is none."""
         path = f"/api/v0/asks/{offer.id}/"
         ends = deadline - LOOK_SECONDS
@@ -229,9 +228,9 @@ class VastProvider:
                 raise ProviderUnavailable(f"{tried}: {error}") from error
             return await self._look_for(request, f"{tried}: {error}", deadline)
         contract = answer.body.get("new_contract")
-        if answer.verdict is Verdict.DONE and isinstance(contract, int):
+        if answer.verdict is VastVerdict.DONE and isinstance(contract, int):
             return self._launched(request, str(contract), offer.usd_per_hour, offer.machine)
-        if answer.verdict in (Verdict.UNCLEAR, Verdict.TOO_OFTEN, Verdict.DONE):
+        if answer.verdict in (VastVerdict.UNCLEAR, VastVerdict.TOO_OFTEN, VastVerdict.DONE):
             return await self._look_for(request, f"{tried}: {answer.message}", deadline)
         return answer
 
@@ -272,11 +271,11 @@ class VastProvider:
             answer = await self._client.ask(Endpoint.UPDATE, "PUT", path, deadline=deadline, body=change)
         except NoAnswer as error:
             raise LaunchOutcomeUnknown(f"{tried}: start of warm instance {identity}: {error}") from error
-        if answer.verdict is Verdict.GONE:
+        if answer.verdict is VastVerdict.GONE:
             raise CapacityUnavailable(f"{tried}: warm instance {identity} is not there any more")
-        if answer.verdict in (Verdict.REFUSED, Verdict.NO_CREDIT):
+        if answer.verdict in (VastVerdict.REFUSED, VastVerdict.NO_CREDIT):
             raise LaunchRejected(f"{tried}: start of warm instance {identity}: {answer.message}")
-        if answer.verdict is not Verdict.DONE:
+        if answer.verdict is not VastVerdict.DONE:
             raise LaunchOutcomeUnknown(f"{tried}: start of warm instance {identity}: {answer.message}")
 
     def _launched(self, request: LaunchRequest, identity: str, usd: float | None, machine: str) -> Instance:
@@ -297,9 +296,9 @@ class VastProvider:
             answer = await self._client.ask(endpoint, method, path, deadline=self._client.deadline(), body=body)
         except NoAnswer as error:
             raise ProviderUnavailable(f"{tried}: {error}") from error
-        if answer.verdict in (Verdict.DONE, Verdict.GONE):
+        if answer.verdict in (VastVerdict.DONE, VastVerdict.GONE):
             return
-        if answer.verdict in (Verdict.UNCLEAR, Verdict.TOO_OFTEN):
+        if answer.verdict in (VastVerdict.UNCLEAR, VastVerdict.TOO_OFTEN):
             raise ProviderUnavailable(f"{tried}: {answer.message}")
         raise TerminationRefused(f"{tried}: {answer.message}")
 
@@ -312,10 +311,8 @@ def create_body(settings: VastSettings, request: LaunchRequest) -> Json:
     environment = {
         **settings.environment,
         **request.join.environment,
-        "EBBFLOW_WORKER_ID": request.worker_id,
-        "EBBFLOW_FLEET": request.fleet,
-        "EBBFLOW_HOME": request.home,
-        CAPABILITIES: ",".join(request.capabilities or settings.capabilities),
+        **worker_environment.marks(request),
+        worker_environment.CAPABILITIES: ",".join(request.capabilities or settings.capabilities),
     }
     body: Json = {
         "client_id": "me",
@@ -330,15 +327,15 @@ def create_body(settings: VastSettings, request: LaunchRequest) -> Json:
     if settings.start == "image":
         body |= {"runtype": "args", "args": [*settings.arguments, *request.join.arguments]}
     else:
-        environment["EBBFLOW_ARGUMENTS"] = shlex.join(request.join.arguments)
+        environment[worker_environment.ARGUMENTS] = shlex.join(request.join.arguments)
         body |= {"runtype": "ssh_direct", "onstart": settings.onstart or None}
     return {**body, "env": {f"-p {settings.port}:{settings.port}": "1", **environment}}
 
 
-def _create_error(answer: Answer, offer: Offer, tried: str) -> CapacityUnavailable | LaunchRejected | ConfigError:
-    if answer.verdict is Verdict.TAKEN:
+def _create_error(answer: VastAnswer, offer: Offer, tried: str) -> CapacityUnavailable | LaunchRejected | ConfigError:
+    if answer.verdict is VastVerdict.TAKEN:
         return CapacityUnavailable(f"{tried}: offer {offer.id} was taken by somebody else")
-    if answer.verdict is Verdict.NO_CREDIT:
+    if answer.verdict is VastVerdict.NO_CREDIT:
         return LaunchRejected(f"{tried}: the account has no credit, add some at Vast: {answer.message}")
     return LaunchRejected(f"{tried}: {answer.message}")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 
+from ebbflow.adapters.http import NoAnswer
 from ebbflow.adapters.providers.ends_for_good import EndsForGood
 from ebbflow.adapters.providers.kubernetes.answers import (
     is_in_doubt,
@@ -22,7 +23,7 @@ from ebbflow.adapters.providers.kubernetes.answers import (
     retry_words,
     termination_error,
 )
-from ebbflow.adapters.providers.kubernetes.client import Answer, Connection, NoAnswer
+from ebbflow.adapters.providers.kubernetes.client import Connection, KubernetesAnswer
 from ebbflow.adapters.providers.kubernetes.listing import KubernetesListing
 from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
 from ebbflow.adapters.providers.kubernetes.template import FLEET, HOME, MANAGED_BY, OURS, pod_of, template_hash
@@ -36,15 +37,13 @@ from ebbflow.core.errors import (
 from ebbflow.core.ids import check_fleet_name, parse_worker_id
 from ebbflow.core.instance import Instance, InstanceList, InstanceState, LaunchRequest, ProviderCaps
 
-__all__ = ["KubernetesProvider", "KubernetesSettings"]
-
 Json = dict[str, Any]
 
 LOOK_SHARE = 0.5
 """Of a call's time. A POST that has not been answered by then leaves the rest for a look at what came of it."""
 
 
-class KubernetesProvider(EndsForGood):
+class KubernetesAdapter(EndsForGood):
     """Launches workers as pods of one namespace, finds them again, and ends them.
 
     Args:
@@ -176,7 +175,7 @@ class KubernetesProvider(EndsForGood):
     def _deadline(self) -> float:
         return anyio.current_time() + self._settings.call_timeout_seconds
 
-    async def _post(self, pod: Json, *, deadline: float, dry_run: bool = False) -> Answer:
+    async def _post(self, pod: Json, *, deadline: float, dry_run: bool = False) -> KubernetesAnswer:
         query = [("fieldValidation", "Strict"), *([("dryRun", "All")] if dry_run else [])]
         return await self._connection.send("POST", self._listing.path, deadline=deadline, query=query, body=pod)
 
@@ -196,7 +195,9 @@ class KubernetesProvider(EndsForGood):
                 raise launch_error(answer, f"{tried}: dry run of its template")
             self._listing.known_templates.add(template)
 
-    async def _created(self, answer: Answer, request: LaunchRequest, tried: str, *, deadline: float) -> Instance:
+    async def _created(
+        self, answer: KubernetesAnswer, request: LaunchRequest, tried: str, *, deadline: float
+    ) -> Instance:
         problem = _label_problem(answer.body, {"metadata": {"labels": _labels(request)}})
         created = self._listing.instance(answer.body, request.fleet, answer.at)
         if not problem:
@@ -236,11 +237,11 @@ def _label_problem(pod: Json, wanted: Json) -> str:
     return ""
 
 
-def _is_gone(found: Answer, instance: Instance) -> bool:
+def _is_gone(found: KubernetesAnswer, instance: Instance) -> bool:
     return found.status == 404 or (found.status == 200 and found.body["metadata"]["uid"] != instance.instance_id)
 
 
-def _version_of_pending(found: Answer, tried: str) -> str:
+def _version_of_pending(found: KubernetesAnswer, tried: str) -> str:
     """The version that a pending pod must still have when it is deleted.
 
     Raises:

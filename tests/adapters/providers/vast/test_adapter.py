@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from ebbflow.adapters.providers.vast.adapter import VastAdapter, create_body
 from ebbflow.adapters.providers.vast.listing import PAGE
-from ebbflow.adapters.providers.vast.provider import VastProvider, VastSettings, create_body
+from ebbflow.adapters.providers.vast.settings import VastSettings
 from ebbflow.contracts.provider import BreakBackend, MakeProvider, ProviderContract
 from ebbflow.core.errors import (
     CapacityUnavailable,
@@ -44,11 +45,11 @@ async def account() -> AsyncIterator[Market]:
 
 
 @pytest.fixture
-def provider(account: Market) -> VastProvider:
+def provider(account: Market) -> VastAdapter:
     return account.provider()
 
 
-async def listed(provider: VastProvider, index: int = 0) -> Instance:
+async def listed(provider: VastAdapter, index: int = 0) -> Instance:
     listing = await provider.list_instances("sdxl")
     assert listing.complete, listing.detail
     (instance,) = [each for each in listing.instances if each.worker_id == request(index).worker_id]
@@ -94,7 +95,7 @@ class TestCreate:
         ids=["dropped", "503", "429", "unreadable"],
     )
     async def test_a_create_whose_answer_was_lost_is_found_by_its_label(
-        self, account: Market, provider: VastProvider, fault: Fault
+        self, account: Market, provider: VastAdapter, fault: Fault
     ) -> None:
         account.api.faults.append(fault)
         launched = await provider.launch(request())
@@ -102,7 +103,7 @@ class TestCreate:
         assert [launched.instance_id] == [str(number) for number in account.api.instances]
 
     async def test_a_lost_create_that_is_not_listed_yet_is_unknown_and_never_sent_again(
-        self, account: Market, provider: VastProvider
+        self, account: Market, provider: VastAdapter
     ) -> None:
         account.api.faults += [
             Fault(FaultKind.DROP_AFTER, "PUT", CREATE, times=1),
@@ -115,7 +116,7 @@ class TestCreate:
 
     @pytest.mark.parametrize("name", ["no_such_ask_404", "no_such_ask_410"])
     async def test_an_offer_that_somebody_else_took_is_followed_by_the_next_one(
-        self, account: Market, provider: VastProvider, name: str
+        self, account: Market, provider: VastAdapter, name: str
     ) -> None:
         account.api.faults.append(answering(name, "PUT", CREATE, times=1))
         launched = await provider.launch(request())
@@ -123,7 +124,7 @@ class TestCreate:
         assert launched.machine == "102"
 
     async def test_launches_of_one_turn_search_once_and_take_different_offers(
-        self, account: Market, provider: VastProvider
+        self, account: Market, provider: VastAdapter
     ) -> None:
         machines = [(await provider.launch(request(index))).machine for index in range(3)]
         assert machines == ["101", "102", "103"]
@@ -143,7 +144,7 @@ class TestCreate:
         ],
     )
     async def test_a_refusal_is_final_and_says_what_to_do(
-        self, account: Market, provider: VastProvider, name: str, error: type[Exception], said: str
+        self, account: Market, provider: VastAdapter, name: str, error: type[Exception], said: str
     ) -> None:
         account.api.faults.append(answering(name, "PUT", CREATE))
         with pytest.raises(error, match=said):
@@ -157,7 +158,7 @@ class TestCreate:
             await refusing.launch(request())
 
     async def test_a_create_says_whose_it_is_and_never_leaves_a_stopped_instance_behind(
-        self, account: Market, provider: VastProvider
+        self, account: Market, provider: VastAdapter
     ) -> None:
         await provider.launch(request(join=JoinSpec({"MASTER": "m"}, ("--flag", "a b")), capabilities=("gpu",)))
         (sent,) = [each.body for each in account.api.log if CREATE in each.path]
@@ -227,7 +228,7 @@ class TestOffers:
             with pytest.raises(CapacityUnavailable, match="a price that is known removed 1"):
                 await provider.launch(request())
 
-    async def test_machines_that_failed_lately_are_avoided(self, account: Market, provider: VastProvider) -> None:
+    async def test_machines_that_failed_lately_are_avoided(self, account: Market, provider: VastAdapter) -> None:
         assert (await provider.launch(request(avoid=("101", "102")))).machine == "103"
 
     async def test_the_best_performance_per_dollar_may_go_first(self) -> None:
@@ -243,7 +244,7 @@ class TestOffers:
             provider = account.provider(regions=["NO"])
             assert (await provider.launch(request())).machine == str(there.machine_id)
 
-    async def test_a_used_up_search_quota_is_asked_once(self, account: Market, provider: VastProvider) -> None:
+    async def test_a_used_up_search_quota_is_asked_once(self, account: Market, provider: VastAdapter) -> None:
         account.api.limits.searches_per_day = 0
         with pytest.raises(CapacityUnavailable, match="searches of today are used up"):
             await provider.launch(request())
@@ -291,7 +292,7 @@ class TestListing:
         assert 2.0 in pace.waits
 
     async def test_a_strangers_instance_with_a_similar_label_is_never_shown_as_ours(
-        self, account: Market, provider: VastProvider
+        self, account: Market, provider: VastAdapter
     ) -> None:
         mine = await provider.launch(request())
         labels = [
@@ -341,7 +342,7 @@ class TestEnding:
         ],
     )
     async def test_a_destroy_that_failed_is_no_end(
-        self, account: Market, provider: VastProvider, name: str, error: type[Exception]
+        self, account: Market, provider: VastAdapter, name: str, error: type[Exception]
     ) -> None:
         instance = await provider.launch(request())
         account.api.faults.append(answering(name, "DELETE"))
@@ -353,7 +354,7 @@ class TestEnding:
         assert not account.api.instances
 
     async def test_a_destroy_that_is_only_said_is_seen_in_the_next_listing(
-        self, account: Market, provider: VastProvider
+        self, account: Market, provider: VastAdapter
     ) -> None:
         instance = await provider.launch(request())
         account.api.faults.append(answering("only_said", "DELETE", times=1))
@@ -361,7 +362,7 @@ class TestEnding:
         assert (await listed(provider)).instance_id == instance.instance_id
 
     async def test_an_instance_that_was_destroyed_in_the_console_is_ended_already(
-        self, account: Market, provider: VastProvider
+        self, account: Market, provider: VastAdapter
     ) -> None:
         instance = await provider.launch(request())
         await account.api.account.destroy(int(instance.instance_id))
@@ -370,7 +371,7 @@ class TestEnding:
         assert (await provider.list_instances("sdxl")).instances == ()
 
     async def test_a_stopped_instance_costs_its_disk_and_a_started_one_what_it_did(
-        self, account: Market, provider: VastProvider
+        self, account: Market, provider: VastAdapter
     ) -> None:
         instance = await provider.launch(request())
         await account.until(instance.instance_id, "running")
@@ -383,14 +384,14 @@ class TestEnding:
         again = await provider.launch(request(1, start_instance_id=warm.instance_id))
         assert again.usd_per_hour == pytest.approx(before)
 
-    async def test_a_warm_instance_above_the_cap_is_not_started(self, account: Market, provider: VastProvider) -> None:
+    async def test_a_warm_instance_above_the_cap_is_not_started(self, account: Market, provider: VastAdapter) -> None:
         instance = await provider.launch(request())
         await provider.stop(instance)
         with pytest.raises(CapacityUnavailable, match=r"the cap is 0\.1 USD/h"):
             await provider.launch(request(1, start_instance_id=instance.instance_id, max_usd_per_hour=0.1))
 
     async def test_a_warm_instance_whose_gpu_is_rented_out_waits_as_pending(
-        self, account: Market, provider: VastProvider
+        self, account: Market, provider: VastAdapter
     ) -> None:
         instance = await provider.launch(request())
         await account.until(instance.instance_id, "running")
@@ -403,7 +404,7 @@ class TestEnding:
         assert waiting.state is InstanceState.PENDING
         assert "rented to somebody else" in waiting.detail
 
-    async def test_another_homes_warm_instance_is_never_started(self, account: Market, provider: VastProvider) -> None:
+    async def test_another_homes_warm_instance_is_never_started(self, account: Market, provider: VastAdapter) -> None:
         theirs = await provider.launch(request(home="homeb"))
         await provider.stop(theirs)
         with pytest.raises(CapacityUnavailable, match="not there any more"):
@@ -420,7 +421,7 @@ class TestKeys:
         with pytest.raises(ConfigError, match="give the key the right"):
             await reader.launch(request())
 
-    async def test_the_key_is_in_no_error_and_in_no_address(self, account: Market, provider: VastProvider) -> None:
+    async def test_the_key_is_in_no_error_and_in_no_address(self, account: Market, provider: VastAdapter) -> None:
         await provider.launch(request())
         asked = [f"{each.path}?{each.query}" for each in account.api.log]
         assert asked
@@ -433,7 +434,7 @@ class TestKeys:
     def test_a_renewed_key_keeps_a_named_account(self) -> None:
         def fingerprint(**changes: object) -> str:
             plain = {"api_key": "one", "image": "i", "gpu_names": ["A"], **changes}
-            return VastProvider(VastSettings.model_validate(plain)).caps.fingerprint
+            return VastAdapter(VastSettings.model_validate(plain)).caps.fingerprint
 
         assert fingerprint() != fingerprint(api_key="two")
         assert fingerprint(account="us") == fingerprint(account="us", api_key="two")
@@ -455,7 +456,7 @@ class TestRates:
 
         settings = VastSettings.model_validate({"api_key": "k", "image": "i", "gpu_names": ["RTX 4090"]})
         transport = httpx.MockTransport(answer)
-        provider = VastProvider(settings, transport=transport, monotonic=pace, sleep=pace.sleep)
+        provider = VastAdapter(settings, transport=transport, monotonic=pace, sleep=pace.sleep)
         for instance in [await provider.launch(request(index)) for index in range(20)]:
             await provider.terminate(instance)
         for method, least in (("PUT", RATES["create"].seconds), ("DELETE", RATES["destroy"].seconds)):
@@ -497,7 +498,7 @@ async def test_a_worker_that_declares_itself_failed_in_its_log_has_failed(accoun
     assert "no weights" in instance.detail
 
 
-async def test_an_instance_that_never_leaves_loading_is_still_starting(account: Market, provider: VastProvider) -> None:
+async def test_an_instance_that_never_leaves_loading_is_still_starting(account: Market, provider: VastAdapter) -> None:
     account.api.hosts.next_boots.append(Boot(is_stuck=True))
     launched = await provider.launch(request())
     await account.until(launched.instance_id, "loading")
