@@ -234,7 +234,10 @@ class Ledger(Protocol):
         ...
 
     async def note(self, record: Record, claim: Claim, outcomes: Sequence[Outcome]) -> None:
-        """Attach what came of a claim's actions to its record. The record's own text stays as it was hashed."""
+        """Attach what came of a claim's actions to its record, whose own text stays as it was hashed.
+
+        Where the record is gone, the note is lost with it; that is no error.
+        """
         ...
 
 

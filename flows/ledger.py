@@ -5,6 +5,7 @@ A record is an artifact; a claim is a Variable whose creation succeeds for one c
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -130,9 +131,10 @@ class PrefectLedger:
         return ours
 
     async def note(self, record: Record, claim: Claim, outcomes: Sequence[Outcome]) -> None:
-        """Attach what came of a claim's actions to its artifact."""
+        """Attach what came of a claim's actions to its artifact; where that is gone, the note is lost with it."""
         data = {"record": record.text(), "outcomes": encode(tuple(outcomes))}
-        await self._client.update_artifact(UUID(claim.artifact_id), ArtifactUpdate(data=data))
+        with suppress(ObjectNotFound):
+            await self._client.update_artifact(UUID(claim.artifact_id), ArtifactUpdate(data=data))
 
     async def _claims(self, fleet: str) -> tuple[dict[int, dict[str, Any]], datetime]:
         """All claims of a fleet by number, and when the server said so. Any: what the server's JSON holds."""

@@ -79,6 +79,7 @@ class MemoryLedger:
         return ours
 
     async def note(self, record: Record, claim: Claim, outcomes: Sequence[Outcome]) -> None:
-        """Attach what came of a claim's actions."""
-        kept = self.records[claim.artifact_id]
-        self.records[claim.artifact_id] = replace(kept, note=encode(tuple(outcomes)), changed_at=self.clock())
+        """Attach what came of a claim's actions; where the record is gone, the note is lost with it."""
+        kept = self.records.get(claim.artifact_id)
+        if kept is not None:
+            self.records[claim.artifact_id] = replace(kept, note=encode(tuple(outcomes)), changed_at=self.clock())

@@ -13,6 +13,7 @@ from ebbflow.decision.evaluate import Evaluation, evaluate
 from ebbflow.fleet.model import Fleet
 from ebbflow.turn.acting import CarryOut, carry_out
 from ebbflow.turn.opened import OpensFleets
+from ebbflow.turn.words import random_word
 
 Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
@@ -42,3 +43,5 @@ class Surroundings:
     clock: Callable[[], float] = time.monotonic
     """Monotonic seconds: what the turn's budget is counted by."""
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
+    random_word: Callable[[int], str] = random_word
+    """So many characters for the name of a new chain."""

@@ -19,7 +19,6 @@ from ebbflow.turn.opened import OpenFleet
 from ebbflow.turn.records_folder import append_line
 from ebbflow.turn.results import Acted, DryRun, Held, Skipped, SkipReason, TurnResult
 from ebbflow.turn.surroundings import Surroundings
-from ebbflow.turn.words import random_word
 
 
 async def take_turn(
@@ -94,7 +93,7 @@ async def _inputs(
     return Inputs(
         fleet=fleet.name,
         home=opened.home,
-        chain=record.chain if record is not None else random_word(4),
+        chain=record.chain if record is not None else around.random_word(4),
         number=head.claim.number + 1 if head is not None else 1,
         turn=TurnFacts(
             elapsed_seconds=min(head.claim.age_seconds, 2 * fleet.interval_seconds) if head and record else 0.0,
