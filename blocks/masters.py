@@ -1,6 +1,6 @@
 """One block per master: its adapter's own settings, saved."""
 
-from ebbflow.adapters.masters.swarmui.master import SwarmUIMaster as SwarmUIAdapter
+from ebbflow.adapters.masters.swarmui.adapter import SwarmUIMaster as SwarmUIAdapter
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings
 from ebbflow.blocks.base import MasterBlock
 from ebbflow.core.ports import Master, SessionStore

@@ -4,6 +4,6 @@ A package with a provider or master of its own adds one test file with a subclas
 """
 
 from ebbflow.contracts.provider import ProviderContract
-from ebbflow.contracts.push_master import MasterContract
+from ebbflow.contracts.master import MasterContract
 
 __all__ = ["MasterContract", "ProviderContract"]

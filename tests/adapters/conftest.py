@@ -3,4 +3,4 @@
 import pytest
 
 # Its assertions explain themselves only when pytest has rewritten them.
-pytest.register_assert_rewrite("ebbflow.contracts.push_master")
+pytest.register_assert_rewrite("ebbflow.contracts.master")

@@ -8,7 +8,7 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from pydantic import SecretStr, ValidationError
 
-from ebbflow.adapters.masters.swarmui.master import SwarmUIMaster as SwarmUIAdapter
+from ebbflow.adapters.masters.swarmui.adapter import SwarmUIMaster as SwarmUIAdapter
 from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider as LaunchScriptAdapter
 from ebbflow.adapters.providers.host.local import LocalProvider as LocalAdapter
 from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider as KubernetesAdapter

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from ebbflow.adapters.masters.swarmui.master import SwarmUIMaster
+from ebbflow.adapters.masters.swarmui.adapter import SwarmUIMaster
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings
 from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider, LaunchScriptSettings
 from ebbflow.core.errors import RegistrationRejected

@@ -12,9 +12,9 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from ebbflow.adapters.masters.swarmui.api import InMemorySessionStore
-from ebbflow.adapters.masters.swarmui.master import SwarmUIMaster
+from ebbflow.adapters.masters.swarmui.adapter import SwarmUIMaster
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings, backend_settings
-from ebbflow.contracts.push_master import MasterContract, Trouble, worker_at
+from ebbflow.contracts.master import MasterContract, Trouble, worker_at
 from ebbflow.core.errors import ConfigError, MasterRejected, MasterUnavailable, RegistrationRejected
 from ebbflow.core.member import DrainAnswer, MemberState
 from ebbflow.core.worker import Worker
