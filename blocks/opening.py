@@ -7,18 +7,14 @@ from dataclasses import dataclass
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.logging import get_logger
+from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
 from ebbflow.blocks.base import MASTER_CAPABILITY, PROVIDER_CAPABILITY, MasterBlock, ProviderBlock
-from ebbflow.blocks.sessions import BlockSessionStore
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ports import Master, Provider
 from ebbflow.fleet.model import Fleet
-from ebbflow.turn.read_only import ReadOnlyMaster, ReadOnlyProvider, ReadOnlySessions
-
-logger = get_logger("ebbflow")
+from ebbflow.turn.read_only import ReadOnlyMaster, ReadOnlyProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class OpenFleet:
 async def open_fleet(
     client: PrefectClient, fleet: Fleet, home: str, *, remembered: Iterable[str] = (), dry_run: bool
 ) -> AsyncIterator[OpenFleet]:
-    """Load a fleet's blocks and build its adapters; close them, and keep their sessions, at the end.
+    """Load a fleet's blocks and build its adapters; close them at the end.
 
     Args:
         client: of the Prefect server that holds the blocks.
@@ -71,9 +67,7 @@ async def open_fleet(
     block = await _load(client, fleet.master, MASTER_CAPABILITY)
     if not isinstance(block, MasterBlock):
         raise ConfigError(await _not_a(client, fleet.master, "a master", MASTER_CAPABILITY))
-    store = BlockSessionStore(f"{fleet.name}-{home}")
-    sessions = ReadOnlySessions(store) if dry_run else store
-    master = block.get_master(fleet=fleet.name, home=home, sessions=sessions)
+    master = block.get_master(fleet=fleet.name, home=home, dry_run=dry_run)
     opened: Sequence[Master | Provider] = (master, *providers.values())
     try:
         yield OpenFleet(
@@ -86,16 +80,6 @@ async def open_fleet(
     finally:
         for adapter in opened:
             await adapter.aclose()
-        if not dry_run:
-            await _save(store)
-
-
-async def _save(store: BlockSessionStore) -> None:
-    """Best effort: a run that has acted must not fail because a session could not be kept for the next one."""
-    try:
-        await store.save()
-    except PrefectHTTPStatusError as error:
-        logger.warning("API sessions were not saved, the next run makes new ones: %s", error)
 
 
 async def load_provider(client: PrefectClient, reference: str) -> Provider:

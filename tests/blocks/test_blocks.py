@@ -8,7 +8,7 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from pydantic import SecretStr, ValidationError
 
-from ebbflow.adapters.masters.swarmui.adapter import SwarmUIMaster as SwarmUIAdapter
+from ebbflow.adapters.masters.swarmui.adapter import SwarmUIAdapter
 from ebbflow.adapters.providers.host.launch_script import LaunchScriptProvider as LaunchScriptAdapter
 from ebbflow.adapters.providers.host.local import LocalProvider as LocalAdapter
 from ebbflow.adapters.providers.kubernetes.provider import KubernetesProvider as KubernetesAdapter
@@ -80,9 +80,7 @@ def test_blocks_build_adapters_that_know_no_prefect(tmp_path: Path) -> None:
     by_pod = KubernetesProvider(pod_template=template, namespace="gpu").get_provider()
     assert isinstance(by_pod, KubernetesAdapter)
     assert isinstance(SlurmProvider(command=["/opt/worker.sh"]).get_provider(), SlurmAdapter)
-    master = SwarmUIMaster(address="http://127.0.0.1:7801").get_master(
-        fleet="demo", home="abcde", sessions=BlockSessionStore("unused")
-    )
+    master = SwarmUIMaster(address="http://127.0.0.1:7801").get_master(fleet="demo", home="abcde")
     assert isinstance(master, SwarmUIAdapter)
 
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from ebbflow.adapters.masters.swarmui.api import InMemorySessionStore
-from ebbflow.adapters.masters.swarmui.adapter import SwarmUIMaster
+from ebbflow.adapters.masters.swarmui.adapter import SwarmUIAdapter
+from ebbflow.adapters.masters.swarmui.sessions import InMemorySessionStore
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings, backend_settings
 from ebbflow.contracts.master import MasterContract, Trouble, worker_at
 from ebbflow.core.errors import ConfigError, MasterRejected, MasterUnavailable, RegistrationRejected
@@ -67,9 +67,9 @@ class SwarmUIWorld:
         self._stack.push_async_callback(self._close)
         self.address = await self._serve("master", self.master.app)
 
-    def adapter(self, **settings: object) -> SwarmUIMaster:
+    def adapter(self, **settings: object) -> SwarmUIAdapter:
         given = SwarmUISettings.model_validate({"address": self.address, **self.settings, **settings})
-        adapter = SwarmUIMaster(given, fleet=FLEET, home=HOME, sessions=self.sessions)
+        adapter = SwarmUIAdapter(given, fleet=FLEET, home=HOME, sessions=self.sessions)
         self._stack.push_async_callback(adapter.aclose)
         return adapter
 
@@ -627,7 +627,7 @@ def test_settings_become_caps_arguments_and_backends() -> None:
     settings = SwarmUISettings(
         address=" https://master/swarm/ ", worker_token=SecretStr("w"), require_control_within_minutes=7
     )
-    adapter = SwarmUIMaster(settings, fleet=FLEET, home=HOME, sessions=InMemorySessionStore())
+    adapter = SwarmUIAdapter(settings, fleet=FLEET, home=HOME, sessions=InMemorySessionStore())
     assert settings.address == "https://master/swarm"
     assert adapter.join_spec("sdxl-0abc-1-0").arguments == ("--require_control_within", "7")
     assert adapter.caps.needs_keepalive_seconds == 420
@@ -636,7 +636,7 @@ def test_settings_become_caps_arguments_and_backends() -> None:
     assert backend_settings(settings, "http://w:1")["OtherHeaders"] == "Cookie: swarm_token=w"
 
 
-def mocked(handler: Callable[[httpx.Request], httpx.Response], **settings: object) -> SwarmUIMaster:
+def mocked(handler: Callable[[httpx.Request], httpx.Response], **settings: object) -> SwarmUIAdapter:
     given = SwarmUISettings.model_validate({"address": "http://master:7801", "call_timeout_seconds": 1, **settings})
     transport = httpx.MockTransport(handler)
-    return SwarmUIMaster(given, fleet=FLEET, home=HOME, sessions=InMemorySessionStore(), transport=transport)
+    return SwarmUIAdapter(given, fleet=FLEET, home=HOME, sessions=InMemorySessionStore(), transport=transport)
