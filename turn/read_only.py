@@ -6,7 +6,7 @@ from typing import NoReturn
 from ebbflow.core.errors import DryRunViolation
 from ebbflow.core.instance import Instance, InstanceList, JoinSpec, LaunchRequest, ProviderCaps
 from ebbflow.core.member import Demand, DrainAnswer, Health, MasterCaps, MemberList, Registration
-from ebbflow.core.ports import Master, Provider, SessionStore
+from ebbflow.core.ports import Master, Provider
 from ebbflow.core.worker import Worker
 
 
@@ -104,21 +104,3 @@ class ReadOnlyMaster:
     async def aclose(self) -> None:
         """Close the real one's connections."""
         await self._master.aclose()
-
-
-class ReadOnlySessions:
-    """Sessions that are read and never stored; one that has to be renewed is kept for this run alone."""
-
-    def __init__(self, sessions: SessionStore) -> None:
-        self._sessions = sessions
-        self._fresh: dict[str, str | None] = {}
-
-    async def get(self, address: str) -> str | None:
-        """This run's session, else the stored one."""
-        if address in self._fresh:
-            return self._fresh[address]
-        return await self._sessions.get(address)
-
-    async def put(self, address: str, session: str | None) -> None:
-        """Keep it for this run."""
-        self._fresh[address] = session
