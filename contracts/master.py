@@ -63,8 +63,10 @@ class Trouble(Enum):
 class MasterWorld(Protocol):
     """One master with its workers, as a test can move it. Nothing here goes through the adapter under test."""
 
-    troubles: Collection[Trouble]
-    """Which troubles this master can have."""
+    @property
+    def troubles(self) -> Collection[Trouble]:
+        """Which troubles this master can have."""
+        ...
 
     def adapter(self) -> Master:
         """A new adapter object, as the next flow run makes it. The world closes it."""
