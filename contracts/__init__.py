@@ -7,13 +7,14 @@ A package with a provider, master or policy of its own adds one test file with a
 
 import pytest
 
-pytest.register_assert_rewrite(
-    *(f"{__name__}.{suite}" for suite in ("join_master", "master", "provider", "push_master"))
-)
+SUITES = ("join_master", "master", "policy", "provider", "push_master")
+
+pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in SUITES))
 
 from ebbflow.contracts.join_master import JoinMasterContract
 from ebbflow.contracts.master import MasterContract
+from ebbflow.contracts.policy import PolicyContract
 from ebbflow.contracts.provider import ProviderContract
 from ebbflow.contracts.push_master import PushMasterContract
 
-__all__ = ["JoinMasterContract", "MasterContract", "ProviderContract", "PushMasterContract"]
+__all__ = ["JoinMasterContract", "MasterContract", "PolicyContract", "ProviderContract", "PushMasterContract"]
