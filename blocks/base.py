@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from prefect.blocks.core import Block
 from pydantic import ConfigDict
 
-from ebbflow.core.ports import Master, Provider, SessionStore
+from ebbflow.core.ports import Master, Provider
 
 PROVIDER_CAPABILITY = "ebbflow-provider"
 MASTER_CAPABILITY = "ebbflow-master"
@@ -32,5 +32,11 @@ class MasterBlock(Block, ABC):
     _block_schema_capabilities = [MASTER_CAPABILITY]  # noqa: RUF012 - as above
 
     @abstractmethod
-    def get_master(self, *, fleet: str, home: str, sessions: SessionStore) -> Master:
-        """Build the adapter for one fleet of one installation. No I/O."""
+    def get_master(self, *, fleet: str, home: str, dry_run: bool = False) -> Master:
+        """Build the adapter for one fleet of one installation. No I/O.
+
+        Args:
+            fleet: whose workers it manages.
+            home: of which installation.
+            dry_run: it keeps nothing beyond this run. That it also changes nothing is seen to by whoever asks for it.
+        """

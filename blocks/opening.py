@@ -1,4 +1,4 @@
-"""From a fleet's block references to live adapters, or to an error that lists what there is."""
+"""From the blocks that a fleet names to live adapters, or to an error that lists what there is."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -7,19 +7,15 @@ from functools import partial
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
-from prefect.logging import get_logger
+from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
 from ebbflow.blocks.base import MASTER_CAPABILITY, PROVIDER_CAPABILITY, MasterBlock, ProviderBlock
-from ebbflow.blocks.sessions import BlockSessionStore
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ports import Master, Provider
 from ebbflow.fleet.model import Fleet
 from ebbflow.turn.opened import OpenFleet, OpensFleets
-from ebbflow.turn.read_only import ReadOnlyProvider, ReadOnlySessions, read_only
-
-logger = get_logger("ebbflow")
+from ebbflow.turn.read_only import ReadOnlyProvider, read_only
 
 
 def opens_fleets(client: PrefectClient) -> OpensFleets:
@@ -31,17 +27,17 @@ def opens_fleets(client: PrefectClient) -> OpensFleets:
 async def open_fleet(
     client: PrefectClient, fleet: Fleet, home: str, *, remembered: Iterable[str] = (), dry_run: bool
 ) -> AsyncIterator[OpenFleet]:
-    """Load a fleet's blocks and build its adapters; close them, and keep their sessions, at the end.
+    """Load a fleet's blocks and build its adapters; close them at the end.
 
     Args:
         client: of the Prefect server that holds the blocks.
-        fleet: names its master and providers by reference.
+        fleet: names the blocks of its master and its providers.
         home: of this installation.
         remembered: providers that the last record knows; a removed one takes nothing new and is watched until empty.
         dry_run: hand out adapters that refuse everything that changes anything.
 
     Raises:
-        ConfigError: the master's reference does not exist; the error lists those that do.
+        ConfigError: the master's block does not exist; the error lists those that do.
     """
     providers, unloadable = {}, {}
     for name in dict.fromkeys([*(entry.block for entry in fleet.providers), *filter(None, remembered)]):
@@ -53,10 +49,8 @@ async def open_fleet(
     block = await _load(client, fleet.master, MASTER_CAPABILITY)
     if not isinstance(block, MasterBlock):
         raise ConfigError(await _not_a(client, fleet.master, "a master", MASTER_CAPABILITY))
-    store = BlockSessionStore(f"{fleet.name}-{home}")
-    sessions = ReadOnlySessions(store) if dry_run else store
-    master = block.get_master(fleet=fleet.name, home=home, sessions=sessions)
-    opened: Sequence[Master | Provider] = (master, *providers.values())
+    master = block.get_master(fleet=fleet.name, home=home, dry_run=dry_run)
+    opened: Sequence[Master | Provider] = (*providers.values(), master)
     try:
         yield OpenFleet(
             fleet,
@@ -66,44 +60,35 @@ async def open_fleet(
             unloadable,
         )
     finally:
+        # The master last: it keeps sessions on the Prefect server, which may not answer.
         for adapter in opened:
             await adapter.aclose()
-        if not dry_run:
-            await _save(store)
 
 
-async def _save(store: BlockSessionStore) -> None:
-    """Best effort: a run that has acted must not fail because a session could not be kept for the next one."""
-    try:
-        await store.save()
-    except PrefectHTTPStatusError as error:
-        logger.warning("API sessions were not saved, the next run makes new ones: %s", error)
-
-
-async def load_provider(client: PrefectClient, reference: str) -> Provider:
+async def load_provider(client: PrefectClient, name: str) -> Provider:
     """Load one provider block and build its adapter.
 
     Raises:
         ConfigError: it does not exist, holds invalid values, or is no provider.
     """
-    block = await _load(client, reference, PROVIDER_CAPABILITY)
+    block = await _load(client, name, PROVIDER_CAPABILITY)
     if not isinstance(block, ProviderBlock):
-        raise ConfigError(await _not_a(client, reference, "a provider", PROVIDER_CAPABILITY))
+        raise ConfigError(await _not_a(client, name, "a provider", PROVIDER_CAPABILITY))
     return block.get_provider()
 
 
-async def _load(client: PrefectClient, reference: str, capability: str) -> Block:
+async def _load(client: PrefectClient, name: str, capability: str) -> Block:
     try:
-        return await Block.aload(reference, client=client)
+        return await Block.aload(name, client=client)
     except ValidationError as error:
-        raise ConfigError(f"block {reference} holds values that its type refuses: {_first_error(error)}") from error
+        raise ConfigError(f"block {name} holds values that its type refuses: {_first_error(error)}") from error
     except RuntimeError as error:
         # Prefect wraps the validation error of a block that was saved by REST or in the UI.
         cause = error.__cause__
         said = _first_error(cause) if isinstance(cause, ValidationError) else str(error).splitlines()[0]
-        raise ConfigError(f"block {reference} holds values that its type refuses: {said}") from error
+        raise ConfigError(f"block {name} holds values that its type refuses: {said}") from error
     except (ValueError, ObjectNotFound) as error:
-        raise ConfigError(await _not_a(client, reference, "a saved block", capability)) from error
+        raise ConfigError(await _not_a(client, name, "a saved block", capability)) from error
 
 
 def _first_error(error: ValidationError) -> str:
@@ -111,16 +96,16 @@ def _first_error(error: ValidationError) -> str:
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
-async def _not_a(client: PrefectClient, reference: str, what: str, capability: str) -> str:
+async def _not_a(client: PrefectClient, name: str, what: str, capability: str) -> str:
     documents = await client.read_block_documents(include_secrets=False)
-    saved = sorted(_reference(document) for document in documents if capability in _capabilities(document))
+    saved = sorted(_full_name(document) for document in documents if capability in _capabilities(document))
     return (
-        f"{reference!r} is not {what}; saved are: {', '.join(saved) or 'none'}. "
+        f"{name!r} is not {what}; saved are: {', '.join(saved) or 'none'}. "
         "Save it in the Prefect UI (Blocks), or correct the reference in the fleet"
     )
 
 
-def _reference(document: BlockDocument) -> str:
+def _full_name(document: BlockDocument) -> str:
     return f"{document.block_type.slug if document.block_type else '?'}/{document.name}"
 
 

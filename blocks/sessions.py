@@ -7,8 +7,11 @@ import json
 from contextlib import suppress
 
 from prefect.blocks.core import Block
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.logging import get_logger
 from pydantic import ConfigDict, Field, SecretStr
+
+logger = get_logger("ebbflow")
 
 
 class ApiSessions(Block):
@@ -24,7 +27,7 @@ class ApiSessions(Block):
 
 
 class BlockSessionStore:
-    """A `SessionStore` that reads the block once and writes it once, when the run ends."""
+    """A `SessionStore` of the SwarmUI adapter: reads the block once, and writes it once, when the run ends."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -43,6 +46,13 @@ class BlockSessionStore:
         else:
             self._is_changed |= sessions.get(address) != session
             sessions[address] = session
+
+    async def aclose(self) -> None:
+        """Save. A run that has acted must not fail because a session could not be kept for the next one."""
+        try:
+            await self.save()
+        except PrefectHTTPStatusError as error:
+            logger.warning("API sessions were not saved, the next run makes new ones: %s", error)
 
     async def save(self) -> None:
         """Write what changed. Two runs may overwrite each other: the worst is one session more."""

@@ -1,9 +1,20 @@
-"""The laws that every provider and every master obeys, as test classes that anybody can subclass.
+"""The laws of providers, masters and policies, as test classes that anybody can subclass.
 
-A package with a provider or master of its own adds one test file with a subclass; CONTRIBUTING shows it.
+A package with a provider, master or policy of its own adds one test file with a subclass; CONTRIBUTING shows it.
 """
 
-from ebbflow.contracts.provider import ProviderContract
-from ebbflow.contracts.push_master import MasterContract
+# ruff: noqa: E402  (pytest must know the modules before they are imported, or a failed assertion shows no values)
 
-__all__ = ["MasterContract", "ProviderContract"]
+import pytest
+
+SUITES = ("join_master", "master", "policy", "provider", "push_master")
+
+pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in SUITES))
+
+from ebbflow.contracts.join_master import JoinMasterContract
+from ebbflow.contracts.master import MasterContract
+from ebbflow.contracts.policy import PolicyContract
+from ebbflow.contracts.provider import ProviderContract
+from ebbflow.contracts.push_master import PushMasterContract
+
+__all__ = ["JoinMasterContract", "MasterContract", "PolicyContract", "ProviderContract", "PushMasterContract"]

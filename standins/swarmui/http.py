@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from ebbflow.standins.clock import Clock
 from ebbflow.standins.faults import Fault, FaultKind, Faults, RecordedRequest
-from ebbflow.standins.swarmui.sessions import Access, Session, SessionStore
+from ebbflow.standins.swarmui.sessions import Access, GivenSessions, Session
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class SwarmApi:
         *,
         clock: Clock,
         access: Access,
-        sessions: SessionStore,
+        sessions: GivenSessions,
         live: Callable[[], AbstractAsyncContextManager[None]],
         state: Callable[[], JsonObject],
         crash: Callable[[], None],

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from ebbflow.standins.clock import Clock
 from ebbflow.standins.swarmui.http import Call, JsonObject, Route
-from ebbflow.standins.swarmui.sessions import Session, SessionStore
+from ebbflow.standins.swarmui.sessions import GivenSessions, Session
 
 BACKEND_STATUS_CACHE_SECONDS = 1.0
 
@@ -103,7 +103,7 @@ class StatusRoutes:
     """GetGlobalStatus, GetCurrentStatus and ListConnectedUsers of one instance."""
 
     def __init__(
-        self, *, clock: Clock, sessions: SessionStore, loads: Loads, summary: Callable[[], JsonObject]
+        self, *, clock: Clock, sessions: GivenSessions, loads: Loads, summary: Callable[[], JsonObject]
     ) -> None:
         self._clock = clock
         self._sessions = sessions

@@ -27,7 +27,7 @@ from ebbflow.standins.swarmui.http import (
 from ebbflow.standins.swarmui.load import Loads, StatusRoutes, backend_status
 from ebbflow.standins.swarmui.queue import Generation, RequestQueue, Tally
 from ebbflow.standins.swarmui.remote import Remote
-from ebbflow.standins.swarmui.sessions import Access, SessionStore
+from ebbflow.standins.swarmui.sessions import Access, GivenSessions
 from ebbflow.standins.swarmui.table import BackendTable
 
 DEFAULT_STEPS = 20
@@ -72,7 +72,7 @@ class Master:
         self._life: _Life | None = None
         self._ended_lives: list[_Life] = []
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        self._sessions = SessionStore(self.clock, self._file("sessions.json") if settings.keeps_sessions else None)
+        self._sessions = GivenSessions(self.clock, self._file("sessions.json") if settings.keeps_sessions else None)
         status = StatusRoutes(clock=self.clock, sessions=self._sessions, loads=self._loads, summary=self._summary)
         self.app = SwarmApi(
             (*status.routes(), *self._routes()),

@@ -48,7 +48,7 @@ class Session:
     opened_at: float
 
 
-class SessionStore:
+class GivenSessions:
     """The session ids that an instance has given out and still knows.
 
     Args:

@@ -24,7 +24,7 @@ from ebbflow.standins.swarmui.http import (
     SwarmApi,
 )
 from ebbflow.standins.swarmui.load import BackendState, Load, Loads, StatusRoutes, backend_status
-from ebbflow.standins.swarmui.sessions import Access, SessionStore
+from ebbflow.standins.swarmui.sessions import Access, GivenSessions
 
 DEFAULT_STEPS = 20
 SHUTDOWN_DELAY_SECONDS = 0.5
@@ -81,7 +81,7 @@ class Worker:
         self._loads = Loads()
         self._may_finish = asyncio.Event()
         self._background: Background | None = None
-        sessions = SessionStore(self.clock, self._sessions_path())
+        sessions = GivenSessions(self.clock, self._sessions_path())
         self._reset()
         status = StatusRoutes(clock=self.clock, sessions=sessions, loads=self._loads, summary=self._summary)
         self.app = SwarmApi(

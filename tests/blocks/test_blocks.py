@@ -8,7 +8,7 @@ from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from pydantic import SecretStr, ValidationError
 
-from ebbflow.adapters.masters.swarmui.master import SwarmUIMaster as SwarmUIAdapter
+from ebbflow.adapters.masters.swarmui.adapter import SwarmUIAdapter
 from ebbflow.adapters.providers.host.adapter import HostAdapter
 from ebbflow.adapters.providers.kubernetes.adapter import KubernetesAdapter
 from ebbflow.adapters.providers.slurm.adapter import SlurmAdapter
@@ -81,9 +81,7 @@ def test_blocks_build_adapters_that_know_no_prefect(tmp_path: Path) -> None:
     by_pod = KubernetesProvider(pod_template=template, namespace="gpu").get_provider()
     assert isinstance(by_pod, KubernetesAdapter)
     assert isinstance(SlurmProvider(command=["/opt/worker.sh"]).get_provider(), SlurmAdapter)
-    master = SwarmUIMaster(address="http://127.0.0.1:7801").get_master(
-        fleet="demo", home="abcde", sessions=BlockSessionStore("unused")
-    )
+    master = SwarmUIMaster(address="http://127.0.0.1:7801").get_master(fleet="demo", home="abcde")
     assert isinstance(master, SwarmUIAdapter)
 
 

@@ -74,7 +74,7 @@ class ReadyMade:
             kind, name = reference.split("/")
             assert kind == expected
             assert f'.save("{name}", overwrite=True)' in source
-        master: Master = self.blocks().master().get_master(fleet=fleet.name, home="abcde", sessions=_NoSessions())
+        master: Master = self.blocks().master().get_master(fleet=fleet.name, home="abcde")
         fleet.check(master.caps, {fleet.providers[0].block: caps})
 
     async def run(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -89,11 +89,3 @@ class ReadyMade:
                 await client.read_deployment_by_name(f"{flow}/{self.fleet.name}")
                 for flow in ("autoscale", "scale-up", "scale-down", "override")
             ]
-
-
-class _NoSessions:
-    async def get(self, address: str) -> str | None:
-        return None
-
-    async def put(self, address: str, session: str | None) -> None:
-        pass

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ebbflow.core.errors import MasterUnavailable
 from ebbflow.core.ids import MAX_WORKER_ID
-from ebbflow.core.member import Demand, Member, MemberList, MemberState, Shape
+from ebbflow.core.member import Demand, Member, MemberState, PushMemberList, Shape
 
 BACKEND_TYPE = "swarmswarmbackend"
 """The type of a backend that is another SwarmUI."""
@@ -150,7 +150,7 @@ def loading_backends(answer: Mapping[str, object]) -> int:
     return sum(isinstance(row, dict) and row.get("status") in ("loading", "waiting") for row in answer.values())
 
 
-def members_of(entries: Sequence[Entry], *, fleet: str, home: str, busy: Mapping[str, bool | None]) -> MemberList:
+def members_of(entries: Sequence[Entry], *, fleet: str, home: str, busy: Mapping[str, bool | None]) -> PushMemberList:
     """Make our members, the half-made entries and the foreign ones out of a listing.
 
     Args:
@@ -163,7 +163,7 @@ def members_of(entries: Sequence[Entry], *, fleet: str, home: str, busy: Mapping
     ours = [(title, entry) for entry in controls if (title := own_title(entry, fleet=fleet, home=home))]
     ids = Counter(title.worker_id for title, _ in ours)
     addresses = Counter(entry.address for _, entry in ours if entry.address)
-    return MemberList(
+    return PushMemberList(
         members=tuple(
             _member(
                 title.worker_id,

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 import anyio
 
 from ebbflow.adapters.http import HttpClient, NoAnswer
+from ebbflow.adapters.masters.swarmui.sessions import SessionStore
 from ebbflow.core.errors import ConfigError, MasterRejected, MasterUnavailable
-from ebbflow.core.ports import SessionStore
 
 EVERYTHING = "*"
 """The permission that includes all others."""
@@ -43,24 +43,6 @@ class Session:
         if EVERYTHING in self.permissions:
             return ()
         return tuple(permission for permission in needed if permission not in self.permissions)
-
-
-class InMemorySessionStore:
-    """Sessions that last as long as the process: for tests, and for use without saved blocks."""
-
-    def __init__(self) -> None:
-        self._sessions: dict[str, str] = {}
-
-    async def get(self, address: str) -> str | None:
-        """The session for one server, or None."""
-        return self._sessions.get(address)
-
-    async def put(self, address: str, session: str | None) -> None:
-        """Remember a session, or forget it with None."""
-        if session is None:
-            self._sessions.pop(address, None)
-        else:
-            self._sessions[address] = session
 
 
 class SwarmUIServer:

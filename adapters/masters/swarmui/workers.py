@@ -12,10 +12,10 @@ import anyio
 from ebbflow.adapters.http import HttpClient, base_url
 from ebbflow.adapters.masters.swarmui.answers import Activity, loading_backends, parse_activity, sum_activity
 from ebbflow.adapters.masters.swarmui.api import SwarmUIServer, UnknownRoute
+from ebbflow.adapters.masters.swarmui.sessions import SessionStore
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings, secret_texts, worker_headers
 from ebbflow.core.errors import ConfigError, FleetError, MasterRejected, MasterUnavailable, RegistrationRejected
 from ebbflow.core.member import Registration
-from ebbflow.core.ports import SessionStore
 
 logger = logging.getLogger(__name__)
 

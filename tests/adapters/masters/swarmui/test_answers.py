@@ -16,7 +16,7 @@ from ebbflow.adapters.masters.swarmui.answers import (
 )
 from ebbflow.adapters.masters.swarmui.api import SessionExpired, UnknownRoute, parse_session, read_answer
 from ebbflow.core.errors import ConfigError, MasterRejected, MasterUnavailable
-from ebbflow.core.member import MemberList, MemberState, Shape
+from ebbflow.core.member import MemberState, PushMemberList, Shape
 
 FLEET, HOME = "sdxl", "h0me1"
 ADDRESS = "http://w0:7801"
@@ -255,6 +255,6 @@ def row(
     }
 
 
-def listed(rows: list[dict[str, object]], busy: dict[str, bool | None] | None = None) -> MemberList:
+def listed(rows: list[dict[str, object]], busy: dict[str, bool | None] | None = None) -> PushMemberList:
     entries = parse_entries({str(row["id"]): row for row in rows})
     return members_of(entries, fleet=FLEET, home=HOME, busy=busy or {})

@@ -13,7 +13,8 @@ import httpx
 import psutil
 import pytest
 
-from ebbflow.adapters.masters.swarmui.master import SwarmUIMaster
+from ebbflow.adapters.masters.swarmui.adapter import SwarmUIAdapter
+from ebbflow.adapters.masters.swarmui.sessions import InMemorySessionStore
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings
 from ebbflow.adapters.providers.host.adapter import HostAdapter
 from ebbflow.adapters.providers.host.launch_script import LaunchScriptProgram
@@ -335,19 +336,6 @@ async def test_the_slurm_sample_of_the_documentation_runs_as_it_stands(site: Sit
     await until(lambda: site.left() == [])
 
 
-class Sessions:
-    """Keeps API sessions for one test."""
-
-    def __init__(self) -> None:
-        self._sessions: dict[str, str] = {}
-
-    async def get(self, address: str) -> str | None:
-        return self._sessions.get(address)
-
-    async def put(self, address: str, session: str | None) -> None:
-        self._sessions[address] = session or ""
-
-
 async def test_a_script_that_announces_the_master_itself_is_listed_and_refused_at_registration(site: Site) -> None:
     folder = site.folder / "master"
     folder.mkdir()
@@ -356,7 +344,8 @@ async def test_a_script_that_announces_the_master_itself_is_listed_and_refused_a
         script = site.write(site.folder / "launch.sh", f'#!/bin/bash\necho "{START}NewURL: {alias}{END}"\n')
         provider = site.provider(script)
         instance = await launched(provider, InstanceState.RUNNING)
-        master = SwarmUIMaster(SwarmUISettings(address=address), fleet="sdxl", home="homea", sessions=Sessions())
+        settings, sessions = SwarmUISettings(address=address), InMemorySessionStore()
+        master = SwarmUIAdapter(settings, fleet="sdxl", home="homea", sessions=sessions)
         worker = Worker(ID, "launch-script-provider/x", WorkerState.STARTING, url=instance.url)
         with pytest.raises(RegistrationRejected, match="master's own address"):
             await master.register(worker)

@@ -11,10 +11,11 @@ import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from ebbflow.adapters.masters.swarmui.api import InMemorySessionStore
-from ebbflow.adapters.masters.swarmui.master import SwarmUIMaster
+from ebbflow.adapters.masters.swarmui.adapter import SwarmUIAdapter
+from ebbflow.adapters.masters.swarmui.sessions import InMemorySessionStore
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings, backend_settings
-from ebbflow.contracts.push_master import MasterContract, Trouble, worker_at
+from ebbflow.contracts import PushMasterContract
+from ebbflow.contracts.master import Trouble, worker_at
 from ebbflow.core.errors import ConfigError, MasterRejected, MasterUnavailable, RegistrationRejected
 from ebbflow.core.member import DrainAnswer, MemberState
 from ebbflow.core.worker import Worker
@@ -67,9 +68,9 @@ class SwarmUIWorld:
         self._stack.push_async_callback(self._close)
         self.address = await self._serve("master", self.master.app)
 
-    def adapter(self, **settings: object) -> SwarmUIMaster:
+    def adapter(self, **settings: object) -> SwarmUIAdapter:
         given = SwarmUISettings.model_validate({"address": self.address, **self.settings, **settings})
-        adapter = SwarmUIMaster(given, fleet=FLEET, home=HOME, sessions=self.sessions)
+        adapter = SwarmUIAdapter(given, fleet=FLEET, home=HOME, sessions=self.sessions)
         self._stack.push_async_callback(adapter.aclose)
         return adapter
 
@@ -207,7 +208,7 @@ async def world(tmp_path: Path) -> AsyncIterator[SwarmUIWorld]:
         yield world
 
 
-class TestSwarmUI(MasterContract):
+class TestSwarmUI(PushMasterContract):
     @pytest.fixture
     async def world(self, tmp_path: Path) -> AsyncIterator[SwarmUIWorld]:
         async with opened_world(tmp_path) as world:
@@ -627,7 +628,7 @@ def test_settings_become_caps_arguments_and_backends() -> None:
     settings = SwarmUISettings(
         address=" https://master/swarm/ ", worker_token=SecretStr("w"), require_control_within_minutes=7
     )
-    adapter = SwarmUIMaster(settings, fleet=FLEET, home=HOME, sessions=InMemorySessionStore())
+    adapter = SwarmUIAdapter(settings, fleet=FLEET, home=HOME, sessions=InMemorySessionStore())
     assert settings.address == "https://master/swarm"
     assert adapter.join_spec("sdxl-0abc-1-0").arguments == ("--require_control_within", "7")
     assert adapter.caps.needs_keepalive_seconds == 420
@@ -636,7 +637,7 @@ def test_settings_become_caps_arguments_and_backends() -> None:
     assert backend_settings(settings, "http://w:1")["OtherHeaders"] == "Cookie: swarm_token=w"
 
 
-def mocked(handler: Callable[[httpx.Request], httpx.Response], **settings: object) -> SwarmUIMaster:
+def mocked(handler: Callable[[httpx.Request], httpx.Response], **settings: object) -> SwarmUIAdapter:
     given = SwarmUISettings.model_validate({"address": "http://master:7801", "call_timeout_seconds": 1, **settings})
     transport = httpx.MockTransport(handler)
-    return SwarmUIMaster(given, fleet=FLEET, home=HOME, sessions=InMemorySessionStore(), transport=transport)
+    return SwarmUIAdapter(given, fleet=FLEET, home=HOME, sessions=InMemorySessionStore(), transport=transport)

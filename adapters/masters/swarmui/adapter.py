@@ -22,6 +22,7 @@ from ebbflow.adapters.masters.swarmui.answers import (
     parse_entries,
 )
 from ebbflow.adapters.masters.swarmui.api import SwarmUIServer
+from ebbflow.adapters.masters.swarmui.sessions import SessionStore
 from ebbflow.adapters.masters.swarmui.settings import (
     SwarmUISettings,
     backend_settings,
@@ -32,8 +33,16 @@ from ebbflow.adapters.masters.swarmui.workers import SwarmUIWorkers, activity_of
 from ebbflow.core.errors import ConfigError, FleetError, MasterRejected, MasterUnavailable, RegistrationRejected
 from ebbflow.core.ids import check_fleet_name, check_home
 from ebbflow.core.instance import JoinSpec
-from ebbflow.core.member import Demand, DrainAnswer, Health, MasterCaps, MemberList, Registration
-from ebbflow.core.ports import SessionStore
+from ebbflow.core.member import (
+    Demand,
+    DrainAnswer,
+    DrainWay,
+    Health,
+    IdleSource,
+    MasterCaps,
+    PushMemberList,
+    Registration,
+)
 from ebbflow.core.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -55,14 +64,14 @@ PERMISSION_CHECKS: Mapping[str, tuple[str, Mapping[str, object]]] = {
 """What the master's account needs, and a call without effect that tells whether it has it."""
 
 
-class SwarmUIMaster:
-    """The `Master` port for SwarmUI.
+class SwarmUIAdapter:
+    """The ports `PushMaster` and `KeepsAlive` for SwarmUI.
 
     Args:
         settings: where and how.
         fleet: whose workers it manages.
         home: of which installation.
-        sessions: keeps API sessions, the master's and the workers', from run to run.
+        sessions: keeps API sessions, the master's and the workers', from run to run; closed with the adapter.
         transport: replaces the network in tests.
     """
 
@@ -78,6 +87,7 @@ class SwarmUIMaster:
         self._settings = settings
         self._fleet = check_fleet_name(fleet)
         self._home = check_home(home)
+        self._sessions = sessions
         self._http = HttpClient(transport=transport)
         self._master = SwarmUIServer(
             self._http,
@@ -96,15 +106,11 @@ class SwarmUIMaster:
     def caps(self) -> MasterCaps:
         """What SwarmUI can do."""
         return MasterCaps(
-            registration="push_url",
-            drain="native",
-            drain_guards_busy=False,
+            drain=DrainWay.NATIVE,
             needs_keepalive_seconds=60.0 * self._settings.require_control_within_minutes,
             can_start_from_zero=self._settings.allow_start_from_zero,
             per_shape_demand=False,
-            decides_counts=False,
-            idle_source="worker",
-            in_use_visible=False,
+            idle_source=IdleSource.WORKER,
             call_seconds=2 * self._settings.call_timeout_seconds,
         )
 
@@ -128,7 +134,7 @@ class SwarmUIMaster:
         except FleetError as error:
             return Demand(complete=False, detail=str(error))
 
-    async def members(self, worker_ids: Sequence[str] | None = None) -> MemberList:
+    async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
         """Our entries, and what each worker says of itself."""
         try:
             with self._time_limit("members"):
@@ -138,7 +144,7 @@ class SwarmUIMaster:
                 busy = await self._workers.are_busy(addresses)
                 return members_of(asked, fleet=self._fleet, home=self._home, busy=busy)
         except FleetError as error:
-            return MemberList(complete=False, detail=str(error))
+            return PushMemberList(complete=False, detail=str(error))
 
     def join_spec(self, worker_id: str) -> JoinSpec:
         """The dead-man's switch; no address, since we push the worker's URL."""
@@ -209,8 +215,11 @@ class SwarmUIMaster:
         return {worker_id: taken[address] is True for worker_id, address in addresses.items()}
 
     async def aclose(self) -> None:
-        """Close connections."""
-        await self._http.aclose()
+        """Close connections, and let the store keep what changed of the sessions."""
+        try:
+            await self._http.aclose()
+        finally:
+            await self._sessions.aclose()
 
     async def _check_permission(self, permission: str) -> None:
         route, body = PERMISSION_CHECKS[permission]
