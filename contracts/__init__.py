@@ -1,4 +1,4 @@
-"""The laws of providers, masters and policies, as test classes that anybody can subclass.
+"""The laws of providers, masters, ledgers and policies, as test classes that anybody can subclass.
 
 A package with a provider, master or policy of its own adds one test file with a subclass; CONTRIBUTING shows it.
 """
@@ -7,14 +7,22 @@ A package with a provider, master or policy of its own adds one test file with a
 
 import pytest
 
-SUITES = ("join_master", "master", "policy", "provider", "push_master")
+SUITES = ("join_master", "ledger", "master", "policy", "provider", "push_master")
 
 pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in SUITES))
 
 from ebbflow.contracts.join_master import JoinMasterContract
+from ebbflow.contracts.ledger import LedgerContract
 from ebbflow.contracts.master import MasterContract
 from ebbflow.contracts.policy import PolicyContract
 from ebbflow.contracts.provider import ProviderContract
 from ebbflow.contracts.push_master import PushMasterContract
 
-__all__ = ["JoinMasterContract", "MasterContract", "PolicyContract", "ProviderContract", "PushMasterContract"]
+__all__ = [
+    "JoinMasterContract",
+    "LedgerContract",
+    "MasterContract",
+    "PolicyContract",
+    "ProviderContract",
+    "PushMasterContract",
+]

@@ -5,7 +5,6 @@ A record is an artifact; a claim is a Variable whose creation succeeds for one c
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -133,8 +132,12 @@ class PrefectLedger:
     async def note(self, record: Record, claim: Claim, outcomes: Sequence[Outcome]) -> None:
         """Attach what came of a claim's actions to its artifact; where that is gone, the note is lost with it."""
         data = {"record": record.text(), "outcomes": encode(tuple(outcomes))}
-        with suppress(ObjectNotFound):
+        try:
             await self._client.update_artifact(UUID(claim.artifact_id), ArtifactUpdate(data=data))
+        except PrefectHTTPStatusError as error:
+            # Here, and not where a Variable is missing, the client passes the server's answer on as it came.
+            if error.response.status_code != 404:
+                raise
 
     async def _claims(self, fleet: str) -> tuple[dict[int, dict[str, Any]], datetime]:
         """All claims of a fleet by number, and when the server said so. Any: what the server's JSON holds."""

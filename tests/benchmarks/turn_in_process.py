@@ -1,6 +1,7 @@
 """The parts of a turn that holds, the bytes it leaves, and fifty launches against one, all in this process."""
 
 import asyncio
+import logging
 import sqlite3
 import statistics
 import time
@@ -17,15 +18,17 @@ from ebbflow.blocks.opening import open_fleet
 from ebbflow.core.chain import Head
 from ebbflow.core.record import Record
 from ebbflow.fleet.model import Fleet
-from ebbflow.flows import ledger
 from ebbflow.flows.autoscale import autoscale
+from ebbflow.flows.ledger import PrefectLedger
 from ebbflow.turn.budget import Budget
+from ebbflow.turn.chain_reader import ChainReader
 from ebbflow.turn.observing import observe
 from tests.benchmarks.world import World, end_workers, fleet, save_blocks, tell
 
 T = TypeVar("T")
 
 ROUNDS = 10
+LOG = logging.getLogger(__name__)
 IDLE_COMMAND = ("sh", "-c", "exec sleep 600")
 
 
@@ -62,19 +65,20 @@ async def _parts(running: World) -> None:
     @flow
     async def parts() -> None:
         async with get_client() as client:
-            home = await timed("home", lambda: ledger.read_home(client, create=True))
-            head = await timed("head and its record", lambda: ledger.read_head(client, told.name))
+            ledger = PrefectLedger(client)
+            home = await timed("home", lambda: ledger.home(create=True))
+            head = await timed("head and its record", lambda: ChainReader(ledger).head(told.name))
             assert head is not None
             assert head.record is not None
             opening = open_fleet(client, told, home, dry_run=False)
             opened = await timed("blocks", opening.__aenter__)
             budget = Budget(time.monotonic() + 60, time.monotonic)
             memory = head.record.memory
-            await timed("outside calls", lambda: observe(opened, memory, budget))
+            await timed("outside calls", lambda: observe(opened, memory, budget, LOG))
             await opening.__aexit__(None, None, None)
             record = _another(head, head.record)
-            artifact = await timed("record", lambda: ledger.store(client, record, summary="bench"))
-            await timed("claim", lambda: ledger.claim(client, record, artifact, interval_seconds=15))
+            artifact = await timed("record", lambda: ledger.store(record, summary="bench"))
+            await timed("claim", lambda: ledger.claim(record, artifact, interval_seconds=15))
 
     for _ in range(ROUNDS):
         await parts()
@@ -101,7 +105,7 @@ async def _bytes(running: World) -> None:
         await asyncio.sleep(told.interval_seconds / 2 + 1)
     grown = (_size(database) - before) / turns
     async with get_client() as client:
-        head = await ledger.read_head(client, told.name)
+        head = await ChainReader(PrefectLedger(client)).head(told.name)
     assert head is not None
     assert head.record is not None
     text = len(head.record.text())

@@ -35,10 +35,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import Artifact, FlowRun, State
 
 from ebbflow.blocks import LaunchScriptProvider, LocalProvider, SwarmUIMaster
-from ebbflow.core.record import Record, parse_record
+from ebbflow.core.chain import Stored
+from ebbflow.core.record import Record
 from ebbflow.fleet.model import Fleet
-from ebbflow.flows import ledger
 from ebbflow.flows.autoscale import autoscale
+from ebbflow.flows.ledger import PrefectLedger
 
 DEADLINE_SECONDS = 30.0
 """How long a test waits for something that happens in a moment; many tests may share the machine."""
@@ -187,6 +188,20 @@ class Turn:
             return await client.read_artifacts(artifact_filter=wanted)
 
 
+def pass_time(environment: Mapping[str, str], fleet: str, seconds: float) -> None:
+    """Let the server's timestamps of one fleet's claims become older.
+
+    Turns read the server's clock off its `Date` header, which lags by up to two seconds: leave such a margin.
+    """
+    database = Path(environment["PREFECT_HOME"]) / "prefect.db"
+    with _connected(database) as connection:
+        connection.execute(
+            "UPDATE variable SET created = strftime('%Y-%m-%d %H:%M:%f', created, ?) || '000' "
+            "WHERE name GLOB ? AND name NOT GLOB ?",
+            (f"-{seconds} seconds", f"ebbflow_{fleet}_[0-9]*", f"ebbflow_{fleet}_*[^0-9]*"),
+        )
+
+
 @dataclass
 class World:
     """One fleet with everything around it."""
@@ -293,31 +308,26 @@ class World:
             return Turn(state, run)
 
     def pass_time(self, seconds: float) -> None:
-        """Let the server's timestamps of this fleet's claims become older.
-
-        Turns read the server's clock off its `Date` header, which lags by up to two seconds: leave such a margin.
-        """
-        database = Path(self.environment["PREFECT_HOME"]) / "prefect.db"
-        with _connected(database) as connection:
-            connection.execute(
-                "UPDATE variable SET created = strftime('%Y-%m-%d %H:%M:%f', created, ?) || '000' "
-                "WHERE name GLOB ? AND name NOT GLOB ?",
-                (f"-{seconds} seconds", f"ebbflow_{self.name}_[0-9]*", f"ebbflow_{self.name}_*[^0-9]*"),
-            )
+        """Let the server's timestamps of this fleet's claims become older."""
+        pass_time(self.environment, self.name, seconds)
 
     async def claims(self) -> dict[int, dict[str, Any]]:
         """The fleet's claims by number."""
         async with get_client() as client:
-            return await ledger._claims(client, self.name)
+            return (await PrefectLedger(client)._claims(self.name))[0]
 
-    async def record(self, number: int | None = None) -> Record:
-        """One record of the chain; the newest without a number."""
+    async def stored(self, number: int | None = None) -> Stored:
+        """What the ledger keeps under one number; under the newest without one."""
         claims = await self.claims()
         claim = claims[max(claims) if number is None else number]
         async with get_client() as client:
-            data = await ledger._artifact(client, claim["value"]["artifact"])
-        assert data is not None
-        return parse_record(data["record"])
+            stored = await PrefectLedger(client).stored(claim["value"]["artifact"])
+        assert stored is not None
+        return stored
+
+    async def record(self, number: int | None = None) -> Record:
+        """One record of the chain; the newest without a number."""
+        return (await self.stored(number)).record()
 
     def processes(self) -> dict[str, int]:
         """Live worker processes of this fleet: pid by worker id."""
@@ -358,13 +368,11 @@ class World:
     async def last_words(self) -> str:
         """What the last two turns decided and what came of it, for a test that fails."""
         lines = []
-        claims = await self.claims()
-        async with get_client() as client:
-            for number in sorted(claims)[-2:]:
-                data = await ledger._artifact(client, claims[number]["value"]["artifact"]) or {}
-                record = parse_record(data["record"])
-                reasons = [f"{reason.rule}: {reason.text}" for reason in record.plan.reasons]
-                lines.append(f"record {number}: {record.plan.actions} because {reasons}; {data.get('outcomes')}")
+        for number in sorted(await self.claims())[-2:]:
+            stored = await self.stored(number)
+            record = stored.record()
+            reasons = [f"{reason.rule}: {reason.text}" for reason in record.plan.reasons]
+            lines.append(f"record {number}: {record.plan.actions} because {reasons}; {stored.note}")
         return "\n".join(lines)
 
     def generate(self, images: int = 1, steps: int = 100_000) -> "asyncio.Task[dict[str, Any]]":

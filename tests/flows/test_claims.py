@@ -8,21 +8,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import anyio
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate
 
+from ebbflow.contracts.ledger import claim_once, record_of
 from ebbflow.core.chain import Claim, claim_name
-from ebbflow.core.instance import InstanceList, ProviderCaps
-from ebbflow.core.member import Demand, MasterCaps, MemberList
-from ebbflow.core.memory import Memory
-from ebbflow.core.observation import Inputs, ProviderLook
-from ebbflow.core.plan import Plan
-from ebbflow.core.record import Link, Record, make_record
-from ebbflow.flows import ledger
+from ebbflow.core.record import Record
+from ebbflow.flows.ledger import PrefectLedger
+from ebbflow.turn.chain_reader import ChainReader
 from tests.e2e.relay import Relay, relayed
 from tests.e2e.world import World
 
@@ -32,28 +28,6 @@ INTERVAL = 60.0
 TURN_PROCESS = Path(__file__).parent.parent / "e2e" / "turn_process.py"
 
 
-def record_of(fleet: str, number: int, *, who: str = "", budget_seconds: float = 48.0) -> Record:
-    """A record that holds, by one of several evaluators."""
-    inputs = Inputs(
-        fleet=fleet,
-        home="abcde",
-        chain="3f9c",
-        number=number,
-        elapsed_seconds=0.0,
-        budget_seconds=budget_seconds,
-        demand=Demand(),
-        members=MemberList(),
-        master_caps=MasterCaps(),
-        providers=(ProviderLook("local-provider/x", ProviderCaps("here"), InstanceList()),),
-        memory=Memory(),
-    )
-    plan = Plan(headline=who, wanted=None, supply=0, existing=0)
-    return make_record(
-        inputs, fleet={}, plan=plan, memory=Memory(), flow="autoscale", flow_run_id=str(uuid4()), before=None,
-        link=None if number == 1 else Link(number - 1, str(uuid4()), "0" * 64),
-    )  # fmt: skip
-
-
 @pytest.fixture
 def fleet(prefect_server: str) -> str:
     return f"c{secrets.token_hex(4)}"
@@ -61,20 +35,19 @@ def fleet(prefect_server: str) -> str:
 
 async def evaluate_once(client: PrefectClient, record: Record) -> Claim | None:
     """What a turn does between its decision and its actions."""
-    artifact_id = await ledger.store(client, record, summary=record.plan.headline)
-    return await ledger.claim(client, record, artifact_id, interval_seconds=INTERVAL)
+    return await claim_once(PrefectLedger(client), record)
 
 
 async def test_of_two_evaluators_one_acts_in_each_of_200_rounds(fleet: str) -> None:
     async with get_client() as one, get_client() as other:
         for number in range(1, 201):
             both = await asyncio.gather(
-                evaluate_once(one, record_of(fleet, number, who="one")),
-                evaluate_once(other, record_of(fleet, number, who="other")),
+                evaluate_once(one, record_of(fleet, number, headline="one")),
+                evaluate_once(other, record_of(fleet, number, headline="other")),
             )
             won = [claim for claim in both if claim is not None]
             assert len(won) == 1, f"round {number}: {both}"
-            head = await ledger.read_head(one, fleet) if number % 20 == 0 else None
+            head = await ChainReader(PrefectLedger(one)).head(fleet) if number % 20 == 0 else None
             if head is not None:
                 assert (head.claim.number, head.claim.artifact_id) == (number, won[0].artifact_id)
                 assert not head.broken
@@ -82,11 +55,11 @@ async def test_of_two_evaluators_one_acts_in_each_of_200_rounds(fleet: str) -> N
 
 async def test_of_twenty_evaluators_one_acts(fleet: str) -> None:
     async with get_client() as client:
-        records = [record_of(fleet, 1, who=str(each)) for each in range(20)]
-        artifacts = [await ledger.store(client, record, summary="") for record in records]
+        records = [record_of(fleet, 1, headline=str(each)) for each in range(20)]
+        artifacts = [await PrefectLedger(client).store(record, summary="") for record in records]
         claims = await asyncio.gather(
             *(
-                ledger.claim(client, record, artifact, interval_seconds=INTERVAL)
+                PrefectLedger(client).claim(record, artifact, interval_seconds=INTERVAL)
                 for record, artifact in zip(records, artifacts, strict=True)
             )
         )
@@ -127,9 +100,9 @@ async def test_a_claim_whose_answer_is_lost_is_ours_all_the_same(fleet: str, pre
         with through(relay):
             async with get_client() as client:
                 record = record_of(fleet, 1)
-                artifact_id = await ledger.store(client, record, summary="")
+                artifact_id = await PrefectLedger(client).store(record, summary="")
                 relay.lose_next("POST", "/api/variables/", how)
-                claim = await ledger.claim(client, record, artifact_id, interval_seconds=INTERVAL)
+                claim = await PrefectLedger(client).claim(record, artifact_id, interval_seconds=INTERVAL)
     assert relay.lost == 1
     assert claim is not None
     assert claim.artifact_id == artifact_id
@@ -144,15 +117,15 @@ async def test_a_claim_that_somebody_else_made_meanwhile_is_not_ours(fleet: str)
 async def test_a_run_so_late_that_its_number_was_cleared_away_does_not_act(fleet: str, world: World) -> None:
     async with get_client() as client:
         late = record_of(fleet, 2)
-        late_artifact = await ledger.store(client, late, summary="late")
+        late_artifact = await PrefectLedger(client).store(late, summary="late")
         for number in (1, 2, 3):
             assert await evaluate_once(client, record_of(fleet, number)) is not None
         await client.delete_variable_by_name(claim_name(fleet, 2))
-        assert await ledger.claim(client, late, late_artifact, interval_seconds=INTERVAL) is None
-        head = await ledger.read_head(client, fleet)
+        assert await PrefectLedger(client).claim(late, late_artifact, interval_seconds=INTERVAL) is None
+        head = await ChainReader(PrefectLedger(client)).head(fleet)
         assert head is not None
         assert head.claim.number == 3
-        assert sorted(await ledger._claims(client, fleet)) == [1, 3], "what it created is gone again"
+        assert sorted((await PrefectLedger(client)._claims(fleet))[0]) == [1, 3], "what it created is gone again"
         assert await evaluate_once(client, record_of(fleet, 4)) is not None
 
 
@@ -178,10 +151,10 @@ async def test_a_claim_that_is_older_than_everything_stays_as_long_as_it_is_the_
 
 async def test_one_home_is_made_however_many_ask_at_once(prefect_server: str) -> None:
     async with get_client() as client:
-        known = await ledger.read_home(client, create=True)
+        known = await PrefectLedger(client).home(create=True)
         await client.delete_variable_by_name("ebbflow_home")
-        homes = await asyncio.gather(*(ledger.read_home(client, create=True) for _ in range(10)))
+        homes = await asyncio.gather(*(PrefectLedger(client).home(create=True) for _ in range(10)))
         assert len(set(homes)) == 1
         await client.delete_variable_by_name("ebbflow_home")
         await client.create_variable(VariableCreate(name="ebbflow_home", value=known))
-        assert await ledger.read_home(client, create=True) == known
+        assert await PrefectLedger(client).home(create=True) == known

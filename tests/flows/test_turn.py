@@ -16,24 +16,28 @@ from prefect.flow_engine import run_flow_async
 from prefect.states import Scheduled
 
 from ebbflow.adapters.providers.host.workers import fingerprint_of
-from ebbflow.blocks.opening import open_fleet
+from ebbflow.blocks.opening import open_fleet, opens_fleets
 from ebbflow.core.errors import DryRunViolation
 from ebbflow.core.instance import Instance, InstanceState, LaunchRequest
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.plan import Action, Verb
-from ebbflow.core.record import parse_record
+from ebbflow.core.ports import KeepsAlive, PushMaster
 from ebbflow.core.worker import Worker
 from ebbflow.decision.evaluate import evaluate
-from ebbflow.fleet.model import Fleet
-from ebbflow.flows import ledger
 from ebbflow.flows.autoscale import autoscale
+from ebbflow.flows.ledger import RECORD_TYPE, PrefectLedger
 from ebbflow.flows.scale_down import scale_down
 from ebbflow.flows.scale_up import scale_up
-from ebbflow.turn.acting import Hands, perform
+from ebbflow.turn.acting import perform
 from ebbflow.turn.budget import Budget
+from ebbflow.turn.calls import Acting
+from ebbflow.turn.chain_reader import ChainReader
+from ebbflow.turn.results import Skipped, SkipReason
+from ebbflow.turn.surroundings import Run, Surroundings
 from ebbflow.turn.turn import record_and_claim
 from tests.e2e.together import together
 from tests.e2e.world import World, Worlds, processes_with, read_lines, start_stand_in, until
+from tests.making import inputs_of
 
 pytestmark = pytest.mark.anyio
 
@@ -49,20 +53,13 @@ async def serving(world: World, count: int) -> None:
 async def replayed(world: World, since: int = 0) -> int:
     """Decide every stored record again, and compare; how many there were."""
     numbers = sorted(number for number in await world.claims() if number >= since)
-    for number in numbers:
-        record = await world.record(number)
-        async with get_client() as client:
-            inputs = await ledger.read_inputs(client, record)
-            fleet_section = record.sections["fleet"]
-            holder = record
-            if fleet_section.artifact_id is not None:
-                data = await ledger._artifact(client, fleet_section.artifact_id)
-                assert data is not None
-                holder = parse_record(data["record"])
-        fleet = Fleet.model_validate(holder.sections["fleet"].value)
-        again = evaluate(inputs, fleet.rules())
-        assert again.plan == record.plan
-        assert again.memory == record.memory
+    async with get_client() as client:
+        reader = ChainReader(PrefectLedger(client))
+        for number in numbers:
+            record = await world.record(number)
+            again = evaluate(await reader.inputs(record), await reader.fleet(record))
+            assert again.plan == record.plan
+            assert again.memory == record.memory
     return len(numbers)
 
 
@@ -90,7 +87,7 @@ async def test_a_turn_that_holds_makes_no_task_runs_and_says_why(world: World) -
     assert await held.tasks() == []
     assert held.run.name.startswith(f"{world.name}: hold (queue 0")
     assert set(held.run.tags) == {"ebbflow", f"fleet:{world.name}", "held"}
-    assert [artifact.type for artifact in await held.artifacts()] == [ledger.RECORD_TYPE]
+    assert [artifact.type for artifact in await held.artifacts()] == [RECORD_TYPE]
     await world.is_right(1)
 
 
@@ -321,6 +318,8 @@ async def test_a_dry_runs_adapters_refuse_everything_that_changes_anything(world
     instance = Instance(worker.worker_id, "1:1", InstanceState.RUNNING, world.name, "abcde")
     async with get_client() as client, open_fleet(client, world.fleet(), "abcde", dry_run=True) as opened:
         master, (provider,) = opened.master, opened.providers.values()
+        assert isinstance(master, PushMaster), "its kind is that of the real one"
+        assert isinstance(master, KeepsAlive)
         calls: dict[str, Any] = {
             "launch": lambda: provider.launch(LaunchRequest(worker.worker_id, world.name, "abcde")),
             "terminate": lambda: provider.terminate(instance),
@@ -561,14 +560,12 @@ async def test_a_call_that_does_not_fit_into_the_budget_is_not_begun(world: Worl
     (identity,) = world.processes()
     async with get_client() as client, open_fleet(client, world.fleet(), "abcde", dry_run=False) as opened:
         worker = Worker(identity, f"local-provider/{world.name}", WorkerState.READY)
-        hands = Hands(
-            world.name, "abcde", opened.master, opened.providers, {identity: worker}, {}, Budget(0.0, lambda: 1.0),
-            pace_seconds=0.1, connect_timeout_seconds=1.0, retries=1, retry_wait_seconds=5.0,
-            looks_apart_seconds=5.0, silent_seconds=60.0,
-        )  # fmt: skip
+        seen = evaluate(inputs_of(world.name), world.fleet())
+        decided = dataclasses.replace(seen, memory=dataclasses.replace(seen.memory, workers=(worker,)))
+        acting = Acting(opened, decided, Budget(0.0, lambda: 1.0))
         for verb in (Verb.LAUNCH, Verb.DRAIN, Verb.DEREGISTER):
             with pytest.raises(Exception, match="the turn has"):
-                await perform(hands, Action(verb, identity, worker.provider, "late"))
+                await perform(acting, Action(verb, identity, worker.provider, "late"))
     await world.is_right(1)
 
 
@@ -578,8 +575,9 @@ async def test_a_look_that_outlasted_the_budget_was_called_the_claim_of_another_
     head = await world.record()
     late = dataclasses.replace(head, number=head.number + 1)
     async with get_client() as client:
-        said = await record_and_claim(client, world.fleet(), late, Budget(0.0, lambda: 1.0))
-    assert said == "the look outlasted the turn's budget of 48 s and is too old to act on"
+        around = Surroundings(PrefectLedger(client), opens_fleets(client), Run("autoscale", head.flow_run_id))
+        said = await record_and_claim(world.fleet(), late, around, Budget(0.0, lambda: 1.0))
+    assert said == Skipped(SkipReason.TOO_LATE, "the look outlasted the turn's budget of 48 s and is too old to act on")
     assert set(await world.claims()) == {head.number}
 
 
