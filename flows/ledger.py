@@ -10,7 +10,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate, VariableCreate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterId, ArtifactFilterType
@@ -58,7 +57,7 @@ class PrefectLedger:
 
     async def now(self) -> float:
         """The server's own clock, to the second below: an age is never overrated."""
-        return _said_at(await self._client.hello()).timestamp()
+        return _read_date((await self._client.hello()).headers["date"]).timestamp()
 
     async def newest_claim(self, fleet: str) -> Claim | None:
         """The claim with the highest number, and its age by the server's clock.
@@ -161,7 +160,7 @@ class PrefectLedger:
                 if number is not None:
                     found[number] = variable
             if len(page) < PER_PAGE:
-                return found, _said_at(response)
+                return found, _read_date(response.headers["date"])
             offset += PER_PAGE
 
     async def _tidy(self, fleet: str, claims: dict[int, dict[str, Any]], *, older_than: float) -> None:
@@ -180,8 +179,8 @@ class PrefectLedger:
             return
 
 
-def _said_at(response: httpx.Response) -> datetime:
-    return parsedate_to_datetime(response.headers["date"]).astimezone(UTC)
+def _read_date(header: str) -> datetime:
+    return parsedate_to_datetime(header).astimezone(UTC)
 
 
 def _parse_claim(fleet: str, number: int, variable: dict[str, Any], now: datetime) -> Claim:

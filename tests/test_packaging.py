@@ -1,5 +1,6 @@
 """What is installed is what is in the repository, from versions that fit together."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -101,3 +102,22 @@ def test_the_constraints_satisfy_every_range() -> None:
         if not wanted.specifier.contains(pins.get(canonicalize_name(wanted.name), "0"))
     ]
     assert stale == []
+
+
+FLOW_FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "@flow(" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", FLOW_FILES, ids=lambda path: path.name)
+def test_a_file_that_holds_a_flow_defines_no_class_and_the_flow_reads_on_one_page(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert [node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)] == []
+    flows = [
+        node
+        for node in tree.body
+        if isinstance(node, ast.AsyncFunctionDef) and any("flow" in ast.unparse(mark) for mark in node.decorator_list)
+    ]
+    assert flows, "flows are async"
+    for flow in flows:
+        first, last = flow.body[0].lineno, flow.end_lineno
+        assert last is not None
+        assert last - first < 40, f"{flow.name} has {last - first + 1} lines"
