@@ -12,12 +12,12 @@ from ebbflow.core.errors import RecordError
 from ebbflow.core.member import Demand
 from ebbflow.core.record import Record, parse_record
 from ebbflow.flows.ledger import RECORD_TYPE, read_head, server_time
-from ebbflow.simulation.past import Look
+from ebbflow.simulation.past import RecordedLook
 
 PER_PAGE = 200
 
 
-async def read_past(client: PrefectClient, fleet: str, *, hours: float) -> tuple[Look, ...]:
+async def read_past(client: PrefectClient, fleet: str, *, hours: float) -> tuple[RecordedLook, ...]:
     """The looks of a fleet's claimed records, oldest first, as far back as the chain can be followed unbroken.
 
     Unclaimed records count for nothing: only what the chain's links name, by artifact and by hash, is read.
@@ -41,7 +41,7 @@ async def read_past(client: PrefectClient, fleet: str, *, hours: float) -> tuple
     looks = []
     for record in reversed(chain):
         demand = await _demand(client, record, texts)
-        looks.append(Look(record.turn.at_seconds, demand, record.memory.workers))
+        looks.append(RecordedLook(record.turn.at_seconds, demand, record.memory.workers))
     return tuple(looks)
 
 
