@@ -127,6 +127,14 @@ SITUATIONS = {
     "a reserve that is kept warm": Situation(
         Scripted(reserving), "x/near is warm: started again", WARM_ONES, QUIET, entries=KEEPING
     ),
+    "a pause while too many are kept warm": Situation(
+        Scripted(reserving),
+        "pause by ada",
+        WARM_ONES,
+        QUIET,
+        entries=KEEPING,
+        overrides=((380.0, by(OverrideKind.PAUSE, seconds=60.0)),),
+    ),
     "more than a provider may hold now": Situation(
         up_then_down(3, 1000.0),
         "x/near may hold 1 now",
