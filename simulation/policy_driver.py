@@ -102,6 +102,8 @@ class PolicyDriver:
         """Decide one turn and remember what it led to, as `decision.evaluate.evaluate` does."""
         elapsed = 0.0 if self._decided_at is None else world.now - self._decided_at
         memory = self.memory.aged(elapsed)
+        for worker in world.ready_since_tick:
+            worker.seen_ready_at = world.now
         workers = self._workers(world)
         providers = self._providers_after(world, memory.providers, workers)
         # Whoever serves now has announced its URL since the last turn.

@@ -33,7 +33,7 @@ def serving(worker: VirtualWorker, block: str, now: float) -> Worker:
         None,
         provider.usd_per_hour,
         CLAIM,
-        now - (worker.became_ready_at or 0.0),
+        now - worker.seen_ready_at,
         0.0,
         0,
         0,

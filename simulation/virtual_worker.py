@@ -38,6 +38,7 @@ class VirtualWorker:
         "place",
         "provider",
         "request",
+        "seen_ready_at",
         "stops",
         "walltime_seconds",
         "will_fail",
@@ -60,6 +61,8 @@ class VirtualWorker:
         self.will_fail = False
         self.failed = False
         self.became_ready_at: float | None = None
+        self.seen_ready_at = 0.0
+        """When a turn first saw it serve: no fleet knows more exactly since when it does."""
         self.idle_since = 0.0
         self.request = -1
         """What it works on; -1: nothing."""

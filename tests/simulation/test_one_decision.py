@@ -25,6 +25,7 @@ from ebbflow.decision.rules import Readiness
 from ebbflow.decision.schedule import Schedule
 from ebbflow.fleet.model import Fleet
 from ebbflow.policies.capability import CapabilityPolicy
+from ebbflow.policies.marginal import MarginalPolicy
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.simulation.environment import BootTimes, Environment, VirtualProvider
 from ebbflow.simulation.policy_driver import EPOCH_SECONDS, PolicyDriver
@@ -110,6 +111,7 @@ SHAPES = Trace("shapes", STEADY.at_seconds, STEADY.service_seconds, (("gpu=1",),
 WARM_ONES = Environment("warm", (replace(NEAR, warm_boots=WARM, storage_price=0.1), FAR))
 KEEPING = (ProviderEntry(block="x/near", max_workers=4, warm_workers=2), LISTED[1])
 FAILING = Environment("failing", (replace(NEAR, failing_share=1.0), replace(FAR, failing_share=1.0)))
+FAILING_HALF = Environment("half", (replace(NEAR, failing_share=0.5), FAR))
 EMPTY_AT_FIRST = Environment("empty at first", (NEAR, replace(FAR, out_of_stock=((0.0, 100.0),))))
 OTHER_ORDER = (LISTED[1], LISTED[0])
 OFFICE = Schedule(cron="2 0 * * *", duration_seconds=120, min_workers=5)
@@ -228,6 +230,7 @@ SITUATIONS = {
         sections={"readiness": Readiness(launch_timeout_seconds=25.0)},
     ),
     "hours": Situation(up_then_down(1), "asks for 5 until", sections={"schedules": (OFFICE,)}),
+    "what is learned of boots": Situation(MarginalPolicy(), "x/near is next in order", FAILING_HALF),
     "vanilla": Situation(VanillaPolicy(upper_task_ratio=2), "tasks > 2 per worker x 4 workers: 5 wanted"),
 }
 
@@ -392,9 +395,10 @@ def check(evaluation: Evaluation, decided: Decided, memory: Memory) -> None:
 def seen(worker: Worker) -> tuple[object, ...]:
     """What decisions are made by."""
     idle = None if worker.idle_seconds is None else round(worker.idle_seconds, 3)
+    serves = round(worker.state_seconds, 3) if worker.state is WorkerState.READY else None
     return (
         worker.worker_id, worker.provider, worker.state, worker.capabilities, worker.usd_per_hour, worker.busy, idle,
-        worker.registered, worker.is_retiring, worker.is_supply, worker.failure, worker.instance, worker.member,
+        serves, worker.registered, worker.is_retiring, worker.is_supply, worker.failure, worker.instance, worker.member,
     )  # fmt: skip
 
 
