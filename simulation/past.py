@@ -105,7 +105,8 @@ def boots_of(looks: Sequence[RecordedLook]) -> dict[str, Boots]:
     for look in looks:
         for worker in look.workers:
             name, provider = worker.worker_id, worker.provider
-            if worker.usd_per_hour is not None:
+            # A wish counts at its cap; what it costs is known once it is listed.
+            if worker.usd_per_hour is not None and (worker.state is not WorkerState.WISHED or provider not in prices):
                 prices[provider] = worker.usd_per_hour
             if worker.state is WorkerState.WISHED:
                 wished.setdefault(name, look.at_seconds)

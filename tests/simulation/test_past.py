@@ -113,6 +113,15 @@ def test_a_boot_lasts_from_the_wish_to_the_first_look_at_which_the_worker_served
     assert found["local-provider/b"] == Boots((), 1, 0.5)
 
 
+def test_a_price_is_what_was_paid_and_a_cap_only_where_nobody_knows() -> None:
+    paid, wished = seen(0, ("a-1", READY), price=0.5), seen(30, ("a-2", WISHED), ("b-1", WISHED), price=0.9)
+    found = boots_of([paid, wished])
+    assert {provider: boots.usd_per_hour for provider, boots in found.items()} == {
+        "local-provider/a": 0.5,
+        "local-provider/b": 0.9,
+    }
+
+
 def entry(block: str, max_workers: int, warm_workers: int = 0) -> ProviderEntry:
     return ProviderEntry(block=block, max_workers=max_workers, warm_workers=warm_workers)
 
