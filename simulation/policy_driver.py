@@ -104,20 +104,8 @@ class PolicyDriver:
         memory = self.memory.aged(elapsed)
         for worker in world.ready_since_tick:
             worker.seen_ready_at = world.now
-        workers = self._workers(world)
-        providers = self._providers_after(world, memory.providers, workers)
-        # Whoever serves now has announced its URL since the last turn.
-        announced = any(worker.phase is not Phase.ENDED for worker in world.ready_since_tick)
-        observation = Observation(
-            demand=seen.demand(world),
-            workers=tuple(workers),
-            spares=self._seen_spares(world),
-            seconds_since_start=0.0 if announced else memory.seconds_since_start,
-            seconds_since_stop=memory.seconds_since_stop,
-            at_seconds=self._begins_at + world.now,
-            elapsed_seconds=elapsed,
-            remembered=memory.remembered,
-        )
+        observation = self._observation(world, memory, elapsed)
+        providers = self._providers_after(world, memory.providers, observation.workers)
         decided = decide(
             observation,
             [share_of(site.entry, site.caps, known) for site, known in zip(self._sites, providers, strict=True)],
@@ -166,6 +154,20 @@ class PolicyDriver:
             left = [spare for spare in decided.observation.spares if spare.instance_id not in started]
             for action in end_spares(left, decided.shares, ends_doubles=True):
                 world.end_stopped(world.stopped[_number(action.instance_id)])
+
+    def _observation(self, world: World, memory: Memory, elapsed: float) -> Observation:
+        # Whoever serves now has announced its URL since the last turn.
+        announced = any(worker.phase is not Phase.ENDED for worker in world.ready_since_tick)
+        return Observation(
+            demand=seen.demand(world),
+            workers=tuple(self._workers(world)),
+            spares=self._seen_spares(world),
+            seconds_since_start=0.0 if announced else memory.seconds_since_start,
+            seconds_since_stop=memory.seconds_since_stop,
+            at_seconds=self._begins_at + world.now,
+            elapsed_seconds=elapsed,
+            remembered=memory.remembered,
+        )
 
     def _workers(self, world: World) -> list[Worker]:
         now, blocks = world.now, self._blocks
