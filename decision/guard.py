@@ -23,6 +23,7 @@ MOST_REMEMBERED = 1000
 """Numbers that a policy may remember; they are stored in every record."""
 
 PLAIN = frozenset({int, float})
+"""Of a series of these alone it is enough to know that all are finite."""
 
 
 @dataclass(frozen=True, slots=True)
