@@ -10,9 +10,8 @@ from typing import Any
 
 from prefect.utilities.importtools import import_object
 
-ENTRYPOINTS = tuple(
-    f"ebbflow.flows.{name}.{name}" for name in ("autoscale", "scale_up", "scale_down", "override", "backtest")
-)
+FLOWS = ("autoscale", "scale_up", "scale_down", "override", "backtest")
+ENTRYPOINTS = tuple(f"ebbflow.flows.{name}.{name}" for name in FLOWS)
 
 
 def interfaces() -> dict[str, Any]:
