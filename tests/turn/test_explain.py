@@ -4,13 +4,18 @@ from dataclasses import replace
 
 import pytest
 
+from ebbflow.core.instance import InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand
-from ebbflow.core.memory import Memory
-from ebbflow.core.observation import Observation
+from ebbflow.core.memory import Memory, Override, OverrideKind
+from ebbflow.core.observation import Observation, ProviderLook
 from ebbflow.core.plan import Action, Outcome, Plan, Reason, Result, Verb
 from ebbflow.core.worker import Mark, Worker
+from ebbflow.decision.evaluate import evaluate
+from ebbflow.decision.limits import Limits
+from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.turn.explain import action_rows, delta, explain, run_name
+from tests.making import fleet_of, inputs_of
 
 NUMBER = 46
 
@@ -27,8 +32,11 @@ def action(verb: Verb, worker_id: str = "demo-3f9c-1a-0") -> Action:
     return Action(verb, worker_id, "local/a", "because")
 
 
+SHORT = {"limits.max_workers": "max_workers", "placement.cooldown": "cooldown"}
+
+
 def plan(headline: str, *rules: str, acts: bool = True) -> Plan:
-    reasons = tuple(Reason(rule, f"text of {rule}") for rule in rules)
+    reasons = tuple(Reason(rule, f"text of {rule}", SHORT.get(rule, "")) for rule in rules)
     return Plan(headline, 4, 2, 2, (action(Verb.LAUNCH),) if acts else (), reasons)
 
 
@@ -56,10 +64,26 @@ def test_a_run_is_named_by_what_it_did_and_why(what: Plan, memory: Memory, name:
     assert run_name("demo", what, memory, NUMBER) == name
 
 
-def test_a_run_that_a_person_asked_for_is_named_by_the_person() -> None:
-    text = "floor 3 by ada for another 3600 s: demo day: 1 becomes 3"
-    asked = Plan("queue 0, 1 workers", 1, 1, 1, (action(Verb.LAUNCH),), (Reason("override.floor", text),))
-    assert run_name("demo", asked, UP, NUMBER) == "demo: +2 (floor 3 by ada)"
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        ("ada", "demo: +2 (floor 3 by ada)"),
+        # A reason used to be parsed back, and this person became "ops".
+        ("ops for another team", "demo: +2 (floor 3 by ops for another team)"),
+    ],
+)
+def test_a_run_that_a_person_asked_for_is_named_by_the_person(owner: str, name: str) -> None:
+    held = Override("run-1", OverrideKind.FLOOR, 3, owner, "demo day", 3600.0)
+    reason = Reason("override.floor", f"{held}: 1 becomes 3", held.short)
+    asked = Plan("queue 0, 1 workers", 1, 1, 1, (action(Verb.LAUNCH),), (reason,))
+    assert run_name("demo", asked, UP, NUMBER) == name
+
+
+def test_every_limit_and_placement_rule_that_binds_stands_in_the_name() -> None:
+    fleet = fleet_of(("local/a", 1), limits=Limits(max_workers=3), policy=VanillaPolicy())
+    look = ProviderLook("local/a", ProviderCaps("here"), InstanceList())
+    decided = evaluate(inputs_of(number=NUMBER, demand=Demand(queued=99), providers=(look,)), fleet)
+    assert run_name("demo", decided.plan, decided.memory, NUMBER) == "demo: +1 (queue 99 > 0, max_workers, full)"
 
 
 def test_a_long_reason_is_cut_to_what_a_name_may_hold() -> None:
