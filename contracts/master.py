@@ -160,6 +160,9 @@ class MasterContract(Generic[World]):
         assert isinstance(caps.drain, DrainWay)
         assert isinstance(caps.idle_source, IdleSource)
         assert caps.call_seconds > 0
+        if caps.idle_source is IdleSource.OBSERVED:
+            shown = (await adapter.members()).members
+            assert all(member.idle_seconds is None for member in shown), "a figure that nobody times is none"
         if caps.needs_keepalive_seconds is not None:
             assert caps.needs_keepalive_seconds > 0
             assert isinstance(adapter, KeepsAlive), "workers that end themselves without us must be kept alive"

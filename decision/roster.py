@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ebbflow.core.instance import Failure, Instance, InstanceState
 from ebbflow.core.lifecycle import JOINING, SUPPLY, WorkerState, move
-from ebbflow.core.member import Member, MemberState
+from ebbflow.core.member import IdleSource, Member, MemberState
 from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs, ProviderLook, Spare
 from ebbflow.core.plan import Reason
@@ -195,7 +195,7 @@ def _seen_by_master(
         registered=joined,
         url=worker.url or (member.url if member else None),
         busy=busy,
-        idle_seconds=_idle(worker, member),
+        idle_seconds=_idle(worker, member, inputs.master.caps.idle_source),
         model=member.model if member else None,
         units_per_second=member.units_per_second if member else worker.units_per_second,
         mark=mark,
@@ -241,11 +241,11 @@ def _unanswered(worker: Worker, silent: bool, complete: bool) -> float | None:
     return worker.unanswered_seconds if worker.unanswered_seconds is not None else 0.0
 
 
-def _idle(worker: Worker, member: Member | None) -> float | None:
-    """How long it has been idle: the master's figure, else since we first saw it idle."""
+def _idle(worker: Worker, member: Member | None, source: IdleSource) -> float | None:
+    """How long it has been idle: the figure that somebody times, else the time since we first saw it so."""
     if member is None or member.busy is not False:
         return None
-    if member.idle_seconds is not None:
+    if member.idle_seconds is not None and source is not IdleSource.OBSERVED:
         return round(member.idle_seconds, 3)
     return worker.idle_seconds if worker.idle_seconds is not None else 0.0
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 
-from ebbflow.core.member import Demand, MasterCaps, MemberList
+from ebbflow.core.member import Demand, IdleSource, MasterCaps, MemberList
 from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs, MasterLook, ProviderLook, TurnFacts
 from ebbflow.decision.placement.shares import ProviderEntry
@@ -42,7 +42,7 @@ def inputs_of(
         TurnFacts(elapsed_seconds, budget_seconds, **facts),
         demand or Demand(),
         members or MemberList(),
-        MasterLook(master_caps or MasterCaps(), takes_urls),
+        MasterLook(master_caps or MasterCaps(idle_source=IdleSource.MASTER), takes_urls),
         tuple(providers),
         memory or Memory(),
     )

@@ -6,7 +6,7 @@ import pytest
 
 from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Member, MemberList, MemberState
+from ebbflow.core.member import IdleSource, MasterCaps, Member, MemberList, MemberState
 from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs, ProviderLook
 from ebbflow.core.worker import Mark, Worker
@@ -414,3 +414,17 @@ def test_a_lost_worker_is_marked_after_sixty_silent_seconds(changes: dict[str, s
     lost = given_up(replace(READY, state=WorkerState.LOST, **changes))  # type: ignore[arg-type]
     assert (lost.mark is not None) is goes
     assert lost.state is (WorkerState.DRAINING if goes else WorkerState.LOST)
+
+
+def test_an_idle_figure_counts_only_where_the_master_or_the_worker_times_it() -> None:
+    told = Member(ID, "7", MemberState.READY, "http://w", False, 700.0)
+    known = replace(READY, idle_seconds=12.0)
+    listing = InstanceList((instance(),))
+    times = {}
+    for source in IdleSource:
+        look = ProviderLook("local/a", CAPS, listing)
+        caps = MasterCaps(idle_source=source)
+        seen = inputs_of(members=MemberList((told,)), master_caps=caps, providers=(look,))
+        roster = reconcile(seen, Memory(workers=(known,)), drain_deadline_seconds=900.0)
+        times[source] = only(roster).idle_seconds
+    assert times == {IdleSource.MASTER: 700.0, IdleSource.WORKER: 700.0, IdleSource.OBSERVED: 12.0}

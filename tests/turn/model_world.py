@@ -26,6 +26,7 @@ from ebbflow.core.member import (
     Demand,
     DrainAnswer,
     Health,
+    IdleSource,
     MasterCaps,
     Member,
     MemberState,
@@ -461,7 +462,7 @@ class ModelMaster:
 
     @property
     def caps(self) -> MasterCaps:
-        return MasterCaps(call_seconds=CALL)
+        return MasterCaps(call_seconds=CALL, idle_source=IdleSource.MASTER)
 
     async def _call(self, what: str, effect: Callable[[], T]) -> T:
         return await self.world.call(self.run, what, effect, lambda: MasterUnavailable(what))
