@@ -27,7 +27,7 @@ PLAIN = frozenset({int, float})
 
 
 @dataclass(frozen=True, slots=True)
-class NoAnswer(Decision):
+class FailedDecision(Decision):
     """What stands in the place of a policy's answer that is none: it holds."""
 
     failure: str = ""
@@ -39,7 +39,7 @@ class _NotAnAnswer(Exception):
 
 
 def ask(policy: Policy, observation: Observation) -> Decision:
-    """The policy's decision, or one that holds and says why (`NoAnswer`).
+    """The policy's decision, or one that holds and says why (`FailedDecision`).
 
     Args:
         policy: any; those of other packages are not trusted to be right.
@@ -56,11 +56,11 @@ def ask(policy: Policy, observation: Observation) -> Decision:
     return decision
 
 
-def _held(kind: str, what: str, observation: Observation) -> NoAnswer:
+def _held(kind: str, what: str, observation: Observation) -> FailedDecision:
     failure = f"policy {kind} {_short(what)}"
     text = f"{failure}; that is no opinion, not zero: {observation.supply} workers stay"
     reasons = (Reason(f"policy.{kind}", text),)
-    return NoAnswer(None, f"policy {kind} failed", reasons, carried(observation), failure=failure)
+    return FailedDecision(None, f"policy {kind} failed", reasons, carried(observation), failure=failure)
 
 
 def _check(decision: object) -> None:

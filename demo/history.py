@@ -18,7 +18,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.plan import Result, Verb
 from ebbflow.flows.ledger import PrefectLedger
-from ebbflow.turn.chain_reader import ChainReader, Entry
+from ebbflow.turn.chain_reader import ChainEntry, ChainReader
 
 FLOWS = ("autoscale", "scale-up", "scale-down")
 BEGUN = [state for state in StateType if state not in (StateType.SCHEDULED, StateType.PENDING)]
@@ -35,12 +35,12 @@ class FlowRun:
     is_over: bool
 
 
-def done(entry: Entry, *verbs: Verb) -> set[str]:
+def done(entry: ChainEntry, *verbs: Verb) -> set[str]:
     """The workers for which one of these was done in one turn."""
     return {each.worker_id for each in entry.outcomes if each.verb in verbs and each.result is Result.DONE}
 
 
-def states_after(entry: Entry) -> dict[str, WorkerState]:
+def states_after(entry: ChainEntry) -> dict[str, WorkerState]:
     """The fleet's workers after one turn: as it saw them, and what it did since."""
     states = {worker.worker_id: worker.state for worker in entry.record.memory.workers}
     states |= dict.fromkeys(done(entry, Verb.LAUNCH) & states.keys(), WorkerState.STARTING)
@@ -54,7 +54,7 @@ class History:
     """Everything up to one instant, oldest first."""
 
     turns: Sequence[FlowRun] = ()
-    entries: Sequence[Entry] = ()
+    entries: Sequence[ChainEntry] = ()
 
     @property
     def states(self) -> dict[str, WorkerState]:

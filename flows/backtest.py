@@ -16,9 +16,9 @@ from ebbflow.fleet.model import Fleet
 from ebbflow.fleet.nameable import FleetPolicy
 from ebbflow.flows.comparing import check_candidates, leave_comparison, named
 from ebbflow.flows.ledger import PrefectLedger
-from ebbflow.flows.past import read_past
+from ebbflow.flows.recorded_past import read_past
 from ebbflow.policies.marginal import MarginalPolicy
-from ebbflow.simulation.backtest import Stage, play_candidate
+from ebbflow.simulation.contest import Contest, play_candidate
 from ebbflow.simulation.league import Row
 from ebbflow.simulation.past import boots_of, past_environment, past_trace
 from ebbflow.simulation.recorded import load, parse_services
@@ -61,23 +61,23 @@ async def backtest(
     """Play the fleet's policy and the candidates under the fleet's limits and providers; leave a table and plots."""
     candidates = named([fleet.policy, *policies])
     check_candidates(candidates)
-    stage, notes = await _stage(fleet, trace, trace_file, past_hours, service_seconds, first_requests)
+    contest, notes = await _stage(fleet, trace, trace_file, past_hours, service_seconds, first_requests)
     rows = []
     for label, policy in candidates.items():
-        rows.append(await play(stage, label, policy, seeds))
+        rows.append(await play(contest, label, policy, seeds))
         get_run_logger().info("%d of %d: %s", len(rows), len(candidates), label)
-    return Completed(name="Compared", message=await leave_comparison(fleet.name, stage, rows, notes))
+    return Completed(name="Compared", message=await leave_comparison(fleet.name, contest, rows, notes))
 
 
 @task(task_run_name="play {label}", cache_policy=NO_CACHE)
-async def play(stage: Stage, label: str, policy: FleetPolicy, seeds: int) -> Row:
+async def play(contest: Contest, label: str, policy: FleetPolicy, seeds: int) -> Row:
     """Play one candidate in a thread, so that this run goes on telling the server that it is alive."""
-    return await asyncio.to_thread(play_candidate, stage, label, policy, range(1, seeds + 1))
+    return await asyncio.to_thread(play_candidate, contest, label, policy, range(1, seeds + 1))
 
 
 async def _stage(
     fleet: Fleet, trace: str, trace_file: str | None, hours: float, service_seconds: float, first_requests: int
-) -> tuple[Stage, tuple[str, ...]]:
+) -> tuple[Contest, tuple[str, ...]]:
     """What is played, and where its numbers come from.
 
     Raises:
@@ -96,11 +96,11 @@ async def _stage(
             played = past_trace(OWN_PAST, looks, service_seconds=service_seconds)
             began = next(look.at_seconds for look in looks if look.demand.complete and look.at_seconds > 0)
             told = f"{len(looks)} recorded turns over {(looks[-1].at_seconds - looks[0].at_seconds) / 3600:.2f} h"
-            stage = Stage(played, environment, fleet, began, AFTER_OWN_PAST_SECONDS)
-            return stage.led_in(), (told, *notes)
+            contest = Contest(played, environment, fleet, began, AFTER_OWN_PAST_SECONDS)
+            return contest.led_in(), (told, *notes)
     except TraceError as error:
         what = "let the fleet run for a while, or choose a recorded trace" if trace_file is None else "mend the file"
         raise ConfigError(f"backtest of {fleet.name!r}: {error}: {what}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"backtest of {fleet.name!r}: trace_file {trace_file!r} cannot be read: {error}") from error
-    return Stage(played, environment, fleet).led_in(), notes
+    return Contest(played, environment, fleet).led_in(), notes

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ports import Policy
-from ebbflow.simulation.backtest import Stage, verdicts
+from ebbflow.simulation.contest import Contest, verdicts
 from ebbflow.simulation.league import Row
 from ebbflow.simulation.report import cost_against_wait, over_time
 from ebbflow.simulation.table import HEAD, cells, league_table
@@ -38,18 +38,18 @@ def check_candidates(candidates: Mapping[str, Policy]) -> None:
             )
 
 
-async def leave_comparison(fleet: str, stage: Stage, rows: Sequence[Row], notes: Sequence[str]) -> str:
+async def leave_comparison(fleet: str, contest: Contest, rows: Sequence[Row], notes: Sequence[str]) -> str:
     """Leave the table, the plots and the page; return the sentence that the run ends with."""
     ordered = sorted(rows, key=lambda row: (row.score is None, row.cost(1.0)))
     key = f"ebbflow-{fleet}-backtest"
     said = verdicts(ordered)
-    trace = stage.trace
+    trace = contest.trace
     about = (
         f"Trace {trace.name}: {len(trace.at_seconds)} requests, {trace.work_hours:.2f} h of work ({trace.digest})",
         "J_k is paid GPU-hours and k times the hours that users waited, here over that of a clairvoyant who never lets "
         f"anybody wait ({ordered[0].opt0_hours:.2f} h); less is better",
         *notes,
-        stage.price_note,
+        contest.price_note,
         "Requests are served one per worker",
     )
     bullets = "\n".join(f"- {line}" for line in said)

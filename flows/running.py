@@ -12,7 +12,7 @@ from ebbflow.flows.ledger import PrefectLedger
 from ebbflow.flows.reporting import report
 from ebbflow.flows.tasks import carry_out
 from ebbflow.turn.results import TurnResult
-from ebbflow.turn.surroundings import Run, Surroundings
+from ebbflow.turn.surroundings import RunIdentity, Surroundings
 from ebbflow.turn.turn import take_turn
 
 
@@ -33,7 +33,7 @@ async def run_turn(
         around = Surroundings(
             ledger=PrefectLedger(client),
             open_fleet=opens_fleets(client),
-            run=Run(flow, str(flow_run.get_id()), manager),
+            run=RunIdentity(flow, str(flow_run.get_id()), manager),
             carry_out=carry_out,
             log=get_run_logger(),
         )

@@ -14,10 +14,10 @@ from ebbflow.policies.swarmui import SwarmUIPolicy
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.simulation.baselines import BASELINES
 from ebbflow.simulation.environment import ENVIRONMENTS, Environment
-from ebbflow.simulation.faults import NO_FAULTS, Faults, all_faults
 from ebbflow.simulation.league_fleet import league_fleet
 from ebbflow.simulation.opt0 import opt0_seconds
 from ebbflow.simulation.policy_driver import PolicyDriver
+from ebbflow.simulation.policy_faults import NO_FAULTS, PolicyFaults, all_faults
 from ebbflow.simulation.recorded import Trace, load
 from ebbflow.simulation.score import WORTHS, Score, geometric_mean, mean_score, relative_costs, score
 from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, Driver, World
@@ -64,7 +64,7 @@ class Played:
     score: Score | None
     failure: str = ""
     timeline: tuple[Moment, ...] = ()
-    faults: Faults = NO_FAULTS
+    faults: PolicyFaults = NO_FAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Row:
     failure: str = ""
     timeline: tuple[Moment, ...] = ()
     """Of the first seed."""
-    faults: Faults = NO_FAULTS
+    faults: PolicyFaults = NO_FAULTS
     """Of all seeds."""
 
     def cost(self, worth: float) -> float:

@@ -14,7 +14,7 @@ from ebbflow.core.memory import Memory, Override, ProviderMemory
 from ebbflow.core.observation import Observation, Spare
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.decide import Circumstances, Decided, decide
-from ebbflow.decision.guard import NoAnswer
+from ebbflow.decision.guard import FailedDecision
 from ebbflow.decision.outcomes import note_failures
 from ebbflow.decision.placement.shares import ProviderEntry, Victim, share_of
 from ebbflow.decision.provider_memory import note_ready
@@ -23,7 +23,7 @@ from ebbflow.decision.warm import end_spares, keep_warm
 from ebbflow.fleet.model import Fleet
 from ebbflow.simulation import seen
 from ebbflow.simulation.environment import Environment
-from ebbflow.simulation.faults import Faults
+from ebbflow.simulation.policy_faults import PolicyFaults
 from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
 from ebbflow.simulation.world import World
 
@@ -89,10 +89,10 @@ class PolicyDriver:
         self._spares: dict[int, Spare] = {}
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> PolicyFaults:
         """Turns in which the policy gave no answer, so far."""
         at_seconds, first = self._failed_turns[0] if self._failed_turns else (0.0, "")
-        return Faults(len(self._failed_turns), self._turns, first, at_seconds)
+        return PolicyFaults(len(self._failed_turns), self._turns, first, at_seconds)
 
     def tick(self, world: World) -> None:
         """Observe, decide and act."""
@@ -117,7 +117,7 @@ class PolicyDriver:
             ),
         )
         self._turns += 1
-        if isinstance(decided.decision, NoAnswer):
+        if isinstance(decided.decision, FailedDecision):
             self._failed_turns.append((world.now, decided.decision.failure))
         self._decided_at = world.now
         self.memory = replace(

@@ -38,7 +38,7 @@ from ebbflow.turn.chain_reader import ChainReader
 from ebbflow.turn.memory_ledger import MemoryLedger
 from ebbflow.turn.opened import OpenFleet
 from ebbflow.turn.results import Acted, Held
-from ebbflow.turn.surroundings import Run, Surroundings
+from ebbflow.turn.surroundings import RunIdentity, Surroundings
 from ebbflow.turn.turn import take_turn
 from tests.interfaces import interfaces
 
@@ -186,7 +186,7 @@ async def turn_after(number: int, *, shows_wishes: bool) -> tuple[Acted | Held, 
         yield OpenFleet(fleet, home, master, {fleet.providers[0].block: host}, {})
 
     clock = Clock()
-    run = Run("autoscale", f"upgraded-{number}")
+    run = RunIdentity("autoscale", f"upgraded-{number}")
     result = await take_turn(fleet, Surroundings(ledger, opened, run, clock=lambda: clock.now, sleep=clock.sleep))
     assert isinstance(result, Acted | Held), result
     return result, host, ledger

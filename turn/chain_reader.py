@@ -17,7 +17,7 @@ from ebbflow.fleet.model import Fleet
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ChainEntry:
     """One claimed record of a chain, with the note on its claim."""
 
     artifact_id: str
@@ -56,7 +56,7 @@ class ChainReader:
                 found[claim.number] = outcomes
         return found
 
-    async def history(self, fleet: str, *, since: float = 0.0) -> tuple[Entry, ...]:
+    async def history(self, fleet: str, *, since: float = 0.0) -> tuple[ChainEntry, ...]:
         """A fleet's claimed records, oldest first, as far back as the chain can be followed unbroken.
 
         Unclaimed records count for nothing: only what the chain's links name, by artifact and by hash, is read.
@@ -70,7 +70,7 @@ class ChainReader:
             return ()
         found = await self._ledger.stored_since(since)
         self._kept.update(found)
-        chain: list[Entry] = []
+        chain: list[ChainEntry] = []
         artifact_id, sha256 = claim.artifact_id, claim.sha256
         while (stored := found.get(artifact_id)) is not None and digest(stored.text or "") == sha256:
             try:
@@ -79,7 +79,7 @@ class ChainReader:
                 break
             outcomes = stored.outcomes() or ()
             self._parsed[artifact_id] = record
-            chain.append(Entry(artifact_id, record, outcomes, stored.stored_at, stored.changed_at))
+            chain.append(ChainEntry(artifact_id, record, outcomes, stored.stored_at, stored.changed_at))
             if record.previous is None or record.previous.broken:
                 break
             artifact_id, sha256 = record.previous.artifact_id, record.previous.sha256

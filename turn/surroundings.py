@@ -19,7 +19,7 @@ Log = logging.Logger | logging.LoggerAdapter[logging.Logger]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunIdentity:
     """Whose turn it is."""
 
     flow: str
@@ -36,7 +36,7 @@ class Surroundings:
 
     ledger: Ledger
     open_fleet: OpensFleets
-    run: Run
+    run: RunIdentity
     carry_out: CarryOut = carry_out
     decide: Callable[[Inputs, Fleet], Evaluation] = evaluate
     log: Log = field(default_factory=lambda: logging.getLogger("ebbflow"))

@@ -57,7 +57,7 @@ class _Life:
     queue: RequestQueue
 
 
-class Master:
+class PlayedMaster:
     """One master and its data folder.
 
     Args:

@@ -20,7 +20,7 @@ from ebbflow.standins.swarmui.http import KILLED, SwarmApi
 from ebbflow.standins.swarmui.sessions import Access
 
 
-class Instance(Protocol):
+class PlayedServer(Protocol):
     """A master or a worker."""
 
     app: SwarmApi
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return asyncio.run(_run(instance, options))
 
 
-async def _run(instance: Instance, options: argparse.Namespace) -> int:
+async def _run(instance: PlayedServer, options: argparse.Namespace) -> int:
     told_to_end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -72,9 +72,9 @@ def _announce(options: argparse.Namespace, url: str) -> None:
         print(f"[SwarmAutoScaleBackend]NewURL: {options.announce_url or url}[/SwarmAutoScaleBackend]", flush=True)
 
 
-def _master(options: argparse.Namespace) -> Instance:
+def _master(options: argparse.Namespace) -> PlayedServer:
     # Imported here because only a master needs an HTTP client, which a worker's start would pay for.
-    from ebbflow.standins.swarmui.master import Master, MasterSettings
+    from ebbflow.standins.swarmui.master import MasterSettings, PlayedMaster
 
     settings = MasterSettings(
         data_dir=options.data_dir,
@@ -82,13 +82,13 @@ def _master(options: argparse.Namespace) -> Instance:
         keeps_sessions=not options.no_persist,
         access=_access(options),
     )
-    master = Master(settings, clock=RealClock())
+    master = PlayedMaster(settings, clock=RealClock())
     master.app.are_settings_locked = options.lock_settings
     return master
 
 
-def _worker(options: argparse.Namespace) -> Instance:
-    from ebbflow.standins.swarmui.worker import Worker, WorkerSettings
+def _worker(options: argparse.Namespace) -> PlayedServer:
+    from ebbflow.standins.swarmui.worker import PlayedWorker, WorkerSettings
 
     settings = WorkerSettings(
         backends=options.backends,
@@ -102,7 +102,7 @@ def _worker(options: argparse.Namespace) -> Instance:
         data_dir=None if options.no_persist else options.data_dir,
         access=_access(options),
     )
-    return Worker(settings, clock=RealClock())
+    return PlayedWorker(settings, clock=RealClock())
 
 
 def _access(options: argparse.Namespace) -> Access:

@@ -65,7 +65,7 @@ class Slot:
     """Generations that run or wait for this backend."""
 
 
-class Worker:
+class PlayedWorker:
     """One worker process.
 
     Args:

@@ -11,8 +11,8 @@ from ebbflow.standins.background import Background
 from ebbflow.standins.vast.hosts import Hosts
 from ebbflow.standins.vast.instances import (
     MAX_LABEL_AT_UPDATE,
-    Instance,
-    Launch,
+    RentalRequest,
+    RentedInstance,
     check_label,
     read_price,
 )
@@ -40,7 +40,7 @@ class Account:
     ) -> None:
         self.hosts = hosts
         self.offers = {offer.id: offer for offer in offers}
-        self.instances: dict[int, Instance] = {}
+        self.instances: dict[int, RentedInstance] = {}
         self.has_credit = True
         self.outbid_status = "stopped"
         self.foreign_ids: set[int] = set()
@@ -50,7 +50,7 @@ class Account:
         self._now = now
         self._ids = itertools.count(5001)
 
-    def instance(self, instance_id: int) -> Instance:
+    def instance(self, instance_id: int) -> RentedInstance:
         """One of ours.
 
         Raises:
@@ -62,7 +62,7 @@ class Account:
             raise no_such_instance(instance_id)
         return self.instances[instance_id]
 
-    def check_offer(self, offer_id: int, launch: Launch) -> Offer:
+    def check_offer(self, offer_id: int, launch: RentalRequest) -> Offer:
         """The offer, if it can be rented like this.
 
         Raises:
@@ -79,10 +79,10 @@ class Account:
             raise no_such_ask(offer_id, self.taken_status)
         return offer
 
-    def create(self, offer: Offer, launch: Launch) -> Instance:
+    def create(self, offer: Offer, launch: RentalRequest) -> RentedInstance:
         """Rent an offer that has been checked."""
         instance_id = next(self._ids)
-        instance = Instance(
+        instance = RentedInstance(
             id=instance_id,
             offer=offer,
             launch=launch,
@@ -201,11 +201,11 @@ class Account:
         for each in ours:
             self.background.spawn(self._follow(each))
 
-    def _may_hold(self, instance: Instance) -> bool:
+    def _may_hold(self, instance: RentedInstance) -> bool:
         bids_enough = instance.price is None or instance.price >= instance.offer.min_bid
         return instance.intended_status == "running" and bids_enough and self.has_credit
 
-    async def _follow(self, instance: Instance) -> None:
+    async def _follow(self, instance: RentedInstance) -> None:
         """Bring an instance to where it belongs now."""
         async with instance.lock:
             if self.instances.get(instance.id) is not instance:
@@ -223,12 +223,12 @@ class Account:
             elif not runs and not is_offline:
                 instance.actual_status = self._resting_status(instance)
 
-    def _resting_status(self, instance: Instance) -> str:
+    def _resting_status(self, instance: RentedInstance) -> str:
         if instance.intended_status == "stopped" or not self.has_credit:
             return "stopped"
         return self.outbid_status if instance.is_bid else "scheduling"
 
-    async def _restart(self, instance: Instance, status: str, *, wipes: bool) -> None:
+    async def _restart(self, instance: RentedInstance, status: str, *, wipes: bool) -> None:
         async with instance.lock:
             if self.instances.get(instance.id) is not instance or not instance.is_started:
                 return

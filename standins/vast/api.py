@@ -21,9 +21,9 @@ from ebbflow.standins.vast.account import Account
 from ebbflow.standins.vast.endpoints import Call, Endpoints
 from ebbflow.standins.vast.faults import Fault, FaultKind, take_faults
 from ebbflow.standins.vast.hosts import Hosts, Program
-from ebbflow.standins.vast.instances import Instance
+from ebbflow.standins.vast.instances import RentedInstance
 from ebbflow.standins.vast.keys import KEY, Key, key_of, redacted
-from ebbflow.standins.vast.limits import Limits
+from ebbflow.standins.vast.limits import RateLimits
 from ebbflow.standins.vast.logs import Logs
 from ebbflow.standins.vast.offers import Offer
 from ebbflow.standins.vast.refusals import Json, Refused
@@ -84,7 +84,7 @@ class VastApi:
         self.account = Account(self.hosts, self.now, offers)
         self.keys: dict[str, Key] = {KEY: Key("main")}
         self.bad_key_status = 401
-        self.limits = Limits()
+        self.limits = RateLimits()
         self.faults: list[Fault] = []
         self.templates: dict[str, Json] = {}
         self.log: list[Recorded] = []
@@ -98,7 +98,7 @@ class VastApi:
         return self.account.offers
 
     @property
-    def instances(self) -> dict[int, Instance]:
+    def instances(self) -> dict[int, RentedInstance]:
         """Those that are not destroyed, by id."""
         return self.account.instances
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from ebbflow.standins.background import Background
 from ebbflow.standins.clock import Clock
 from ebbflow.standins.process import free_port, signal_group
-from ebbflow.standins.vast.instances import PUBLIC_ADDRESS, Instance
+from ebbflow.standins.vast.instances import PUBLIC_ADDRESS, RentedInstance
 
 ROUND_SECONDS = 0.02
 INHERITED = ("PATH", "HOME", "LANG")
@@ -53,7 +53,7 @@ class Program:
     is_kept_after_onstart: bool = False
     """Stay `running` when `onstart` ends, as an instance with an ssh server does; False: `exited`."""
 
-    def command(self, instance: Instance) -> tuple[str, ...]:
+    def command(self, instance: RentedInstance) -> tuple[str, ...]:
         """The program and its arguments."""
         launch = instance.launch
         if launch.keeps_entry_point:
@@ -83,7 +83,7 @@ class Hosts:
         self._program, self._clock, self._folder = program, clock, folder
         self._temporary: Path | None = None
         self._lives: dict[int, asyncio.Task[None]] = {}
-        self._processes: dict[int, tuple[Instance, subprocess.Popen[bytes]]] = {}
+        self._processes: dict[int, tuple[RentedInstance, subprocess.Popen[bytes]]] = {}
 
     @contextlib.asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -110,18 +110,18 @@ class Hosts:
         found = self._processes.get(instance_id)
         return found[1] if found else None
 
-    def disk_of(self, instance: Instance) -> Path:
+    def disk_of(self, instance: RentedInstance) -> Path:
         """The folder that its program works in: kept by a stop, lost by a recycle and a destroy."""
         root = self._folder or self._temporary
         assert root is not None, "the stand-in is not served"
         return root / str(instance.id)
 
-    def log_of(self, instance: Instance) -> str:
+    def log_of(self, instance: RentedInstance) -> str:
         """Both outputs of its programs so far."""
         path = self.disk_of(instance) / "container.log"
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
-    def start(self, instance: Instance, status: str | None = None) -> None:
+    def start(self, instance: RentedInstance, status: str | None = None) -> None:
         """Boot an instance; with a status it begins there, as one that is no longer new does."""
         boot = self.boots.get(instance.offer.machine_id, self.boot)
         if status is None and self.next_boots:
@@ -130,7 +130,7 @@ class Hosts:
         task = asyncio.ensure_future(self._live(instance, boot, is_new=status is None))
         self._lives[instance.id] = task
 
-    async def halt(self, instance: Instance, *, kills: bool = False) -> None:
+    async def halt(self, instance: RentedInstance, *, kills: bool = False) -> None:
         """End a boot or a program, and all that shares its process group."""
         life = self._lives.pop(instance.id, None)
         if life is not None:
@@ -144,11 +144,11 @@ class Hosts:
                 _kill(found[1])
             instance.ports = {}
 
-    def wipe(self, instance: Instance) -> None:
+    def wipe(self, instance: RentedInstance) -> None:
         """Lose what it wrote."""
         shutil.rmtree(self.disk_of(instance), ignore_errors=True)
 
-    async def _live(self, instance: Instance, boot: Boot, *, is_new: bool) -> None:
+    async def _live(self, instance: RentedInstance, boot: Boot, *, is_new: bool) -> None:
         if is_new:
             await self._clock.sleep(boot.null_seconds)
             instance.actual_status = "loading"
@@ -159,7 +159,7 @@ class Hosts:
         await self._clock.sleep(boot.loading_seconds)
         self._run(instance)
 
-    def _run(self, instance: Instance) -> None:
+    def _run(self, instance: RentedInstance) -> None:
         """Start the program; what cannot be started is told as the container engine tells it."""
         disk = self.disk_of(instance)
         disk.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ class Hosts:
         instance.actual_status = "running"
         instance.status_msg = f"success, running {instance.launch.image}"
 
-    def _environment(self, instance: Instance) -> dict[str, str]:
+    def _environment(self, instance: RentedInstance) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         return {
             **inherited,
@@ -210,7 +210,7 @@ class Hosts:
                     instance.status_msg = f"container ended with exit code {process.returncode}"
             await asyncio.sleep(ROUND_SECONDS)
 
-    async def _end(self, instance: Instance) -> None:
+    async def _end(self, instance: RentedInstance) -> None:
         process = self.process_of(instance.id)
         if process is None:
             return

@@ -25,7 +25,7 @@ PORT = re.compile(r"-p\s+(\d+):(\d+)(?:/(tcp|udp))?")
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class RentalRequest:
     """A create as it was asked for, with every limit checked."""
 
     image: str
@@ -59,7 +59,7 @@ class Launch:
         return tuple((int(each[2]), each[3] or "tcp") for each in found if each)
 
 
-def read_launch(body: Json, templates: Mapping[str, Json]) -> Launch:
+def read_launch(body: Json, templates: Mapping[str, Json]) -> RentalRequest:
     """Read the body of a create.
 
     Raises:
@@ -83,7 +83,7 @@ def read_launch(body: Json, templates: Mapping[str, Json]) -> Launch:
         raise invalid(f"onstart and args: {len(start)} characters are more than {MAX_START}")
     if whole.get("target_state", "running") not in ("running", "stopped"):
         raise invalid("target_state: neither running nor stopped")
-    launch = Launch(
+    launch = RentalRequest(
         image=str(whole["image"]),
         disk_gb=disk_gb,
         label=label,
@@ -146,12 +146,12 @@ def _number(body: Json, name: str, default: float) -> float:
 
 
 @dataclass(eq=False)
-class Instance:
+class RentedInstance:
     """One rented machine, from its create to its destroy."""
 
     id: int
     offer: Offer
-    launch: Launch
+    launch: RentalRequest
     key: str
     started_at: float
     """Epoch seconds of its create."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from starlette.requests import Request
 
-from ebbflow.standins.vast.instances import Instance
+from ebbflow.standins.vast.instances import RentedInstance
 from ebbflow.standins.vast.refusals import Refused
 
 KEY = "stand-in-key"
@@ -37,7 +37,9 @@ class Key:
             raise Refused(403, "auth_error", f"This key is not allowed to {endpoint}.")
 
 
-def key_of(request: Request, keys: Mapping[str, Key], instances: Mapping[int, Instance], bad_key_status: int) -> Key:
+def key_of(
+    request: Request, keys: Mapping[str, Key], instances: Mapping[int, RentedInstance], bad_key_status: int
+) -> Key:
     """Who a request comes from.
 
     Raises:

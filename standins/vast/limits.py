@@ -38,7 +38,7 @@ RATES = {
 """By endpoint; the others have none that is known."""
 
 
-class Limits:
+class RateLimits:
     """Who has asked how often.
 
     Attributes:

@@ -19,7 +19,7 @@ from ebbflow.standins.vast.api import Recorded, VastApi
 from ebbflow.standins.vast.control import add_controls
 from ebbflow.standins.vast.faults import ANSWERS, Answer, Fault, FaultKind, answering
 from ebbflow.standins.vast.hosts import Boot, Program
-from ebbflow.standins.vast.instances import Instance
+from ebbflow.standins.vast.instances import RentedInstance
 from ebbflow.standins.vast.keys import KEY, Key
 from ebbflow.standins.vast.offers import Offer
 
@@ -30,11 +30,11 @@ __all__ = [
     "Boot",
     "Fault",
     "FaultKind",
-    "Instance",
     "Key",
     "Offer",
     "Program",
     "Recorded",
+    "RentedInstance",
     "VastApi",
     "add_controls",
     "answering",

@@ -33,7 +33,7 @@ from ebbflow.turn.budget import Budget
 from ebbflow.turn.calls import Acting
 from ebbflow.turn.chain_reader import ChainReader
 from ebbflow.turn.results import Skipped, SkipReason
-from ebbflow.turn.surroundings import Run, Surroundings
+from ebbflow.turn.surroundings import RunIdentity, Surroundings
 from ebbflow.turn.turn import record_and_claim
 from tests.e2e.together import together
 from tests.e2e.world import World, Worlds, processes_with, read_lines, start_stand_in, until
@@ -575,7 +575,7 @@ async def test_a_look_that_outlasted_the_budget_was_called_the_claim_of_another_
     head = await world.record()
     late = dataclasses.replace(head, number=head.number + 1)
     async with get_client() as client:
-        around = Surroundings(PrefectLedger(client), opens_fleets(client), Run("autoscale", head.flow_run_id))
+        around = Surroundings(PrefectLedger(client), opens_fleets(client), RunIdentity("autoscale", head.flow_run_id))
         said = await record_and_claim(world.fleet(), late, around, Budget(0.0, lambda: 1.0))
     assert said == Skipped(SkipReason.TOO_LATE, "the look outlasted the turn's budget of 48 s and is too old to act on")
     assert set(await world.claims()) == {head.number}

@@ -17,10 +17,10 @@ from ebbflow.decision.placement.shares import ProviderEntry
 from ebbflow.decision.rules import Drain, Readiness
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.simulation.environment import K8S, BootTimes, Environment, VirtualProvider
-from ebbflow.simulation.faults import Faults
 from ebbflow.simulation.league import Played, simulate
 from ebbflow.simulation.league_fleet import UNSPACED, league_fleet
 from ebbflow.simulation.policy_driver import EPOCH_SECONDS, PolicyDriver
+from ebbflow.simulation.policy_faults import PolicyFaults
 from ebbflow.simulation.recorded import Trace, load
 from ebbflow.simulation.world import World
 
@@ -179,7 +179,7 @@ def test_a_policy_that_raises_for_a_while_holds_its_fleet_and_the_run_says_so() 
     played = simulate(burst(), SURE, driver(policy))
     assert played.score is not None
     assert (played.score.unserved, played.score.launches) == (0, 1)
-    assert played.faults == Faults(20, 721, "policy scripted raised RuntimeError: out of ideas", 50.0)
+    assert played.faults == PolicyFaults(20, 721, "policy scripted raised RuntimeError: out of ideas", 50.0)
     assert [len(seen.workers) for seen in policy.seen[5:25]] == [1] * 20, "it is held as it is"
     assert policy.seen[25].remembered == {"ticks": (5.0,), "unseen_seconds": (200.0,)}
 
@@ -197,7 +197,7 @@ def test_what_only_the_limits_keep_from_being_launched_is_no_failure() -> None:
 
 
 def test_a_run_of_mostly_no_answers_tells_nothing_of_the_policy() -> None:
-    assert [Faults(failed, 10).prevail for failed in (0, 5, 6, 10)] == [False, False, True, True]
+    assert [PolicyFaults(failed, 10).prevail for failed in (0, 5, 6, 10)] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("interval", [0.0, -5.0, float("nan"), float("inf")])

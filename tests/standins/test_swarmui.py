@@ -18,9 +18,9 @@ import pytest
 from ebbflow.standins.clock import ManualClock
 from ebbflow.standins.faults import Fault, FaultKind
 from ebbflow.standins.http import serve
-from ebbflow.standins.swarmui.master import Master, MasterSettings
+from ebbflow.standins.swarmui.master import MasterSettings, PlayedMaster
 from ebbflow.standins.swarmui.sessions import Access
-from ebbflow.standins.swarmui.worker import Worker, WorkerSettings
+from ebbflow.standins.swarmui.worker import PlayedWorker, WorkerSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -95,26 +95,26 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def master(tmp_path: Path, clock: ManualClock) -> Master:
-    return Master(MasterSettings(tmp_path / "master"), clock=clock)
+def master(tmp_path: Path, clock: ManualClock) -> PlayedMaster:
+    return PlayedMaster(MasterSettings(tmp_path / "master"), clock=clock)
 
 
 @pytest.fixture
-def worker(clock: ManualClock) -> Worker:
-    return Worker(WorkerSettings(seconds_per_step=1), clock=clock)
+def worker(clock: ManualClock) -> PlayedWorker:
+    return PlayedWorker(WorkerSettings(seconds_per_step=1), clock=clock)
 
 
 @pytest.fixture
-async def client(master: Master) -> AsyncIterator[Client]:
+async def client(master: PlayedMaster) -> AsyncIterator[Client]:
     async with serve(master.app) as url, connected(url) as client:
         yield client
 
 
-def states(master: Master) -> dict[int, str]:
+def states(master: PlayedMaster) -> dict[int, str]:
     return {entry.id: str(entry.state) for entry in master.backends}
 
 
-async def reach(master: Master, wanted: dict[int, str], clock: ManualClock | None = None) -> None:
+async def reach(master: PlayedMaster, wanted: dict[int, str], clock: ManualClock | None = None) -> None:
     """Wait for the states; with a clock, let time pass until they are there."""
     for _ in range(120):
         if clock is None or states(master) == wanted:
@@ -231,7 +231,7 @@ class TestTransport:
         response = await client.http.post("/API/ListBackends", json={}, headers={"X-Session-ID": client.session_id})
         assert (response.status_code, response.json()) == (200, {})
 
-    async def test_a_new_session_tells_user_server_and_permissions(self, client: Client, master: Master) -> None:
+    async def test_a_new_session_tells_user_server_and_permissions(self, client: Client, master: PlayedMaster) -> None:
         answer = await client.open()
         assert len(bytes.fromhex(answer.pop("session_id"))) == 20
         assert answer.pop("version")
@@ -243,7 +243,7 @@ class TestTransport:
         }
         assert master.app.sessions.given == 2, "each id given out is counted"
 
-    async def test_a_missing_permission_is_refused_with_400(self, client: Client, master: Master) -> None:
+    async def test_a_missing_permission_is_refused_with_400(self, client: Client, master: PlayedMaster) -> None:
         await client.control("Permissions", permissions=["view_backends_list"])
         assert (await client.post("ListBackends")).status_code == 200
         response = await client.post("DeleteBackend", backend_id=1)
@@ -260,14 +260,14 @@ class TestTransport:
         ],
     )
     async def test_locked_settings_refuse_every_change(
-        self, client: Client, master: Master, route: str, body: Json
+        self, client: Client, master: PlayedMaster, route: str, body: Json
     ) -> None:
         await client.control("LockSettings")
         response = await client.post(route, **body)
         assert (response.status_code, response.json()) == (200, {"error": "Settings are locked."})
 
     async def test_a_wanted_token_is_read_from_the_cookie_only(self, tmp_path: Path) -> None:
-        master = Master(MasterSettings(tmp_path, access=Access(token="s3cret")))
+        master = PlayedMaster(MasterSettings(tmp_path, access=Access(token="s3cret")))
         async with serve(master.app) as url, connected(url) as client:
             refused = await client.http.post("/API/GetNewSession", json={}, headers={"Authorization": "Bearer s3cret"})
             assert (refused.status_code, refused.json()) == (200, {"error": "Invalid or unauthorized."})
@@ -278,13 +278,13 @@ class TestTransport:
         await client.control("ExpireSessions")
         assert (await client.post("ListBackends")).status_code == 401
 
-    async def test_sessions_end_after_31_days(self, client: Client, clock: ManualClock, master: Master) -> None:
+    async def test_sessions_end_after_31_days(self, client: Client, clock: ManualClock, master: PlayedMaster) -> None:
         session = master.app.sessions.find(client.session_id)
         assert session is not None
         clock._now += 31 * 86400 + 1  # every poll of a month would only cost time
         assert master.app.sessions.find(client.session_id) is None
 
-    async def test_requests_are_recorded_without_their_secrets(self, client: Client, master: Master) -> None:
+    async def test_requests_are_recorded_without_their_secrets(self, client: Client, master: PlayedMaster) -> None:
         await client.register("http://127.0.0.1:9", AuthorizationHeader="Bearer s3cret")
         (edit,) = master.app.requests_for("EditBackend")
         assert edit.body["title"] == "ebbflow/sdxl/h/w1"
@@ -320,7 +320,7 @@ class TestFaults:
         await client.control("Heal")
         assert (await client.post("GetGlobalStatus")).status_code == 200
 
-    async def test_a_hanging_request_is_never_answered_and_not_done(self, client: Client, master: Master) -> None:
+    async def test_a_hanging_request_is_never_answered_and_not_done(self, client: Client, master: PlayedMaster) -> None:
         await client.control("Hang", route="AddNewBackend")
         with pytest.raises(httpx.ReadTimeout):
             await client.http.post(
@@ -330,7 +330,7 @@ class TestFaults:
             )
         assert states(master) == {}
 
-    async def test_a_lost_answer_leaves_its_work_done(self, client: Client, master: Master) -> None:
+    async def test_a_lost_answer_leaves_its_work_done(self, client: Client, master: PlayedMaster) -> None:
         master.app.faults.add(Fault(FaultKind.LOSE_ANSWER, "AddNewBackend"))
         with pytest.raises(httpx.ReadTimeout):
             await client.http.post(
@@ -361,13 +361,15 @@ class TestFaults:
 
 
 class TestBackends:
-    async def test_an_entry_between_add_and_edit_is_empty_and_disabled(self, client: Client, master: Master) -> None:
+    async def test_an_entry_between_add_and_edit_is_empty_and_disabled(
+        self, client: Client, master: PlayedMaster
+    ) -> None:
         added = await client.call("AddNewBackend", type_id="swarmswarmbackend")
         assert (added["id"], added["status"], added["settings"]["Address"]) == (0, "waiting", "")
         await reach(master, {0: "disabled"})
 
     async def test_a_registered_worker_is_a_control_entry_and_a_child_with_its_address(
-        self, client: Client, master: Master, worker: Worker
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker
     ) -> None:
         async with serve(worker.app) as url:
             backend_id = await client.register(url, AuthorizationHeader="Bearer x")
@@ -382,7 +384,7 @@ class TestBackends:
             assert "current_model" not in (await client.call("ListBackends"))["0"]
 
     async def test_a_hidden_secret_sent_back_keeps_the_value(
-        self, client: Client, master: Master, worker: Worker
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker
     ) -> None:
         async with serve(worker.app) as url:
             await client.register(url, AuthorizationHeader="Bearer x")
@@ -401,7 +403,7 @@ class TestBackends:
         assert set(await client.backends()) == {"1", "9"}
 
     async def test_a_loading_worker_keeps_its_entry_loading(
-        self, client: Client, master: Master, worker: Worker, clock: ManualClock
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         worker.begin_loading(30)
         async with serve(worker.app) as url:
@@ -412,7 +414,7 @@ class TestBackends:
             await reach(master, {-1: "running", 0: "running"}, clock)
 
     async def test_an_unreachable_entry_without_allow_idle_is_errored_after_four_attempts_and_one_per_edit(
-        self, client: Client, master: Master, clock: ManualClock
+        self, client: Client, master: PlayedMaster, clock: ManualClock
     ) -> None:
         await client.register("http://127.0.0.1:9", AllowIdle=False)
         await reach(master, {0: "errored"}, clock)
@@ -422,12 +424,14 @@ class TestBackends:
         await reach(master, {0: "errored"}, clock)
         assert master.backends[0].init_attempts == 5
 
-    async def test_a_master_does_not_serve_itself(self, client: Client, master: Master, clock: ManualClock) -> None:
+    async def test_a_master_does_not_serve_itself(
+        self, client: Client, master: PlayedMaster, clock: ManualClock
+    ) -> None:
         await client.register(client.url)
         await reach(master, {0: "errored"}, clock)
 
     async def test_allow_idle_turns_a_dead_worker_idle_and_a_new_one_running(
-        self, client: Client, master: Master, worker: Worker, clock: ManualClock
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         async with serve(worker.app) as url:
             await client.register(url)
@@ -439,7 +443,7 @@ class TestBackends:
                 await reach(master, {-1: "running", 0: "running"}, clock)
 
     async def test_an_entry_that_was_idle_runs_before_its_worker_has_loaded(
-        self, client: Client, master: Master, worker: Worker, clock: ManualClock
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         async with serve(worker.app) as url:
             port = httpx.URL(url).port or 0
@@ -451,7 +455,7 @@ class TestBackends:
             await reach(master, {0: "running"}, clock)
 
     async def test_a_worker_that_hangs_counts_as_unreachable_after_the_timeout(
-        self, client: Client, master: Master, worker: Worker, clock: ManualClock
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         worker.app.faults.add(Fault(FaultKind.HANG))
         async with serve(worker.app) as url:
@@ -460,7 +464,7 @@ class TestBackends:
             await reach(master, {0: "idle"}, clock)
 
     async def test_without_allow_idle_a_dead_worker_stays_running(
-        self, client: Client, master: Master, worker: Worker, clock: ManualClock
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         async with serve(worker.app) as url:
             await client.register(url, AllowIdle=False)
@@ -470,7 +474,7 @@ class TestBackends:
             assert states(master) == {-1: "running", 0: "running"}
 
     async def test_the_master_renews_its_session_with_a_worker(
-        self, client: Client, master: Master, worker: Worker, clock: ManualClock
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         async with serve(worker.app) as url:
             await client.register(url)
@@ -481,9 +485,9 @@ class TestBackends:
             assert states(master) == {-1: "running", 0: "running"}
 
     async def test_other_headers_carry_a_token_to_a_worker_that_wants_one(
-        self, client: Client, master: Master, clock: ManualClock
+        self, client: Client, master: PlayedMaster, clock: ManualClock
     ) -> None:
-        worker = Worker(WorkerSettings(access=Access(token="abc")), clock=clock)
+        worker = PlayedWorker(WorkerSettings(access=Access(token="abc")), clock=clock)
         async with serve(worker.app) as url:
             await client.register(url, OtherHeaders="Cookie: swarm_token=abc\nX-Bad: a:b")
             await reach(master, {-1: "running", 0: "running"})
@@ -491,7 +495,7 @@ class TestBackends:
 
 class TestPersistence:
     async def test_a_restart_drops_children_and_keeps_real_entries_with_title_and_enabled(
-        self, client: Client, master: Master, worker: Worker
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker
     ) -> None:
         async with serve(worker.app) as url:
             await client.register(url, "one")
@@ -504,7 +508,7 @@ class TestPersistence:
             assert [(entry["title"], entry["enabled"]) for entry in listed.values()] == [("one", False), ("two", True)]
 
     async def test_a_restart_brings_an_enabled_entrys_child_back(
-        self, client: Client, master: Master, worker: Worker
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker
     ) -> None:
         async with serve(worker.app) as url:
             await client.register(url)
@@ -512,7 +516,9 @@ class TestPersistence:
             await master.restart()
             await reach(master, {-1: "running", 0: "running"})
 
-    async def test_the_id_of_a_deleted_entry_comes_again_after_a_restart(self, client: Client, master: Master) -> None:
+    async def test_the_id_of_a_deleted_entry_comes_again_after_a_restart(
+        self, client: Client, master: PlayedMaster
+    ) -> None:
         for _ in range(3):
             await client.call("AddNewBackend", type_id="swarmswarmbackend")
         assert (await client.call("DeleteBackend", backend_id=2)) == {"result": "Deleted."}
@@ -521,7 +527,9 @@ class TestPersistence:
         await master.restart()
         assert (await client.call("AddNewBackend", type_id="swarmswarmbackend"))["id"] == 2
 
-    async def test_a_crash_loses_edits_younger_than_the_last_save(self, master: Master, clock: ManualClock) -> None:
+    async def test_a_crash_loses_edits_younger_than_the_last_save(
+        self, master: PlayedMaster, clock: ManualClock
+    ) -> None:
         async with serve(master.app) as url, connected(url) as client:
             await client.call("AddNewBackend", type_id="swarmswarmbackend")
             await clock.advance(10)
@@ -535,7 +543,7 @@ class TestPersistence:
 
 class TestDrain:
     async def test_toggle_and_delete_wait_while_a_child_is_full(
-        self, client: Client, master: Master, worker: Worker, clock: ManualClock
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         async with serve(worker.app) as url:
             await client.register(url)
@@ -554,9 +562,9 @@ class TestDrain:
             assert states(master) == {0: "disabled"}
 
     async def test_a_child_with_a_free_usage_goes_while_it_works(
-        self, client: Client, master: Master, clock: ManualClock
+        self, client: Client, master: PlayedMaster, clock: ManualClock
     ) -> None:
-        worker = Worker(WorkerSettings(max_usages=2, seconds_per_step=1), clock=clock)
+        worker = PlayedWorker(WorkerSettings(max_usages=2, seconds_per_step=1), clock=clock)
         async with serve(worker.app) as url, connected(url) as to_worker:
             await client.register(url)
             await reach(master, {-1: "running", 0: "running"})
@@ -567,8 +575,10 @@ class TestDrain:
             assert (await to_worker.load())["live_gens"] == 1, "the worker still works"
             assert "images" in await outcome(clock, image)
 
-    async def test_children_are_removed_one_at_a_time(self, client: Client, master: Master, clock: ManualClock) -> None:
-        worker = Worker(WorkerSettings(backends=2, seconds_per_step=1), clock=clock)
+    async def test_children_are_removed_one_at_a_time(
+        self, client: Client, master: PlayedMaster, clock: ManualClock
+    ) -> None:
+        worker = PlayedWorker(WorkerSettings(backends=2, seconds_per_step=1), clock=clock)
         async with serve(worker.app) as url:
             await client.register(url)
             await reach(master, {-2: "running", -1: "running", 0: "running"})
@@ -591,7 +601,7 @@ class TestDrain:
             assert states(master) == {0: "disabled"}
 
     async def test_an_errored_entry_keeps_that_status_when_disabled(
-        self, client: Client, master: Master, clock: ManualClock
+        self, client: Client, master: PlayedMaster, clock: ManualClock
     ) -> None:
         await client.register("http://127.0.0.1:9", AllowIdle=False)
         await reach(master, {0: "errored"}, clock)
@@ -602,7 +612,7 @@ class TestDrain:
 
 class TestGenerations:
     async def test_waiting_counts_live_ones_and_a_limited_number_looks_for_a_backend(
-        self, client: Client, master: Master, worker: Worker, clock: ManualClock
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         async with serve(worker.app) as url:
             await client.register(url)
@@ -620,7 +630,7 @@ class TestGenerations:
             assert (await client.load())["waiting_gens"] == 0
 
     async def test_seconds_since_used_grows_during_a_generation_and_stays_never_on_the_control_entry(
-        self, client: Client, master: Master, worker: Worker, clock: ManualClock
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         async with serve(worker.app) as url:
             await client.register(url)
@@ -634,7 +644,7 @@ class TestGenerations:
             assert "images" in await outcome(clock, image)
 
     async def test_a_test_may_let_the_images_that_run_be_done_without_time_passing(
-        self, client: Client, master: Master, worker: Worker
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker
     ) -> None:
         async with serve(worker.app) as url:
             await client.register(url)
@@ -646,9 +656,9 @@ class TestGenerations:
             assert len((await image)["images"]) == 1
 
     async def test_a_request_prefers_the_child_that_has_its_model(
-        self, client: Client, master: Master, clock: ManualClock
+        self, client: Client, master: PlayedMaster, clock: ManualClock
     ) -> None:
-        worker = Worker(WorkerSettings(backends=2, seconds_per_step=0), clock=clock)
+        worker = PlayedWorker(WorkerSettings(backends=2, seconds_per_step=0), clock=clock)
         async with serve(worker.app) as url:
             await client.register(url)
             await reach(master, {-2: "running", -1: "running", 0: "running"})
@@ -660,7 +670,7 @@ class TestGenerations:
             assert "Invalid model value" in refused["error"]
 
     async def test_a_worker_that_dies_loses_the_image_it_made(
-        self, client: Client, master: Master, worker: Worker
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker
     ) -> None:
         async with serve(worker.app) as url:
             await client.register(url)
@@ -672,7 +682,7 @@ class TestGenerations:
             assert (master.tally.served, master.tally.lost, worker.lost) == (0, 1, 1)
 
     async def test_without_any_backend_a_request_fails_after_a_second(
-        self, client: Client, master: Master, clock: ManualClock
+        self, client: Client, master: PlayedMaster, clock: ManualClock
     ) -> None:
         image = asyncio.ensure_future(client.call("GenerateText2Image", images=4))
         await until(lambda: master._loads.total().waiting_backends == 1)
@@ -683,7 +693,7 @@ class TestGenerations:
         assert master.tally.lost == 4
 
     async def test_while_a_backend_is_loading_a_request_waits(
-        self, client: Client, master: Master, worker: Worker, clock: ManualClock
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         worker.begin_loading(20)
         async with serve(worker.app) as url:
@@ -700,9 +710,9 @@ class TestGenerations:
             assert "images" in await outcome(clock, image)
 
     async def test_a_control_entry_without_children_fails_a_request(
-        self, client: Client, master: Master, clock: ManualClock
+        self, client: Client, master: PlayedMaster, clock: ManualClock
     ) -> None:
-        worker = Worker(WorkerSettings(backends=0), clock=clock)
+        worker = PlayedWorker(WorkerSettings(backends=0), clock=clock)
         async with serve(worker.app) as url:
             await client.register(url)
             await reach(master, {0: "running"})
@@ -711,7 +721,7 @@ class TestGenerations:
             assert "No backends match the settings" in (await outcome(clock, image))["error"]
 
     async def test_one_errored_backend_makes_the_whole_status_errored(
-        self, client: Client, master: Master, worker: Worker, clock: ManualClock
+        self, client: Client, master: PlayedMaster, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         assert (await client.call("GetGlobalStatus"))["backend_status"]["status"] == "empty"
         async with serve(worker.app) as url:
@@ -727,7 +737,9 @@ class TestGenerations:
 
 
 class TestWorker:
-    async def test_it_lists_a_loading_backend_then_a_running_one(self, worker: Worker, clock: ManualClock) -> None:
+    async def test_it_lists_a_loading_backend_then_a_running_one(
+        self, worker: PlayedWorker, clock: ManualClock
+    ) -> None:
         worker.begin_loading(60)
         async with serve(worker.app) as url, connected(url) as client:
             assert (await client.backends())["0"]["status"] == "loading"
@@ -737,7 +749,7 @@ class TestWorker:
             assert (await client.call("ListModels"))["files"][0]["name"] == "sdxl.safetensors"
 
     async def test_nobody_in_control_ends_it_at_the_first_check_after_the_limit(self, clock: ManualClock) -> None:
-        worker = Worker(WorkerSettings(require_control_within_minutes=3, load_seconds=900), clock=clock)
+        worker = PlayedWorker(WorkerSettings(require_control_within_minutes=3, load_seconds=900), clock=clock)
         async with serve(worker.app) as url, connected(url) as client:
             await clock.advance(100)
             assert await client.call("AdminTakeControl") == {"success": True}
@@ -750,7 +762,7 @@ class TestWorker:
                 await client.open()
 
     async def test_a_shutdown_answers_first_and_ends_half_a_second_later(
-        self, worker: Worker, clock: ManualClock
+        self, worker: PlayedWorker, clock: ManualClock
     ) -> None:
         async with serve(worker.app) as url, connected(url) as client:
             assert await client.call("ShutdownServer") == {"success": True}
@@ -759,7 +771,9 @@ class TestWorker:
             await clock.advance(0.2)
             assert worker.app.ended.is_set()
 
-    async def test_a_shutdown_gives_a_running_image_five_seconds(self, worker: Worker, clock: ManualClock) -> None:
+    async def test_a_shutdown_gives_a_running_image_five_seconds(
+        self, worker: PlayedWorker, clock: ManualClock
+    ) -> None:
         async with serve(worker.app) as url, connected(url) as client:
             image = asyncio.ensure_future(client.call("GenerateText2Image", steps=60))
             await until(lambda: worker.app.requests_for("GenerateText2Image") != [])
@@ -775,13 +789,13 @@ class TestWorker:
     async def test_session_ids_outlive_a_restart_only_with_a_data_folder(
         self, tmp_path: Path, clock: ManualClock, keeps: bool, status: int
     ) -> None:
-        worker = Worker(WorkerSettings(data_dir=tmp_path if keeps else None), clock=clock)
+        worker = PlayedWorker(WorkerSettings(data_dir=tmp_path if keeps else None), clock=clock)
         async with serve(worker.app) as url, connected(url) as client:
             worker.restart()
             assert (await client.post("ListBackends")).status_code == status
 
     async def test_loading_a_model_is_counted(self, clock: ManualClock) -> None:
-        worker = Worker(WorkerSettings(model_load_seconds=30, seconds_per_step=0), clock=clock)
+        worker = PlayedWorker(WorkerSettings(model_load_seconds=30, seconds_per_step=0), clock=clock)
         async with serve(worker.app) as url, connected(url) as client:
             image = asyncio.ensure_future(client.call("GenerateText2Image", model="flux.safetensors"))
             await until(lambda: worker.app.requests_for("GenerateText2Image") != [])

@@ -26,7 +26,7 @@ from ebbflow.turn.acting import perform
 from ebbflow.turn.calls import Acting
 from ebbflow.turn.notes import outcome_of
 from ebbflow.turn.opened import OpenFleet
-from ebbflow.turn.surroundings import Run, Surroundings
+from ebbflow.turn.surroundings import RunIdentity, Surroundings
 from ebbflow.turn.turn import take_turn
 from tests.turn.model_world import (
     CALL,
@@ -115,7 +115,7 @@ class Schedule:
         return Surroundings(
             ledger=ModelLedger(world, run),
             open_fleet=opened,
-            run=Run("scale_up", f"run{run}"),
+            run=RunIdentity("scale_up", f"run{run}"),
             carry_out=carry_out,
             decide=self._decided,
             log=SILENT,

@@ -24,11 +24,9 @@ from ebbflow.standins.faults import Fault, FaultKind
 from ebbflow.standins.http import serve
 from ebbflow.standins.swarmui.backend import Backend, BackendSettings
 from ebbflow.standins.swarmui.http import SwarmApi
-from ebbflow.standins.swarmui.master import Master as StandInMaster
-from ebbflow.standins.swarmui.master import MasterSettings
+from ebbflow.standins.swarmui.master import MasterSettings, PlayedMaster
 from ebbflow.standins.swarmui.sessions import Access
-from ebbflow.standins.swarmui.worker import Worker as StandInWorker
-from ebbflow.standins.swarmui.worker import WorkerSettings
+from ebbflow.standins.swarmui.worker import PlayedWorker, WorkerSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -53,10 +51,10 @@ class SwarmUIWorld:
 
     def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
         self.clock = ManualClock()
-        self.master = StandInMaster(MasterSettings(folder), clock=self.clock)
+        self.master = PlayedMaster(MasterSettings(folder), clock=self.clock)
         self.sessions = InMemorySessionStore()
         self.address = ""
-        self.workers: dict[str, StandInWorker] = {}
+        self.workers: dict[str, PlayedWorker] = {}
         self.settings: dict[str, object] = {"call_timeout_seconds": CALL_SECONDS}
         self._stack = stack
         self._served: dict[str, AsyncExitStack] = {}
@@ -76,7 +74,7 @@ class SwarmUIWorld:
 
     async def start_worker(self, settings: WorkerSettings | None = None) -> Worker:
         worker_id = f"{FLEET}-0abc-1-{len(self.workers)}"
-        self.workers[worker_id] = StandInWorker(settings, clock=self.clock)
+        self.workers[worker_id] = PlayedWorker(settings, clock=self.clock)
         return worker_at(worker_id, await self._serve(worker_id, self.workers[worker_id].app))
 
     async def end_worker(self, worker: Worker) -> None:

@@ -1,4 +1,4 @@
-"""Candidates on one stage: the fleet's own limits, schedules and providers hold for each of them."""
+"""Candidates on one contest: the fleet's own limits, schedules and providers hold for each of them."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ from ebbflow.decision.schedule import Schedule
 from ebbflow.fleet.model import Fleet
 from ebbflow.policies.no import NoPolicy
 from ebbflow.policies.vanilla import VanillaPolicy
-from ebbflow.simulation.backtest import Stage, play_candidate, verdicts
+from ebbflow.simulation.contest import Contest, play_candidate, verdicts
 from ebbflow.simulation.environment import BootTimes, Environment, VirtualProvider
 from ebbflow.simulation.league import Row
 from ebbflow.simulation.recorded import Trace
@@ -53,8 +53,8 @@ FLEET = Fleet(
 )
 
 
-def stage(environment: Environment = QUICK, *, overrides: tuple[Override, ...] = (), **sections: Any) -> Stage:
-    return Stage(TRACE, environment, FLEET.model_copy(update=sections), overrides=overrides).led_in()
+def contest(environment: Environment = QUICK, *, overrides: tuple[Override, ...] = (), **sections: Any) -> Contest:
+    return Contest(TRACE, environment, FLEET.model_copy(update=sections), overrides=overrides).led_in()
 
 
 def most(row: Row) -> int:
@@ -62,7 +62,7 @@ def most(row: Row) -> int:
 
 
 def test_the_fleets_minimum_serves_before_the_first_request_comes() -> None:
-    row = play_candidate(stage(), "no", NoPolicy(), [1])
+    row = play_candidate(contest(), "no", NoPolicy(), [1])
     assert row.score is not None
     before = [moment for moment in row.timeline if moment.at_seconds < 50 and moment.serving]
     assert before, row.timeline[:20]
@@ -71,14 +71,14 @@ def test_the_fleets_minimum_serves_before_the_first_request_comes() -> None:
 
 def test_no_candidate_passes_the_fleets_maximum() -> None:
     eager = VanillaPolicy(upper_task_ratio=1, lower_task_ratio=0.5)
-    row = play_candidate(stage(limits=Limits(min_workers=1, max_workers=2)), "eager", eager, [1, 2])
+    row = play_candidate(contest(limits=Limits(min_workers=1, max_workers=2)), "eager", eager, [1, 2])
     assert row.score is not None
     assert most(row) == 2
 
 
 def test_a_floor_by_the_clock_holds_under_every_candidate() -> None:
     floor = Schedule(cron="* * * * *", duration_seconds=3600, min_workers=3, timezone="UTC")
-    row = play_candidate(stage(schedules=(floor,)), "no", NoPolicy(), [1])
+    row = play_candidate(contest(schedules=(floor,)), "no", NoPolicy(), [1])
     assert most(row) == 3
 
 
@@ -92,8 +92,8 @@ def test_a_floor_by_the_clock_holds_under_every_candidate() -> None:
     ids=["raises", "not a number", "more than a million workers"],
 )
 def test_a_policy_that_fails_is_a_row_that_says_why(policy: Policy, words: str) -> None:
-    bad = play_candidate(stage(), "bad", policy, [1, 2])
-    good = play_candidate(stage(), "good", VanillaPolicy(), [1, 2])
+    bad = play_candidate(contest(), "bad", policy, [1, 2])
+    good = play_candidate(contest(), "good", VanillaPolicy(), [1, 2])
     assert bad.score is None
     assert words in bad.failure
     assert "seed 2" in bad.failure
@@ -111,7 +111,7 @@ class SometimesRaising(VanillaPolicy):
 
 
 def test_a_policy_that_fails_for_a_while_is_ranked_and_the_verdict_says_so() -> None:
-    row = play_candidate(stage(), "shaky", SometimesRaising(), [1, 2])
+    row = play_candidate(contest(), "shaky", SometimesRaising(), [1, 2])
     assert row.score is not None
     assert row.failure == ""
     assert 0 < row.faults.failed < row.faults.turns
@@ -125,9 +125,9 @@ def test_a_policy_that_fails_for_a_while_is_ranked_and_the_verdict_says_so() -> 
 
 def test_an_override_is_played_until_its_time_is_over() -> None:
     floor = Override("run-1", OverrideKind.FLOOR, 3, "ada", "demo day", 600.0)
-    lead = stage().trace.at_seconds[0]
+    lead = contest().trace.at_seconds[0]
     row = play_candidate(
-        stage(overrides=(floor,), limits=Limits(max_workers=4, min_idle_seconds=0, min_seconds_between_stops=0)),
+        contest(overrides=(floor,), limits=Limits(max_workers=4, min_idle_seconds=0, min_seconds_between_stops=0)),
         "zero",
         Absurd(count=0),
         [1],
@@ -190,7 +190,7 @@ WIDE = Limits(max_workers=4, min_workers=4)
 def test_price_caps_are_played_where_prices_are_recorded_and_the_page_says_which(
     environment: Environment, sections: dict[str, Any], workers: int, note: str
 ) -> None:
-    played = stage(environment, **{"limits": WIDE, **sections})
+    played = contest(environment, **{"limits": WIDE, **sections})
     row = play_candidate(played, "eager", EAGER, [1])
     assert most(row) == workers
     assert played.price_note == note

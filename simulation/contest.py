@@ -17,7 +17,7 @@ from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Contest:
     """What all candidates have in common."""
 
     trace: Trace
@@ -30,7 +30,7 @@ class Stage:
     overrides: tuple[Override, ...] = ()
     """In force when the trace begins."""
 
-    def led_in(self) -> "Stage":
+    def led_in(self) -> "Contest":
         """The same after enough time for the fleet's minimum to boot, as if it had run before the trace began."""
         lead = max(provider.boots.most_seconds for provider in self.environment.providers)
         lead += 2 * self.fleet.interval_seconds
@@ -77,17 +77,19 @@ class Stage:
         return f"Price caps are not played of {', '.join(left_out)}: no price of {', '.join(unpriced)} is recorded"
 
 
-def play_candidate(stage: Stage, label: str, policy: Policy, seeds: Sequence[int]) -> Row:
+def play_candidate(contest: Contest, label: str, policy: Policy, seeds: Sequence[int]) -> Row:
     """Play one candidate with each seed. A policy that fails is a row that says why, not an error."""
-    fleet = stage.played_fleet.model_copy(update={"policy": policy})
+    fleet = contest.played_fleet.model_copy(update={"policy": policy})
     outcomes = []
     for seed in seeds:
-        driver = PolicyDriver(fleet, stage.environment, overrides=stage.overrides, begins_at=stage.begins_at)
-        run = Run(stage.trace.name, stage.environment.name, label, seed)
+        driver = PolicyDriver(fleet, contest.environment, overrides=contest.overrides, begins_at=contest.begins_at)
+        run = Run(contest.trace.name, contest.environment.name, label, seed)
         outcomes.append(
-            simulate(stage.trace, stage.environment, driver, seed=seed, run=run, after_seconds=stage.after_seconds)
+            simulate(
+                contest.trace, contest.environment, driver, seed=seed, run=run, after_seconds=contest.after_seconds
+            )
         )
-    return row_of(outcomes, opt0_seconds(stage.trace, stage.environment.paid_boot_seconds) / 3600)
+    return row_of(outcomes, opt0_seconds(contest.trace, contest.environment.paid_boot_seconds) / 3600)
 
 
 def verdicts(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
-class Faults:
+class PolicyFaults:
     """Turns in which a policy raised, or answered what is no number of workers: its fleet was held in them."""
 
     failed: int = 0
@@ -25,11 +25,11 @@ class Faults:
         return 2 * self.failed > self.turns
 
 
-NO_FAULTS = Faults()
+NO_FAULTS = PolicyFaults()
 """Of a driver that is no fleet, as all baselines are."""
 
 
-def all_faults(runs: Sequence[Faults]) -> Faults:
+def all_faults(runs: Sequence[PolicyFaults]) -> PolicyFaults:
     """Over seeds; what went wrong first is that of the first run in which anything did."""
     first = next((faults for faults in runs if faults.failed), NO_FAULTS)
     return replace(first, failed=sum(faults.failed for faults in runs), turns=sum(faults.turns for faults in runs))
