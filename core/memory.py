@@ -129,14 +129,7 @@ class Memory:
             self,
             chain_age_seconds=_later(self.chain_age_seconds, seconds),
             workers=tuple(_aged_worker(worker, seconds) for worker in self.workers),
-            providers=tuple(
-                replace(
-                    known,
-                    seconds_since_failure=_later_or_none(known.seconds_since_failure, seconds),
-                    avoided=_aged_machines(known.avoided, seconds),
-                )
-                for known in self.providers
-            ),
+            providers=tuple(_aged_provider(known, seconds) for known in self.providers),
             overrides=tuple(
                 replace(held, remaining_seconds=_later(held.remaining_seconds, -seconds))
                 for held in self.overrides
@@ -158,6 +151,16 @@ class Memory:
     def is_over(self, number: int) -> bool:
         """Whether the budget of an earlier claim has passed. A claim that was forgotten has passed long ago."""
         return all(claim.is_over for claim in self.claims if claim.number == number)
+
+
+def _aged_provider(known: ProviderMemory, seconds: float) -> ProviderMemory:
+    if known.seconds_since_failure is None and not known.avoided:
+        return known
+    return replace(
+        known,
+        seconds_since_failure=_later_or_none(known.seconds_since_failure, seconds),
+        avoided=_aged_machines(known.avoided, seconds),
+    )
 
 
 def _aged_machines(avoided: tuple[AvoidedMachine, ...], seconds: float) -> tuple[AvoidedMachine, ...]:

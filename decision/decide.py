@@ -86,7 +86,8 @@ def decide(
     asked = tuple(shares)
     if rules.placement.order == "price":
         asked = tuple(sorted(shares, key=lambda share: (share.price is None, share.price or 0.0)))
-    seen = replace(observation, workers=tuple(retire(observation.workers, asked, rules.limits, rules.placement)))
+    workers = tuple(retire(observation.workers, asked, rules.limits, rules.placement))
+    seen = observation if workers == observation.workers else replace(observation, workers=workers)
     overrides = overrides_after(circumstances.overrides, circumstances.request, seen, rules.limits)
     decision = ask(rules.policy, seen)
     if circumstances.per_shape_demand:

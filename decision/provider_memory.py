@@ -1,6 +1,6 @@
 """What a fleet remembers of its providers: which account, how often one failed in a row, which machines to avoid."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from ebbflow.core.lifecycle import JOINING, WorkerState
@@ -21,9 +21,9 @@ def providers_after(
     living = {worker.provider for worker in workers if worker.may_exist} | {spare.provider for spare in spares}
     named = {look.provider for look in inputs.providers}
     was_ready = {worker.worker_id for worker in memory.workers if worker.state is WorkerState.READY}
-    for worker in workers:
-        if worker.state is WorkerState.READY and worker.worker_id not in was_ready and worker.provider in known:
-            known[worker.provider] = replace(known[worker.provider], failures=0)
+    ready = {
+        worker.provider for worker in workers if worker.state is WorkerState.READY and worker.worker_id not in was_ready
+    }
     before = {worker.worker_id: worker for worker in memory.workers}
     failed = [worker for worker in workers if _has_failed_now(worker, before.get(worker.worker_id))]
     failures = [(worker.provider, f"{worker.worker_id}: {worker.detail or 'failed'}") for worker in failed]
@@ -32,8 +32,15 @@ def providers_after(
             remembered,
             [worker.machine for worker in failed if worker.machine and worker.provider == remembered.provider],
         )
-        for remembered in note_failures(tuple(known.values()), failures)
+        for remembered in note_failures(note_ready(tuple(known.values()), ready), failures)
         if remembered.provider in living | named
+    )
+
+
+def note_ready(providers: Sequence[ProviderMemory], ready: Container[str]) -> tuple[ProviderMemory, ...]:
+    """End the row of failures of each provider where a worker became ready."""
+    return tuple(
+        replace(known, failures=0) if known.failures and known.provider in ready else known for known in providers
     )
 
 

@@ -15,6 +15,7 @@ from ebbflow.core.errors import ConfigError
 from ebbflow.fleet.model import Fleet
 from ebbflow.fleet.nameable import FleetPolicy
 from ebbflow.flows.comparing import check_candidates, leave_comparison, named
+from ebbflow.flows.ledger import PrefectLedger
 from ebbflow.flows.past import read_past
 from ebbflow.policies.marginal import MarginalPolicy
 from ebbflow.simulation.backtest import Stage, play_candidate
@@ -83,9 +84,8 @@ async def _stage(
         ConfigError: the trace cannot be used, or nothing is recorded; says what to do.
     """
     async with get_client() as client:
-        looks = await read_past(client, fleet.name, hours=hours)
-    providers = [(entry.block, entry.max_workers) for entry in fleet.providers]
-    environment, notes = past_environment(providers, boots_of(looks), max_workers=fleet.limits.max_workers)
+        looks = await read_past(PrefectLedger(client), fleet.name, hours=hours)
+    environment, notes = past_environment(fleet.providers, boots_of(looks), max_workers=fleet.limits.max_workers)
     try:
         if trace_file is not None:
             text = await anyio.Path(trace_file).read_text(encoding="utf-8")
@@ -96,11 +96,11 @@ async def _stage(
             played = past_trace(OWN_PAST, looks, service_seconds=service_seconds)
             began = next(look.at_seconds for look in looks if look.demand.complete and look.at_seconds > 0)
             told = f"{len(looks)} recorded turns over {(looks[-1].at_seconds - looks[0].at_seconds) / 3600:.2f} h"
-            stage = Stage(played, environment, fleet.rules(), began, AFTER_OWN_PAST_SECONDS)
+            stage = Stage(played, environment, fleet, began, AFTER_OWN_PAST_SECONDS)
             return stage.led_in(), (told, *notes)
     except TraceError as error:
         what = "let the fleet run for a while, or choose a recorded trace" if trace_file is None else "mend the file"
         raise ConfigError(f"backtest of {fleet.name!r}: {error}: {what}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"backtest of {fleet.name!r}: trace_file {trace_file!r} cannot be read: {error}") from error
-    return Stage(played, environment, fleet.rules()).led_in(), notes
+    return Stage(played, environment, fleet).led_in(), notes

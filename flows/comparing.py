@@ -49,7 +49,8 @@ async def leave_comparison(fleet: str, stage: Stage, rows: Sequence[Row], notes:
         "J_k is paid GPU-hours and k times the hours that users waited, here over that of a clairvoyant who never lets "
         f"anybody wait ({ordered[0].opt0_hours:.2f} h); less is better",
         *notes,
-        "Price caps are not played, and requests are served one per worker",
+        stage.price_note,
+        "Requests are served one per worker",
     )
     bullets = "\n".join(f"- {line}" for line in said)
     await acreate_table_artifact(

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ebbflow.core.memory import Override
 from ebbflow.core.ports import Policy
-from ebbflow.decision.evaluate import Rules
+from ebbflow.fleet.model import Fleet
 from ebbflow.simulation.environment import Environment
-from ebbflow.simulation.league import Row, Run, simulate
+from ebbflow.simulation.league import Row, Run, row_of, simulate
 from ebbflow.simulation.opt0 import opt0_seconds
 from ebbflow.simulation.policy_driver import EPOCH_SECONDS, PolicyDriver
 from ebbflow.simulation.recorded import Trace
-from ebbflow.simulation.score import WORTHS, mean_score
+from ebbflow.simulation.score import WORTHS
 from ebbflow.simulation.standing import broken_guards
 from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS
 
@@ -21,48 +22,72 @@ class Stage:
 
     trace: Trace
     environment: Environment
-    rules: Rules
-    """The fleet's. Its policy is one of the candidates, its price caps are not played."""
+    fleet: Fleet
+    """Its policy is one of the candidates."""
     begins_at: float = EPOCH_SECONDS
     """Epoch seconds at which the trace begins, for schedules and whatever reads the hour."""
     after_seconds: float = AFTER_LAST_ARRIVAL_SECONDS
+    overrides: tuple[Override, ...] = ()
+    """In force when the trace begins."""
 
     def led_in(self) -> "Stage":
         """The same after enough time for the fleet's minimum to boot, as if it had run before the trace began."""
         lead = max(provider.boots.most_seconds for provider in self.environment.providers)
-        lead += 2 * self.rules.interval_seconds
+        lead += 2 * self.fleet.interval_seconds
         trace = self.trace
-        later = replace(trace, at_seconds=tuple(at + lead for at in trace.at_seconds))
-        return replace(self, trace=later, begins_at=self.begins_at - lead)
+        return replace(
+            self,
+            trace=replace(trace, at_seconds=tuple(at + lead for at in trace.at_seconds)),
+            begins_at=self.begins_at - lead,
+            overrides=tuple(replace(held, remaining_seconds=held.remaining_seconds + lead) for held in self.overrides),
+        )
+
+    @property
+    def unpriced(self) -> tuple[str, ...]:
+        """Providers of the fleet whose price nobody knows: caps on it would keep everything away from them."""
+        usd = {provider.block: provider.usd_per_hour for provider in self.environment.providers}
+        return tuple(entry.block for entry in self.fleet.providers if usd.get(entry.block) is None)
+
+    @property
+    def played_fleet(self) -> Fleet:
+        """The fleet with those price caps that can be played: its own only where each provider's price is known."""
+        unpriced, fleet = self.unpriced, self.fleet
+        if not unpriced:
+            return fleet
+        entries = tuple(
+            entry.model_copy(update={"max_usd_per_hour": None}) if entry.block in unpriced else entry
+            for entry in fleet.providers
+        )
+        limits = fleet.limits.model_copy(update={"max_usd_per_hour": None})
+        return fleet.model_copy(update={"providers": entries, "limits": limits})
+
+    @property
+    def price_note(self) -> str:
+        """What of the price caps is played."""
+        fleet, unpriced = self.fleet, self.unpriced
+        capped = [entry.block for entry in fleet.providers if entry.max_usd_per_hour is not None]
+        left_out = [block for block in capped if block in unpriced]
+        caps = [*capped, *([] if fleet.limits.max_usd_per_hour is None else ["the whole fleet"])]
+        if fleet.limits.max_usd_per_hour is not None and unpriced:
+            left_out.append("the whole fleet")
+        if not caps:
+            return "No price cap is set"
+        if not left_out:
+            return f"Price caps are played at the recorded prices: of {', '.join(caps)}"
+        return f"Price caps are not played of {', '.join(left_out)}: no price of {', '.join(unpriced)} is recorded"
 
 
 def play_candidate(stage: Stage, label: str, policy: Policy, seeds: Sequence[int]) -> Row:
     """Play one candidate with each seed. A policy that fails is a row that says why, not an error."""
+    fleet = stage.played_fleet.model_copy(update={"policy": policy})
     outcomes = []
     for seed in seeds:
-        driver = PolicyDriver(
-            policy,
-            stage.environment,
-            interval_seconds=stage.rules.interval_seconds,
-            limits=stage.rules.limits.model_copy(update={"max_usd_per_hour": None}),
-            schedules=stage.rules.schedules,
-            placement=stage.rules.placement,
-            base_workers={pool.provider: pool.base_workers for pool in stage.rules.pools},
-            begins_at=stage.begins_at,
-        )
+        driver = PolicyDriver(fleet, stage.environment, overrides=stage.overrides, begins_at=stage.begins_at)
         run = Run(stage.trace.name, stage.environment.name, label, seed)
         outcomes.append(
             simulate(stage.trace, stage.environment, driver, seed=seed, run=run, after_seconds=stage.after_seconds)
         )
-    opt0_hours = opt0_seconds(stage.trace, stage.environment.paid_boot_seconds) / 3600
-    failed = [f"seed {outcome.run.seed}: {outcome.failure}" for outcome in outcomes if outcome.score is None]
-    scores = [outcome.score for outcome in outcomes if outcome.score is not None]
-    return Row(
-        *(stage.trace.name, stage.environment.name, label, opt0_hours),
-        score=None if failed else mean_score(scores),
-        failure="; ".join(failed),
-        timeline=outcomes[0].timeline,
-    )
+    return row_of(outcomes, opt0_seconds(stage.trace, stage.environment.paid_boot_seconds) / 3600)
 
 
 def verdicts(rows: Sequence[Row]) -> tuple[str, ...]:

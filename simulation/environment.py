@@ -59,6 +59,22 @@ class VirtualProvider:
     out_of_stock: tuple[tuple[float, float], ...] = ()
     """From, until: launches are refused at once and free of charge."""
     capabilities: tuple[str, ...] = ()
+    usd_per_hour: float | None = None
+    """What an hour really costs, for price caps and the order by price; None: nobody knows."""
+    warm_boots: BootTimes | None = None
+    """Of a stopped instance that is started again; None: it cannot keep stopped ones."""
+    storage_price: float = 0.0
+    """GPU-hours that an hour of a stopped instance is counted as."""
+
+    @property
+    def block(self) -> str:
+        """As a fleet names it; a made-up one without a block of its own is `simulated/<name>`."""
+        return self.name if "/" in self.name else f"simulated/{self.name}"
+
+    @property
+    def storage_usd_per_hour(self) -> float | None:
+        """What a stopped instance really costs."""
+        return None if self.usd_per_hour is None else self.usd_per_hour * self.storage_price / self.price
 
     def has_stock(self, at_seconds: float) -> bool:
         """Whether a launch is accepted now."""
@@ -82,14 +98,24 @@ class Luck:
         self._boots = random.Random(f"{seed}/{provider.name}/boots")
         self._failures = random.Random(f"{seed}/{provider.name}/failures")
         self._preemptions = random.Random(f"{seed}/{provider.name}/preemptions")
+        self._warm = random.Random(f"{seed}/{provider.name}/warm")
 
     def draw(self) -> Launched:
-        """The next launch's."""
-        provider = self._provider
-        boot = provider.boots.draw(self._boots)
-        fails = self._failures.random() < provider.failing_share
-        lifetime = self._preemptions.expovariate(1.0)
-        mean = provider.mean_seconds_to_preemption
+        """The next new instance's."""
+        return self._drawn(self._provider.boots, self._boots, self._failures, self._preemptions)
+
+    def draw_warm(self) -> Launched:
+        """The next start's of a stopped instance; it takes nothing from the luck of new ones."""
+        boots = self._provider.warm_boots or self._provider.boots
+        return self._drawn(boots, self._warm, self._warm, self._warm)
+
+    def _drawn(
+        self, boots: BootTimes, boot_luck: random.Random, failures: random.Random, preemptions: random.Random
+    ) -> Launched:
+        boot = boots.draw(boot_luck)
+        fails = failures.random() < self._provider.failing_share
+        lifetime = preemptions.expovariate(1.0)
+        mean = self._provider.mean_seconds_to_preemption
         return Launched(boot, fails, lifetime * mean if math.isfinite(mean) else math.inf)
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from time import perf_counter
 from types import MappingProxyType
@@ -14,8 +14,10 @@ from ebbflow.policies.swarmui import SwarmUIPolicy
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.simulation.baselines import BASELINES
 from ebbflow.simulation.environment import ENVIRONMENTS, Environment
+from ebbflow.simulation.faults import NO_FAULTS, Faults, all_faults
+from ebbflow.simulation.league_fleet import league_fleet
 from ebbflow.simulation.opt0 import opt0_seconds
-from ebbflow.simulation.policy_driver import PolicyDriver, PolicyError
+from ebbflow.simulation.policy_driver import PolicyDriver
 from ebbflow.simulation.recorded import Trace, load
 from ebbflow.simulation.score import WORTHS, Score, geometric_mean, mean_score, relative_costs, score
 from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, Driver, World
@@ -55,13 +57,14 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Played:
     """What came of a run: a score, or why its candidate failed."""
 
     run: Run
     score: Score | None
     failure: str = ""
     timeline: tuple[Moment, ...] = ()
+    faults: Faults = NO_FAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Row:
     failure: str = ""
     timeline: tuple[Moment, ...] = ()
     """Of the first seed."""
+    faults: Faults = NO_FAULTS
+    """Of all seeds."""
 
     def cost(self, worth: float) -> float:
         """J_k over OPT0; infinite for a candidate that failed."""
@@ -114,17 +119,18 @@ def simulate(
     run: Run | None = None,
     points: int = 480,
     after_seconds: float = AFTER_LAST_ARRIVAL_SECONDS,
-) -> Outcome:
-    """Run one driver over one trace. A policy that fails is an outcome, not an error."""
+) -> Played:
+    """Run one driver over one trace. A policy that fails holds its fleet; one that mostly does is a failure to tell."""
     run = run or Run(trace.name, environment.name, type(driver).__name__, seed)
     world = World(trace, environment, seed, after_seconds=after_seconds)
     watched = _Watched(driver, world.horizon / points)
-    try:
-        world.run(watched)
-    except PolicyError as error:
-        return Outcome(run, None, f"after {world.now:.0f} s: {error}", tuple(watched.timeline))
+    world.run(watched)
+    timeline = tuple(watched.timeline)
+    faults = driver.faults if isinstance(driver, PolicyDriver) else NO_FAULTS
+    if faults.prevail:
+        return Played(run, None, f"after {faults.first_at_seconds:.0f} s: {faults}", timeline, faults)
     took = 1e6 * watched.seconds / max(1, watched.ticks)
-    return Outcome(run, score(world, decide_microseconds=took), timeline=tuple(watched.timeline))
+    return Played(run, score(world, decide_microseconds=took), timeline=timeline, faults=faults)
 
 
 def driver_of(candidate: str, environment: Environment, service_hint: float) -> Driver:
@@ -141,7 +147,7 @@ def driver_of(candidate: str, environment: Environment, service_hint: float) -> 
     if isinstance(policy, MarginalPolicy):
         boot = environment.providers[0].boots.median_seconds
         policy = policy.model_copy(update={"boot_seconds": boot, "service_seconds": float(f"{service_hint:.1g}")})
-    return PolicyDriver(policy, environment, interval_seconds=OURS_EVERY_SECONDS)
+    return PolicyDriver(league_fleet(environment, policy), environment, interval_seconds=OURS_EVERY_SECONDS)
 
 
 def play(
@@ -150,7 +156,7 @@ def play(
     tell: Callable[[str], None],
     processes: int | None = None,
     first_requests: int | None = None,
-) -> list[Outcome]:
+) -> list[Played]:
     """Simulate all runs and return their outcomes in the order of the runs, whichever was finished first.
 
     Args:
@@ -160,20 +166,23 @@ def play(
         first_requests: only so many of each trace; None: all.
     """
     count = processes or os.cpu_count() or 1
-    done: dict[Run, Outcome] = {}
+    done: dict[Run, Played] = {}
     for outcome in _outcomes(runs, count, first_requests):
         done[outcome.run] = outcome
         tell(f"{len(done)}/{len(runs)} {_line(outcome)}")
     return [done[run] for run in runs]
 
 
-def rows(outcomes: Sequence[Outcome], *, first_requests: int | None = None) -> list[Row]:
+def rows(outcomes: Sequence[Played], *, first_requests: int | None = None) -> list[Row]:
     """Put the seeds of each candidate together, best first by the geometric mean over k."""
-    grouped: dict[tuple[str, str, str], list[Outcome]] = {}
+    grouped: dict[tuple[str, str, str], list[Played]] = {}
     for outcome in outcomes:
         run = outcome.run
         grouped.setdefault((run.trace, run.environment, run.candidate), []).append(outcome)
-    found = [_row(key, group, first_requests) for key, group in grouped.items()]
+    found = [
+        row_of(group, _opt0_hours(trace, environment, first_requests))
+        for (trace, environment, _), group in grouped.items()
+    ]
     return sorted(found, key=lambda row: (row.trace, row.environment, _standing(row), row.candidate))
 
 
@@ -194,17 +203,21 @@ def _standing(row: Row) -> float:
     return geometric_mean([row.cost(worth) for worth in WORTHS]) if row.score else float("inf")
 
 
-def _row(key: tuple[str, str, str], group: Sequence[Outcome], first_requests: int | None) -> Row:
-    trace, environment, candidate = key
-    opt0 = _opt0_hours(trace, environment, first_requests)
-    row = Row(trace, environment, candidate, opt0, None, timeline=group[0].timeline)
-    failed = [f"seed {outcome.run.seed}: {outcome.failure}" for outcome in group if outcome.score is None]
-    if failed:
-        return replace(row, failure="; ".join(failed))
-    return replace(row, score=mean_score([outcome.score for outcome in group if outcome.score is not None]))
+def row_of(group: Sequence[Played], opt0_hours: float) -> Row:
+    """The seeds of one candidate as one row."""
+    run = group[0].run
+    failed = [f"seed {played.run.seed}: {played.failure}" for played in group if played.score is None]
+    scores = [played.score for played in group if played.score is not None]
+    return Row(
+        *(run.trace, run.environment, run.candidate, opt0_hours),
+        score=None if failed else mean_score(scores),
+        failure="; ".join(failed),
+        timeline=group[0].timeline,
+        faults=all_faults([played.faults for played in group]),
+    )
 
 
-def _outcomes(runs: Sequence[Run], count: int, first_requests: int | None) -> Iterator[Outcome]:
+def _outcomes(runs: Sequence[Run], count: int, first_requests: int | None) -> Iterator[Played]:
     if count == 1:
         yield from (_play_one(run, first_requests) for run in runs)
         return
@@ -214,7 +227,7 @@ def _outcomes(runs: Sequence[Run], count: int, first_requests: int | None) -> It
             yield future.result()
 
 
-def _play_one(run: Run, first_requests: int | None) -> Outcome:
+def _play_one(run: Run, first_requests: int | None) -> Played:
     environment = ENVIRONMENTS[run.environment]
     trace = _trace(run.trace, first_requests)
     return simulate(
@@ -233,9 +246,10 @@ def _opt0_hours(trace: str, environment: str, first_requests: int | None) -> flo
     return opt0_seconds(_trace(trace, first_requests), ENVIRONMENTS[environment].paid_boot_seconds) / 3600
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: Played) -> str:
     run, scored = outcome.run, outcome.score
     what = f"{run.trace} {run.environment} {run.candidate} seed {run.seed}"
     if scored is None:
         return f"{what}: FAILED {outcome.failure}"
-    return f"{what}: {scored.paid_hours:.1f} h paid, p95 {scored.wait_p95:.1f} s"
+    faults = f", {outcome.faults}" if outcome.faults.failed else ""
+    return f"{what}: {scored.paid_hours:.1f} h paid, p95 {scored.wait_p95:.1f} s{faults}"

@@ -6,23 +6,30 @@ gathered must have come. The work in worker-seconds is then as recorded; how it 
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median, pstdev
 
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand
 from ebbflow.core.worker import Worker
+from ebbflow.decision.placement.shares import ProviderEntry
 from ebbflow.simulation.environment import K8S, BootTimes, Environment, VirtualProvider
 from ebbflow.simulation.recorded import Trace
 from ebbflow.simulation.trace import TraceError
 
 MOST_REQUESTS = 1_000_000
 
+WARM_BOOTS = BootTimes(30.0, 0.4, 10.0, 300.0)
+"""A guess at starting a stopped instance whose GPU is still free. No measurement."""
+
+STORAGE_SHARE = 0.03
+"""A guess at what a stopped instance costs, of what it costs in use. No measurement."""
+
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RecordedLook:
     """One recorded turn, as far as a backtest needs it."""
 
     at_seconds: float
@@ -40,9 +47,11 @@ class Boots:
     """From the wish to the first look at which the worker served."""
     failed: int
     usd_per_hour: float | None = None
+    warm_seconds: tuple[float, ...] = ()
+    """The same of stopped instances that were started again."""
 
 
-def past_trace(name: str, looks: Sequence[Look], *, service_seconds: float) -> Trace:
+def past_trace(name: str, looks: Sequence[RecordedLook], *, service_seconds: float) -> Trace:
     """The requests that came between the first and the last look.
 
     Args:
@@ -75,7 +84,7 @@ def past_trace(name: str, looks: Sequence[Look], *, service_seconds: float) -> T
     return Trace(name, tuple(at), (service,) * len(at))
 
 
-def served_seconds(looks: Sequence[Look]) -> float | None:
+def served_seconds(looks: Sequence[RecordedLook]) -> float | None:
     """Mean work of a request by Little's law; None where the master does not count what it serves."""
     worked, served = 0.0, 0
     for before, after in pairwise(looks):
@@ -85,69 +94,94 @@ def served_seconds(looks: Sequence[Look]) -> float | None:
     return worked / served if served and worked > 0 else None
 
 
-def boots_of(looks: Sequence[Look]) -> dict[str, Boots]:
+def boots_of(looks: Sequence[RecordedLook]) -> dict[str, Boots]:
     """By provider, what became of each launch whose wish and whose end of booting were both recorded."""
     wished: dict[str, float] = {}
     settled: set[str] = set()
     seconds: dict[str, list[float]] = {}
+    warm_seconds: dict[str, list[float]] = {}
     failed: dict[str, int] = {}
     prices: dict[str, float] = {}
     for look in looks:
         for worker in look.workers:
             name, provider = worker.worker_id, worker.provider
-            if worker.usd_per_hour is not None:
+            # A wish counts at its cap; what it costs is known once it is listed.
+            if worker.usd_per_hour is not None and (worker.state is not WorkerState.WISHED or provider not in prices):
                 prices[provider] = worker.usd_per_hour
             if worker.state is WorkerState.WISHED:
                 wished.setdefault(name, look.at_seconds)
             if name in settled or name not in wished:
                 continue
             if worker.state is WorkerState.READY:
-                seconds.setdefault(provider, []).append(max(1.0, look.at_seconds - wished[name]))
+                kind = warm_seconds if worker.warm_instance_id else seconds
+                kind.setdefault(provider, []).append(max(1.0, look.at_seconds - wished[name]))
                 settled.add(name)
             elif worker.state is WorkerState.FAILED:
                 failed[provider] = failed.get(provider, 0) + 1
                 settled.add(name)
     return {
-        provider: Boots(tuple(seconds.get(provider, ())), failed.get(provider, 0), prices.get(provider))
-        for provider in {*seconds, *failed, *prices}
+        provider: Boots(
+            tuple(seconds.get(provider, ())),
+            failed.get(provider, 0),
+            prices.get(provider),
+            tuple(warm_seconds.get(provider, ())),
+        )
+        for provider in {*seconds, *warm_seconds, *failed, *prices}
     }
 
 
 def past_environment(
-    providers: Sequence[tuple[str, int]], boots: dict[str, Boots], *, max_workers: int
+    providers: Sequence[ProviderEntry], boots: Mapping[str, Boots], *, max_workers: int
 ) -> tuple[Environment, tuple[str, ...]]:
-    """Where the candidates launch: providers as the fleet lists them, booting and failing as recorded.
+    """Where the candidates launch: providers as the fleet lists them, booting, failing and costing as recorded.
 
     Args:
-        providers: block reference and `max_workers`, in order of preference.
+        providers: of the fleet, in order of preference; who keeps `warm_workers` can keep stopped instances.
         boots: what was recorded of them; whom nothing is known of boots like all others, or as the `k8s` guess.
         max_workers: of the whole fleet.
 
     Returns:
-        The environment, and a sentence per provider on where its numbers come from.
+        The environment, and sentences on where the numbers of each provider come from.
     """
     everyone = tuple(second for known in boots.values() for second in known.seconds)
     cheapest = min((known.usd_per_hour for known in boots.values() if known.usd_per_hour), default=None)
     made, notes = [], []
-    for name, most in providers:
-        known = boots.get(name, Boots((), 0))
+    for entry in providers:
+        known = boots.get(entry.block, Boots((), 0))
         seen = known.seconds or everyone
         times = boot_times(seen) if seen else K8S.providers[0].boots
-        total = len(known.seconds) + known.failed
+        total = len(known.seconds) + len(known.warm_seconds) + known.failed
         price = known.usd_per_hour / cheapest if known.usd_per_hour and cheapest else 1.0
         source = f"{len(known.seconds)} recorded boots" if known.seconds else "those of the other providers"
         if not seen:
             source = "a guess, since no boot is recorded"
         notes.append(
-            f"{name}: boots of {times.median_seconds:.0f} s in the median ({source}), {known.failed} of {total} "
+            f"{entry.block}: boots of {times.median_seconds:.0f} s in the median ({source}), {known.failed} of {total} "
             f"launches failed, an hour counts as {price:.2f} GPU-hours"
         )
-        made.append(
-            VirtualProvider(
-                name, times, failing_share=known.failed / total if total else 0.0, price=price, max_workers=most
-            )
+        provider = VirtualProvider(
+            entry.block,
+            times,
+            failing_share=known.failed / total if total else 0.0,
+            price=price,
+            max_workers=entry.max_workers,
+            usd_per_hour=known.usd_per_hour,
         )
+        if entry.warm_workers:
+            provider, note = _keeping_stopped(provider, known)
+            notes.append(note)
+        made.append(provider)
     return Environment("recorded", tuple(made), max_workers=max_workers), tuple(notes)
+
+
+def _keeping_stopped(provider: VirtualProvider, known: Boots) -> tuple[VirtualProvider, str]:
+    times = boot_times(known.warm_seconds) if known.warm_seconds else WARM_BOOTS
+    source = f"{len(known.warm_seconds)} recorded starts" if known.warm_seconds else "a guess, since none is recorded"
+    note = (
+        f"{provider.name}: stopped instances start in {times.median_seconds:.0f} s in the median ({source}), an hour "
+        f"of storage counts as {STORAGE_SHARE:g} of an hour in use (a guess)"
+    )
+    return replace(provider, warm_boots=times, storage_price=STORAGE_SHARE * provider.price), note
 
 
 def boot_times(seconds: Iterable[float]) -> BootTimes:
@@ -157,7 +191,7 @@ def boot_times(seconds: Iterable[float]) -> BootTimes:
     return BootTimes(middle, pstdev([math.log(second) for second in seen]), seen[0], seen[-1])
 
 
-def _worked(before: Look, after: Look) -> float:
+def _worked(before: RecordedLook, after: RecordedLook) -> float:
     """Worker-seconds in service between two looks, as if they had changed evenly."""
     seconds = max(0.0, after.at_seconds - before.at_seconds)
     return seconds * (before.demand.running + after.demand.running) / 2

@@ -1,268 +1,269 @@
-"""Lets one of our policies decide in the virtual world, through the very same functions as the flows.
+"""Lets one of our policies decide in the virtual world, through the very same function as the flows.
 
-`policy.decide`, `limits.apply` and `placement.place` see a real `Observation`: no more than production knows.
+`decision.decide.decide` is given a real fleet and a real `Observation`: no more than production knows. What it led to
+is remembered as a record would remember it.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from ebbflow.core.capabilities import largest
-from ebbflow.core.instance import Failure, InstanceState, ProviderCaps
-from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, MemberState, Shape
-from ebbflow.core.observation import Observation
-from ebbflow.core.plan import Decision
-from ebbflow.core.ports import Policy
-from ebbflow.core.worker import Worker
-from ebbflow.decision.limits import Bounded, Limits, apply
-from ebbflow.decision.placement.place import Placed, PlacementRules, ProviderShare, place
-from ebbflow.decision.schedule import Schedule, floors
+from ebbflow.core.instance import Failure, ProviderCaps
+from ebbflow.core.lifecycle import WorkerState, move
+from ebbflow.core.memory import Memory, Override, ProviderMemory
+from ebbflow.core.observation import Observation, Spare
+from ebbflow.core.worker import Mark, Worker
+from ebbflow.decision.decide import Circumstances, Decided, decide
+from ebbflow.decision.guard import NoAnswer
+from ebbflow.decision.outcomes import note_failures
+from ebbflow.decision.placement.shares import ProviderEntry, Victim, share_of
+from ebbflow.decision.provider_memory import note_ready
+from ebbflow.decision.roster import give_up
+from ebbflow.decision.warm import end_spares, keep_warm
+from ebbflow.fleet.model import Fleet
+from ebbflow.simulation import seen
 from ebbflow.simulation.environment import Environment
+from ebbflow.simulation.faults import Faults
 from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
 from ebbflow.simulation.world import World
 
 EPOCH_SECONDS = 1_767_571_200.0
 """When a trace begins, for policies that read the hour: 2026-01-05 00:00 UTC, a Monday."""
 
-UNSPACED = Limits(
-    max_workers=120,
-    min_seconds_between_stops=0.0,
-    min_seconds_between_starts=0.0,
-    min_seconds_after_failure=0.0,
-    min_idle_seconds=0.0,
-)
-"""Limits that leave a policy to itself, but for the maximum."""
 
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """One provider of the fleet in the virtual world."""
 
-class PolicyError(RuntimeError):
-    """A policy raised, or asked for what no fleet can do. The run is that policy's failure, and nobody else's."""
+    entry: ProviderEntry
+    place: int
+    """In the environment."""
+    caps: ProviderCaps
 
 
 class PolicyDriver:
-    """One policy at its interval, and what it remembers."""
+    """One fleet at its interval, and what it remembers."""
 
     def __init__(
         self,
-        policy: Policy,
+        fleet: Fleet,
         environment: Environment,
         *,
-        interval_seconds: float = 5.0,
-        limits: Limits = UNSPACED,
-        schedules: Sequence[Schedule] = (),
-        placement: PlacementRules | None = None,
-        base_workers: Mapping[str, int] = MappingProxyType({}),
+        interval_seconds: float | None = None,
+        overrides: Sequence[Override] = (),
         begins_at: float = EPOCH_SECONDS,
     ) -> None:
-        if not (math.isfinite(interval_seconds) and interval_seconds > 0):
-            raise ValueError(f"interval_seconds is {interval_seconds}, it must be positive")
-        self.interval_seconds = interval_seconds
-        self._policy = policy
-        self._limits = limits
-        self._schedules = schedules
-        self._placement = placement or PlacementRules()
-        self._base_workers = base_workers
-        self._begins_at = begins_at
-        self._environment = environment
-        self._views = Views()
-        self._remembered: Mapping[str, tuple[float, ...]] = {}
-        self._decided_at: float | None = None
-        self._started_at: float | None = None
-        self._stopped_at: float | None = None
-        self._failed_at: list[float | None] = [None] * len(environment.providers)
-        self._calm_pools: tuple[ProviderShare, ...] = ()
-        self._caps = [
-            ProviderCaps("simulated", usd_per_hour=provider.price, absence_is_gone=True)
-            for provider in environment.providers
-        ]
+        """Let a fleet run in an environment.
 
-    def tick(self, world: World) -> None:
-        """Observe, decide, limit, place, act.
+        Args:
+            fleet: its policy decides, under its limits, schedules and placement, at its providers.
+            environment: has a provider for each block that the fleet names.
+            interval_seconds: between two turns, where not the fleet's own; may be below what a deployed fleet may set.
+            overrides: in force at the beginning.
+            begins_at: when time begins, as epoch seconds UTC.
 
         Raises:
-            PolicyError: the policy raised, or its answer is none.
+            ValueError: the interval is none, or a provider of the fleet is missing in the environment.
         """
-        for failed in world.failed_since_tick:
-            self._failed_at[failed.place] = world.now
-        observation = self._observe(world)
-        decision = _checked(self._policy, observation)
-        bounded = apply(
-            decision,
+        interval = fleet.interval_seconds if interval_seconds is None else interval_seconds
+        if not (math.isfinite(interval) and interval > 0):
+            raise ValueError(f"interval_seconds is {interval}, it must be positive")
+        self.interval_seconds = interval
+        self.memory = Memory(
+            providers=tuple(ProviderMemory(entry.block, "simulated") for entry in fleet.providers),
+            overrides=tuple(overrides),
+        )
+        """What the last turn left, as its record would carry it; who exists is the world's to say."""
+        self.refused: list[tuple[str, str]] = []
+        """Provider and reason of each launch of the last turn that was refused."""
+        self._fleet = fleet
+        self._begins_at = begins_at
+        self._decided_at: float | None = None
+        self._turns = 0
+        self._failed_turns: list[tuple[float, str]] = []
+        self._sites = tuple(_site(entry, environment) for entry in fleet.providers)
+        self._places = {site.entry.block: site.place for site in self._sites}
+        self._blocks = tuple(provider.block for provider in environment.providers)
+        self._marks: dict[int, tuple[Mark, float]] = {}
+        """Of workers that drain, and when they were marked."""
+        self._spares: dict[int, Spare] = {}
+
+    @property
+    def faults(self) -> Faults:
+        """Turns in which the policy gave no answer, so far."""
+        at_seconds, first = self._failed_turns[0] if self._failed_turns else (0.0, "")
+        return Faults(len(self._failed_turns), self._turns, first, at_seconds)
+
+    def tick(self, world: World) -> None:
+        """Observe, decide and act."""
+        self.act(world, self.decide(world))
+
+    def decide(self, world: World) -> Decided:
+        """Decide one turn and remember what it led to, as `decision.evaluate.evaluate` does."""
+        elapsed = 0.0 if self._decided_at is None else world.now - self._decided_at
+        memory = self.memory.aged(elapsed)
+        for worker in world.ready_since_tick:
+            worker.seen_ready_at = world.now
+        observation = self._observation(world, memory, elapsed)
+        providers = self._providers_after(world, memory.providers, observation.workers)
+        decided = decide(
             observation,
-            self._limits,
-            floors=floors(self._schedules, observation.at_seconds) if self._schedules else (),
+            [share_of(site.entry, site.caps, known) for site, known in zip(self._sites, providers, strict=True)],
+            self._fleet,
+            Circumstances(
+                overrides=memory.overrides,
+                per_shape_demand=bool(world.trace.requires),
+                budget_seconds=self._fleet.budget_seconds,
+            ),
         )
-        placed = self._place(bounded, observation, world.now)
-        self._remembered, self._decided_at = decision.remembers, world.now
-        self._act(world, placed)
+        self._turns += 1
+        if isinstance(decided.decision, NoAnswer):
+            self._failed_turns.append((world.now, decided.decision.failure))
+        self._decided_at = world.now
+        self.memory = replace(
+            memory,
+            providers=providers,
+            overrides=decided.overrides,
+            seconds_since_start=0.0 if decided.placed.launches else observation.seconds_since_start,
+            seconds_since_stop=0.0 if decided.placed.victims else observation.seconds_since_stop,
+            policy=self._fleet.policy.kind,
+            remembered=decided.decision.remembers,
+        )
+        return decided
 
-    def _observe(self, world: World) -> Observation:
-        now = world.now
-        view = self._views.of
-        workers = [view(worker, now) for worker in world.alive.values()]
-        if world.failed_since_tick:
-            workers.extend(view(worker, now) for worker in world.failed_since_tick)
+    def act(self, world: World, decided: Decided) -> None:
+        """Carry out what was decided."""
+        for worker in decided.observation.workers:
+            if worker.failure is Failure.TIMEOUT:
+                world.stop(world.alive[_number(worker.worker_id)])
+        kept = _kept(decided)
+        for victim in decided.placed.victims:
+            self._take_out(world, victim, keeps=victim.worker_id in kept)
+        self._end_overdue(world)
+        self.refused = []
+        started = set()
+        for launch in decided.placed.launches:
+            if launch.instance_id:
+                started.add(launch.instance_id)
+                launched = world.start(world.stopped[_number(launch.instance_id)])
+            else:
+                launched = world.launch(self._places[launch.provider])
+            if launched is None:
+                self.refused.append((launch.provider, "a launch was refused"))
+        if decided.observation.spares and not decided.is_paused:
+            left = [spare for spare in decided.observation.spares if spare.instance_id not in started]
+            for action in end_spares(left, decided.shares, ends_doubles=True):
+                world.end_stopped(world.stopped[_number(action.instance_id)])
+
+    def _observation(self, world: World, memory: Memory, elapsed: float) -> Observation:
+        # Whoever serves now has announced its URL since the last turn.
+        announced = any(worker.phase is not Phase.ENDED for worker in world.ready_since_tick)
         return Observation(
-            demand=_demand(world),
-            workers=tuple(workers),
-            seconds_since_start=None if self._started_at is None else now - self._started_at,
-            seconds_since_stop=None if self._stopped_at is None else now - self._stopped_at,
-            at_seconds=self._begins_at + now,
-            elapsed_seconds=0.0 if self._decided_at is None else now - self._decided_at,
-            remembered=self._remembered,
+            demand=seen.demand(world),
+            workers=tuple(self._workers(world)),
+            spares=self._seen_spares(world),
+            seconds_since_start=0.0 if announced else memory.seconds_since_start,
+            seconds_since_stop=memory.seconds_since_stop,
+            at_seconds=self._begins_at + world.now,
+            elapsed_seconds=elapsed,
+            remembered=memory.remembered,
         )
 
-    def _place(self, bounded: Bounded, observation: Observation, now: float) -> Placed:
-        """The one place that calls `placement.place`."""
-        return place(bounded, observation, self._pools(now), self._limits, rules=self._placement)
-
-    def _pools(self, now: float) -> tuple[ProviderShare, ...]:
-        rest = self._limits.min_seconds_after_failure
-        if self._calm_pools and all(failed_at is None or now - failed_at >= rest for failed_at in self._failed_at):
-            return self._calm_pools
-        shares = tuple(
-            ProviderShare(
-                provider=provider.name,
-                max_workers=provider.max_workers,
-                caps=caps,
-                base_workers=self._base_workers.get(provider.name, 0),
-                seconds_since_failure=None if failed_at is None else now - failed_at,
-                failure="" if failed_at is None else "a launch failed or was refused",
+    def _workers(self, world: World) -> list[Worker]:
+        now, blocks = world.now, self._blocks
+        workers = [
+            seen.serving(worker, blocks[worker.place], now)
+            if worker.phase is Phase.READY
+            else seen.joining(worker, blocks[worker.place], now)
+            if worker.phase is Phase.BOOTING
+            else self._draining(worker, now)
+            for worker in world.alive.values()
+        ]
+        workers.extend(seen.failed(worker, blocks[worker.place], now) for worker in world.failed_since_tick)
+        readiness = self._fleet.readiness
+        if world.booting and any(worker.joining_seconds >= readiness.launch_timeout_seconds for worker in workers):
+            workers = give_up(
+                workers,
+                seen.CLAIM,
+                launch_timeout_seconds=readiness.launch_timeout_seconds,
+                retries=readiness.retries,
             )
-            for provider, caps, failed_at in zip(self._environment.providers, self._caps, self._failed_at, strict=True)
-        )
-        if all(failed_at is None or now - failed_at >= rest for failed_at in self._failed_at):
-            self._calm_pools = shares
-        return shares
+        return workers
 
-    def _act(self, world: World, placed: Placed) -> None:
-        for victim in placed.victims:
-            number = int(victim.worker_id.rpartition("-")[2])
-            world.stop(world.alive[number])
-            self._views.forget(number)
-            self._stopped_at = world.now
-        names = [provider.name for provider in self._environment.providers]
-        for launch in placed.launches:
-            chosen = names.index(launch.provider)
-            if world.launch(chosen) is None:
-                self._failed_at[chosen] = world.now
-            self._started_at = world.now
+    def _draining(self, worker: VirtualWorker, now: float) -> Worker:
+        mark, marked_at = self._marks[worker.number]
+        return seen.draining(worker, self._blocks[worker.place], now, replace(mark, age_seconds=now - marked_at))
 
+    def _providers_after(
+        self, world: World, providers: tuple[ProviderMemory, ...], workers: Sequence[Worker]
+    ) -> tuple[ProviderMemory, ...]:
+        """What is remembered of each provider: refusals of the last turn, then who became ready, then who failed."""
+        if self.refused:
+            providers = note_failures(providers, self.refused)
+        if world.ready_since_tick:
+            serve = (worker for worker in world.ready_since_tick if worker.phase is Phase.READY)
+            providers = note_ready(providers, {self._blocks[worker.place] for worker in serve})
+        if world.failed_since_tick or world.booting:
+            failed = [worker for worker in workers if worker.state is WorkerState.FAILED]
+            providers = note_failures(
+                providers, [(worker.provider, f"{worker.worker_id}: {worker.detail or 'failed'}") for worker in failed]
+            )
+        return providers
 
-def _checked(policy: Policy, observation: Observation) -> Decision:
-    try:
-        decision = policy.decide(observation)
-        total = decision.total
-    except Exception as error:
-        raise PolicyError(f"{policy.kind} raised {type(error).__name__}: {error}") from error
-    # A policy of a third party may answer anything, whatever its annotations say.
-    if total is not None and (not isinstance(total, int) or not 0 <= total <= 10_000):
-        raise PolicyError(f"{policy.kind} wants {total} workers; that must be a whole number from 0 to 10000")
-    for name, series in decision.remembers.items():
-        # A sum is a number only where every part is one.
-        if not math.isfinite(sum(series)):
-            raise PolicyError(f"{policy.kind} remembers {name} with a number that is none: {series}")
-    return decision
+    def _seen_spares(self, world: World) -> tuple[Spare, ...]:
+        if not world.stopped:
+            return ()
+        for number, kept in world.stopped.items():
+            if number not in self._spares:
+                self._spares[number] = seen.spare(kept)
+        return tuple(self._spares[number] for number in world.stopped)
 
+    def _take_out(self, world: World, victim: Victim, *, keeps: bool) -> None:
+        number = _number(victim.worker_id)
+        drain = self._fleet.drain
+        mark = Mark(seen.CLAIM, victim.reason, drain.deadline_seconds, forced=victim.forced or drain.force)
+        world.stop(world.alive[number], keeps=keeps)
+        if number in world.alive:
+            self._marks[number] = mark, world.now
 
-class Views:
-    """Workers as records would hold them, made once per worker and kind, with durations that are stamped each tick.
-
-    A policy sees them until it has answered, so that nobody can tell; a core `Worker` is otherwise never changed.
-    Making them anew takes twenty times as long, and most of a run's time.
-    """
-
-    def __init__(self) -> None:
-        self._made: dict[int, Worker] = {}
-
-    def of(self, worker: VirtualWorker, now: float) -> Worker:
-        """One worker now."""
-        is_busy = worker.request >= 0
-        if worker.became_ready_at is None:
-            key = worker.number * 8 + worker.failed
-            view = self._made.get(key) or self._make(key, worker)
-            age = now - worker.launched_at
-            _JOINING_SECONDS(view, age)
-            _STATE_SECONDS(view, 0.0 if worker.failed else age)
-            return view
-        key = worker.number * 8 + 2 + is_busy + 2 * (worker.phase is Phase.DRAINING)
-        view = self._made.get(key) or self._make(key, worker)
-        _STATE_SECONDS(view, now - worker.became_ready_at)
-        if not is_busy:
-            _IDLE_SECONDS(view, now - worker.idle_since)
-        return view
-
-    def _make(self, key: int, worker: VirtualWorker) -> Worker:
-        view = self._made[key] = _joining(worker) if worker.became_ready_at is None else _serving(worker)
-        return view
-
-    def forget(self, number: int) -> None:
-        """A worker that has ended."""
-        for key in range(number * 8, number * 8 + 8):
-            self._made.pop(key, None)
+    def _end_overdue(self, world: World) -> None:
+        """End by force who still works at its drain deadline; only who was forced out is marked while it works."""
+        for number, (mark, marked_at) in list(self._marks.items()):
+            worker = world.alive.get(number)
+            if worker is not None and world.now - marked_at < mark.deadline_seconds:
+                continue
+            if worker is not None:
+                world.stop(worker, kills=True, keeps=worker.stops)
+            del self._marks[number]
 
 
-def _slot(name: str) -> Callable[[Worker, float], None]:
-    # Any: what a slot's descriptor is has no type of its own.
-    setter: Callable[[Worker, float], None] = vars(Worker)[name].__set__
-    return setter
+def _site(entry: ProviderEntry, environment: Environment) -> _Site:
+    for place, provider in enumerate(environment.providers):
+        if provider.block == entry.block:
+            caps = ProviderCaps(
+                "simulated",
+                absence_is_gone=True,
+                usd_per_hour=provider.usd_per_hour,
+                keeps_stopped=provider.warm_boots is not None,
+                capabilities=provider.capabilities,
+            )
+            return _Site(entry, place, caps)
+    known = ", ".join(provider.block for provider in environment.providers)
+    raise ValueError(f"environment {environment.name} has no provider {entry.block}; there are {known}")
 
 
-_STATE_SECONDS, _JOINING_SECONDS, _IDLE_SECONDS = map(_slot, ("state_seconds", "joining_seconds", "idle_seconds"))
+def _kept(decided: Decided) -> frozenset[str]:
+    """Who of those that leave is stopped and kept warm."""
+    leaving = {victim.worker_id for victim in decided.placed.victims}
+    if not leaving or not any(share.warm_workers and share.caps.keeps_stopped for share in decided.shares):
+        return frozenset()
+    marked = [
+        replace(worker, state=move(worker.state, WorkerState.DRAINING)) if worker.worker_id in leaving else worker
+        for worker in decided.observation.workers
+    ]
+    kept = keep_warm(marked, decided.observation.spares, decided.shares, leaving=leaving)
+    return frozenset(worker.worker_id for worker in kept if worker.stops)
 
 
-def _serving(worker: VirtualWorker) -> Worker:
-    busy, draining = worker.request >= 0, worker.phase is Phase.DRAINING
-    return Worker(
-        f"sim-0000-1-{worker.number}",
-        worker.provider.name,
-        WorkerState.DRAINING if draining else WorkerState.READY,
-        worker.provider.capabilities,
-        usd_per_hour=worker.provider.price,
-        registered=True,
-        instance=InstanceState.RUNNING,
-        member=MemberState.DRAINING if draining else MemberState.READY,
-        busy=busy,
-        idle_seconds=None if busy else 0.0,
-    )
-
-
-def _joining(worker: VirtualWorker) -> Worker:
-    return Worker(
-        f"sim-0000-1-{worker.number}",
-        worker.provider.name,
-        WorkerState.FAILED if worker.failed else WorkerState.STARTING,
-        worker.provider.capabilities,
-        usd_per_hour=worker.provider.price,
-        instance=InstanceState.FAILED if worker.failed else InstanceState.STARTING,
-        failure=Failure.OUTPUT if worker.failed else None,
-    )
-
-
-def _demand(world: World) -> Demand:
-    queued, running = len(world.queue), world.running
-    shapes: tuple[Shape, ...] = ()
-    running_shapes: tuple[Shape, ...] = ()
-    if world.trace.requires:
-        requires = world.trace.requires
-        shapes = _shapes([requires[request] for request in world.queue])
-        working = (worker.request for worker in world.alive.values() if worker.request >= 0)
-        running_shapes = _shapes([requires[request] for request in working])
-    return Demand(
-        queued=queued,
-        running=running,
-        waiting=queued,
-        shapes=shapes,
-        running_shapes=running_shapes,
-        arrived=world.arrived,
-        served=world.served,
-        served_units=world.served_seconds,
-    )
-
-
-def _shapes(required: Sequence[tuple[str, ...]]) -> tuple[Shape, ...]:
-    counts: dict[tuple[str, ...], int] = {}
-    for words in required:
-        spelled = largest((words,))
-        counts[spelled] = counts.get(spelled, 0) + 1
-    return tuple(Shape(words, count) for words, count in sorted(counts.items()))
+def _number(identity: str) -> int:
+    return int(identity.rpartition("-")[2])

@@ -16,6 +16,7 @@ class Score:
     """One run's result."""
 
     paid_hours: float
+    """With the storage of stopped instances."""
     waiting_hours: float
     """Each request's wait weighs as much as its work against the mean work."""
     wait_p50: float
@@ -49,7 +50,12 @@ def score(world: World, *, decide_microseconds: float = 0.0) -> Score:
     waits = sorted(world.waits)
     wasted = [worker for worker in world.workers if worker.became_ready_at is None and worker.phase is Phase.ENDED]
     return Score(
-        paid_hours=math.fsum(worker.paid_hours(world.horizon) for worker in world.workers),
+        paid_hours=math.fsum(
+            (
+                *(worker.paid_hours(world.horizon) for worker in world.workers),
+                *(kept.paid_hours(world.horizon) for kept in world.storage),
+            )
+        ),
         waiting_hours=_waiting_hours(world.waits, world.trace.service_seconds),
         wait_p50=percentile(waits, 0.50),
         wait_p95=percentile(waits, 0.95),

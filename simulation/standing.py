@@ -81,10 +81,10 @@ def verdict(ratios: Sequence[tuple[str, float]]) -> str:
 
 
 def broken_guards(row: Row) -> tuple[str, ...]:
-    """What a result must not hide: lost and unserved requests, and boots that were paid for nothing."""
+    """What a result must not hide: turns without an answer, lost and unserved requests, boots paid for nothing."""
     if row.score is None:
         return (f"failed: {row.failure}",)
-    found = []
+    found = [str(row.faults)] if row.faults.failed else []
     if row.score.lost:
         found.append(f"{row.score.lost} lost to stops")
     if row.score.unserved:

@@ -10,6 +10,7 @@ HEAD = (
     "candidate",
     *(f"J/OPT0 k={worth:g}" for worth in WORTHS),
     *("paid h", "wait p50", "p95", "p99 s", "launches", "wasted h", "lost", "preempted", "unserved"),
+    "no answer",
 )
 
 
@@ -84,6 +85,7 @@ def cells(row: Row) -> tuple[str, ...]:
         f"{scored.lost}",
         f"{scored.preempted}",
         f"{scored.unserved}",
+        f"{row.faults.failed}",
     )
 
 

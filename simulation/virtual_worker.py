@@ -1,4 +1,4 @@
-"""One worker of the virtual world, with all that really happens to it."""
+"""One worker of the virtual world, and the stopped instance that it may leave, with all that really happens to them."""
 
 import math
 from enum import Enum
@@ -14,6 +14,11 @@ class Phase(Enum):
     DRAINING = "draining"
     """Finishes its request and ends."""
     ENDED = "ended"
+
+
+def name(number: int) -> str:
+    """A worker's id, as a fleet of the first claim of its chain would give it."""
+    return f"sim-0000-1-{number}"
 
 
 class VirtualWorker:
@@ -33,12 +38,16 @@ class VirtualWorker:
         "place",
         "provider",
         "request",
+        "seen_ready_at",
+        "stops",
         "walltime_seconds",
         "will_fail",
+        "worker_id",
     )
 
     def __init__(self, number: int, provider: VirtualProvider, place: int, launched_at: float) -> None:
         self.number = number
+        self.worker_id = name(number)
         self.provider = provider
         self.place = place
         """Of its provider in the environment."""
@@ -52,14 +61,38 @@ class VirtualWorker:
         self.will_fail = False
         self.failed = False
         self.became_ready_at: float | None = None
+        self.seen_ready_at = 0.0
+        """When a turn first saw it serve: no fleet knows more exactly since when it does."""
         self.idle_since = 0.0
         self.request = -1
         """What it works on; -1: nothing."""
         self.epoch = 0
         """Voids events that were planned before its request was taken from it."""
         self.ended_at: float | None = None
+        self.stops = False
+        """Leaves its instance stopped when it ends, for a quick start."""
 
     def paid_hours(self, until: float) -> float:
         """Its bill, which began with the launch call, counted until an end of the books."""
         end = until if self.ended_at is None else self.ended_at
         return self.provider.price * max(end - self.launched_at, self.provider.least_billed_seconds) / 3600
+
+
+class StoppedInstance:
+    """What a worker left for a quick start: it costs its storage until it is started or ended."""
+
+    __slots__ = ("ended_at", "number", "place", "provider", "since")
+
+    def __init__(self, worker: VirtualWorker, since: float) -> None:
+        self.number = worker.number
+        """Of the worker that left it."""
+        self.provider = worker.provider
+        self.place = worker.place
+        self.since = since
+        self.ended_at: float | None = None
+        """When it was started again, or ended."""
+
+    def paid_hours(self, until: float) -> float:
+        """Its storage, counted until an end of the books."""
+        end = until if self.ended_at is None else self.ended_at
+        return self.provider.storage_price * (end - self.since) / 3600

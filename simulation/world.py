@@ -11,9 +11,9 @@ from heapq import heappop, heappush
 from typing import Protocol
 
 from ebbflow.core.capabilities import fits
-from ebbflow.simulation.environment import Environment, Luck
+from ebbflow.simulation.environment import Environment, Launched, Luck
 from ebbflow.simulation.recorded import Trace
-from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
+from ebbflow.simulation.virtual_worker import Phase, StoppedInstance, VirtualWorker
 
 COMPLETION, BOOT, FAILURE, PREEMPTION, WALLTIME = range(5)
 """Kinds of events, in their order at equal times."""
@@ -51,6 +51,10 @@ class World:
         """Everyone that was ever launched, by number."""
         self.alive: dict[int, VirtualWorker] = {}
         """Who has not ended, in order of launch."""
+        self.stopped: dict[int, StoppedInstance] = {}
+        """Instances that wait for a quick start, by the number of the worker that left them."""
+        self.storage: list[StoppedInstance] = []
+        """Everyone that ever did."""
         self.queue: deque[int] = deque()
         self.idle: list[int] = []
         """Numbers of ready workers without a request, oldest first."""
@@ -69,6 +73,7 @@ class World:
         self.waits: list[float] = [math.nan] * len(trace.at_seconds)
         """Until the start that was not lost again."""
         self.failed_since_tick: list[VirtualWorker] = []
+        self.ready_since_tick: list[VirtualWorker] = []
         self.refused_since_tick: list[int] = []
         """Places of providers that refused."""
         self._heap: list[tuple[float, int, int, int]] = []
@@ -135,6 +140,7 @@ class World:
                 self.now = tick_at
                 driver.tick(self)
                 self.failed_since_tick.clear()
+                self.ready_since_tick.clear()
                 self.refused_since_tick.clear()
                 ticks += 1
                 tick_at = ticks * interval
@@ -150,15 +156,37 @@ class World:
             if self._there[candidate] >= provider.max_workers:
                 continue
             if provider.has_stock(self.now):
-                return self._launch(candidate)
-            self.refusals += 1
-            self.refused_since_tick.append(candidate)
+                return self._launch(candidate, self._luck[candidate].draw())
+            self._refuse(candidate)
         return None
 
-    def stop(self, worker: VirtualWorker, *, kills: bool = False) -> None:
-        """Take a worker out: at once where it boots or is idle, else when its request is done, or at once by force."""
+    def start(self, kept: StoppedInstance) -> VirtualWorker | None:
+        """Start a stopped instance for a new worker; None: there is no stock to run it with, and it stays."""
+        if len(self.alive) >= self.environment.max_workers:
+            return None
+        if not kept.provider.has_stock(self.now):
+            self._refuse(kept.place)
+            return None
+        self.end_stopped(kept)
+        return self._launch(kept.place, self._luck[kept.place].draw_warm())
+
+    def end_stopped(self, kept: StoppedInstance) -> None:
+        """End a stopped instance, and with it what it costs."""
+        kept.ended_at = self.now
+        del self.stopped[kept.number]
+
+    def stop(self, worker: VirtualWorker, *, kills: bool = False, keeps: bool = False) -> None:
+        """Take a worker out: at once where it boots or is idle, else when its request is done, or at once by force.
+
+        Args:
+            worker: who goes; it may have ended.
+            kills: also while it works.
+            keeps: its instance stays stopped, for a quick start.
+        """
         if worker.phase is Phase.ENDED:
             return
+        # A boot has loaded nothing yet.
+        worker.stops = keeps and worker.became_ready_at is not None
         if worker.request >= 0 and not kills:
             if worker.phase is Phase.READY:
                 worker.phase = Phase.DRAINING
@@ -175,8 +203,11 @@ class World:
         """Give a worker a walltime, at which its provider kills it; it must be called before it is ready."""
         worker.walltime_seconds = seconds
 
-    def _launch(self, place: int) -> VirtualWorker:
-        fate = self._luck[place].draw()
+    def _refuse(self, place: int) -> None:
+        self.refusals += 1
+        self.refused_since_tick.append(place)
+
+    def _launch(self, place: int, fate: Launched) -> VirtualWorker:
         worker = VirtualWorker(len(self.workers), self.environment.providers[place], place, self.now)
         worker.boot_seconds, worker.will_fail = fate.boot_seconds, fate.fails
         worker.lasts_seconds = fate.preempted_after_seconds
@@ -195,6 +226,7 @@ class World:
             worker.phase, worker.became_ready_at = Phase.READY, self.now
             self.booting -= 1
             self.ready += 1
+            self.ready_since_tick.append(worker)
             for lasts, end in ((worker.lasts_seconds, PREEMPTION), (worker.walltime_seconds, WALLTIME)):
                 if math.isfinite(lasts):
                     heappush(self._heap, (self.now + lasts, end, worker.number, 0))
@@ -205,6 +237,8 @@ class World:
             self.failed_since_tick.append(worker)
             self._end(worker)
         else:
+            # Its provider takes it: nothing stays.
+            worker.stops = False
             if worker.request >= 0:
                 self.lost_to_preemption += kind == PREEMPTION
                 # Whoever gave it a walltime has stopped it.
@@ -267,6 +301,9 @@ class World:
         elif worker.phase is Phase.READY:
             self.ready -= 1
         worker.phase, worker.ended_at = Phase.ENDED, self.now
+        if worker.stops:
+            kept = self.stopped[worker.number] = StoppedInstance(worker, self.now)
+            self.storage.append(kept)
         del self.alive[worker.number]
         self._there[worker.place] -= 1
         self._hand_on()

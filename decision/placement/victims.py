@@ -30,9 +30,11 @@ def retire(
     retiring: set[str] = set()
     for share in shares:
         held = [worker for worker in workers if worker.provider == share.provider and _serves_or_starts(worker)]
+        if len(held) <= share.max_workers:
+            continue
         # Who is idle longest goes first, who works or starts last.
         held.sort(key=lambda worker: (worker.busy is not False, -(worker.idle_seconds or 0.0), worker.worker_id))
-        retiring |= {worker.worker_id for worker in held[: max(0, len(held) - share.max_workers)]}
+        retiring |= {worker.worker_id for worker in held[: len(held) - share.max_workers]}
     retiring |= _returning(workers, shares, limits or Limits(), rules or PlacementRules())
     # Most are as they were, and a decision is made of the same workers many times over in a backtest.
     return [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ebbflow.simulation.league import POLICIES, Moment, Outcome, Row, Run, all_runs, play, rows
+from ebbflow.simulation.league import POLICIES, Moment, Played, Row, Run, all_runs, play, rows
 from ebbflow.simulation.plots import Line, Point, lines, scatter
 from ebbflow.simulation.report import page
 from ebbflow.simulation.score import Score, geometric_mean, mean_score, percentile
@@ -90,7 +90,7 @@ def test_broken_guards_are_named() -> None:
 
 def test_a_failed_run_is_a_row_of_its_own_and_the_others_stand() -> None:
     run = Run("mooncake", "k8s", "mine", 1)
-    outcomes = [Outcome(run, None, "after 5 s: mine raised"), Outcome(replace(run, candidate="erlangC"), FINE)]
+    outcomes = [Played(run, None, "after 5 s: mine raised"), Played(replace(run, candidate="erlangC"), FINE)]
     table = rows(outcomes)
     assert [(entry.candidate, entry.failure) for entry in table] == [
         ("erlangC", ""),

@@ -8,8 +8,18 @@ import pytest
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand
 from ebbflow.core.worker import Worker
+from ebbflow.decision.placement.shares import ProviderEntry
 from ebbflow.simulation.environment import K8S
-from ebbflow.simulation.past import Boots, Look, boot_times, boots_of, past_environment, past_trace, served_seconds
+from ebbflow.simulation.past import (
+    WARM_BOOTS,
+    Boots,
+    RecordedLook,
+    boot_times,
+    boots_of,
+    past_environment,
+    past_trace,
+    served_seconds,
+)
 from ebbflow.simulation.trace import TraceError
 
 T0 = 1_767_571_200.0
@@ -21,13 +31,13 @@ WISHED, STARTING, READY, FAILED = (
 )
 
 
-def looks(*rows: tuple[float, Demand]) -> list[Look]:
-    return [Look(T0 + at, demand, ()) for at, demand in rows]
+def looks(*rows: tuple[float, Demand]) -> list[RecordedLook]:
+    return [RecordedLook(T0 + at, demand, ()) for at, demand in rows]
 
 
-def seen(at: float, *workers: tuple[str, WorkerState], price: float | None = None) -> Look:
+def seen(at: float, *workers: tuple[str, WorkerState], price: float | None = None) -> RecordedLook:
     made = tuple(Worker(name, f"local-provider/{name[0]}", state, usd_per_hour=price) for name, state in workers)
-    return Look(T0 + at, Demand(), made)
+    return RecordedLook(T0 + at, Demand(), made)
 
 
 def test_a_master_that_counts_is_believed() -> None:
@@ -86,7 +96,7 @@ def test_looks_that_did_not_know_the_demand_are_left_out_and_not_taken_for_zero(
     ],
     ids=["no record", "one look", "demand never known", "nothing came", "too much came"],
 )
-def test_a_past_that_tells_nothing_is_refused_with_the_reason(past: list[Look], words: str) -> None:
+def test_a_past_that_tells_nothing_is_refused_with_the_reason(past: list[RecordedLook], words: str) -> None:
     with pytest.raises(TraceError, match=words):
         past_trace("own past", past, service_seconds=20)
 
@@ -103,13 +113,51 @@ def test_a_boot_lasts_from_the_wish_to_the_first_look_at_which_the_worker_served
     assert found["local-provider/b"] == Boots((), 1, 0.5)
 
 
+def test_a_price_is_what_was_paid_and_a_cap_only_where_nobody_knows() -> None:
+    paid, wished = seen(0, ("a-1", READY), price=0.5), seen(30, ("a-2", WISHED), ("b-1", WISHED), price=0.9)
+    found = boots_of([paid, wished])
+    assert {provider: boots.usd_per_hour for provider, boots in found.items()} == {
+        "local-provider/a": 0.5,
+        "local-provider/b": 0.9,
+    }
+
+
+def entry(block: str, max_workers: int, warm_workers: int = 0) -> ProviderEntry:
+    return ProviderEntry(block=block, max_workers=max_workers, warm_workers=warm_workers)
+
+
+def test_stopped_instances_start_as_recorded_where_the_fleet_keeps_any() -> None:
+    again = Worker("a-2", "x/a", WISHED, usd_per_hour=2.0, warm_instance_id="i-7")
+    past = [
+        seen(0, ("a-1", WISHED)),
+        seen(90, ("a-1", READY)),
+        RecordedLook(T0 + 90, Demand(), (again,)),
+        RecordedLook(T0 + 110, Demand(), (replace(again, state=READY),)),
+    ]
+    boots = boots_of(past)
+    assert boots["x/a"].warm_seconds == (20.0,)
+    assert boots["x/a"].seconds == ()
+    environment, notes = past_environment(
+        [entry("x/a", 3, 1), entry("x/b", 3, 1), entry("x/c", 3)], boots, max_workers=9
+    )
+    first, second, third = environment.providers
+    assert first.warm_boots is not None
+    assert first.warm_boots.median_seconds == 20.0
+    assert (second.warm_boots, third.warm_boots) == (WARM_BOOTS, None)
+    assert first.storage_usd_per_hour == pytest.approx(0.06)
+    assert first.storage_price == 0.03
+    assert "1 recorded starts" in notes[1]
+    assert "a guess, since none is recorded" in notes[3]
+
+
 def test_the_environment_boots_and_fails_and_costs_as_recorded() -> None:
     boots = {"x/a": Boots((50.0, 100.0, 200.0), 1, 0.5), "x/b": Boots((10.0,), 0, 2.0)}
-    environment, notes = past_environment([("x/a", 3), ("x/b", 4), ("x/c", 5)], boots, max_workers=6)
+    environment, notes = past_environment([entry("x/a", 3), entry("x/b", 4), entry("x/c", 5)], boots, max_workers=6)
     first, second, third = environment.providers
     assert (first.boots.median_seconds, first.boots.least_seconds, first.boots.most_seconds) == (100, 50, 200)
     assert first.boots.sigma == pytest.approx(math.log(2) * math.sqrt(2 / 3))
     assert (first.failing_share, first.price, second.price) == (0.25, 1.0, 4.0)
+    assert [provider.usd_per_hour for provider in environment.providers] == [0.5, 2.0, None]
     assert (first.max_workers, third.max_workers, environment.max_workers) == (3, 5, 6)
     assert third.boots.median_seconds == 75, "whom nothing is known of boots like the others"
     assert "3 recorded boots" in notes[0]
@@ -117,7 +165,7 @@ def test_the_environment_boots_and_fails_and_costs_as_recorded() -> None:
 
 
 def test_a_fleet_without_recorded_boots_says_that_they_are_a_guess() -> None:
-    environment, (note,) = past_environment([("x/a", 3)], {}, max_workers=3)
+    environment, (note,) = past_environment([entry("x/a", 3)], {}, max_workers=3)
     assert environment.providers[0].boots == K8S.providers[0].boots
     assert "a guess" in note
 

@@ -4,11 +4,12 @@ import heapq
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from ebbflow.simulation.baselines import BASELINES
-from ebbflow.simulation.environment import K8S, MARKET, BootTimes, Environment, VirtualProvider
+from ebbflow.simulation.environment import K8S, MARKET, BootTimes, Environment, Luck, VirtualProvider
 from ebbflow.simulation.recorded import Trace, load
 from ebbflow.simulation.score import score
 from ebbflow.simulation.virtual_worker import Phase
@@ -197,6 +198,69 @@ def test_a_preempted_request_returns_to_the_head_of_the_queue(smoke: Trace) -> N
     scored = score(world)
     assert scored.preempted > 0
     assert (scored.lost, scored.unserved) == (0, 0)
+
+
+KEEPING = replace(STEADY, name="keeping", warm_boots=BootTimes(10.0, 0.0, 10.0, 10.0), storage_price=0.25)
+
+
+def test_a_stopped_instance_costs_its_storage_until_it_is_started_or_ended() -> None:
+    def does(world: World) -> None:
+        if world.now == 0:
+            world.launch()
+        if world.now in (200, 400):
+            world.stop(next(iter(world.alive.values())), keeps=True)
+        if world.now == 300:
+            world.start(world.stopped[0])
+        if world.now == 600:
+            world.end_stopped(world.stopped[1])
+
+    world = run(made_up((0.0, 30.0)), Told(does), Environment("keeping", (KEEPING,)))
+    assert [(kept.since, kept.ended_at) for kept in world.storage] == [(200.0, 300.0), (400.0, 600.0)]
+    assert world.workers[1].became_ready_at == 310.0
+    scored = score(world)
+    assert scored.paid_hours == pytest.approx((200 + 100 + 0.25 * (100 + 200)) / 3600)
+    assert (scored.launches, scored.wasted_hours) == (2, 0.0)
+
+
+def test_a_worker_that_works_is_stopped_after_its_request_and_a_boot_leaves_nothing() -> None:
+    def does(world: World) -> None:
+        if world.now in (0, 110):
+            world.launch()
+        if world.now == 120:
+            for worker in list(world.alive.values()):
+                world.stop(worker, keeps=True)
+
+    world = run(made_up((0.0, 30.0)), Told(does), Environment("keeping", (KEEPING,)))
+    assert [(kept.number, kept.since) for kept in world.storage] == [(0, 130.0)]
+
+
+def test_a_stopped_instance_is_not_started_without_stock_or_above_the_maximum() -> None:
+    started: list[object] = []
+
+    def does(world: World) -> None:
+        if world.now == 0:
+            world.launch()
+        if world.now == 200:
+            world.stop(world.workers[0], keeps=True)
+        if world.now in (300, 400, 500):
+            started.append(world.start(world.stopped[0]))
+        if world.now == 350:
+            world.launch()
+
+    without = replace(KEEPING, out_of_stock=((250.0, 310.0),))
+    world = run(made_up((0.0, 30.0)), Told(does), Environment("one", (without,), max_workers=1))
+    assert started == [None, None, None]
+    assert (world.refusals, list(world.stopped)) == (1, [0])
+
+
+def test_warm_starts_take_nothing_from_the_luck_of_new_launches() -> None:
+    provider = replace(KEEPING, failing_share=0.3, boots=BootTimes(60.0, 0.5, 20.0, 300.0))
+    mixed, new = Luck(provider, 5), Luck(provider, 5)
+    fates = []
+    for _ in range(20):
+        mixed.draw_warm()
+        fates.append((mixed.draw(), new.draw()))
+    assert all(one == other for one, other in fates)
 
 
 @pytest.mark.parametrize(("servers", "load"), [(5, 0.8), (12, 0.9)])
