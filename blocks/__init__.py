@@ -1,4 +1,4 @@
-"""Prefect blocks: saved, typed configuration that builds adapters, and the fleet that every flow takes.
+"""Prefect blocks: saved, typed configuration that builds adapters, and the way from a fleet's names to them.
 
 Prefect imports this module through the `prefect.collections` entry point; every block of ours is registered by it.
 """

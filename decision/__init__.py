@@ -1,1 +1,1 @@
-"""The pure engine around a policy: from inputs to a plan. No clock, no I/O, no randomness."""
+"""The engine around a policy, from inputs to a plan. Pure: no I/O, no clock, no randomness."""

@@ -1,1 +1,1 @@
-"""What Prefect runs: the turn in its three forms, its tasks, and the ledger of records and claims."""
+"""What Prefect runs, and its side of a turn: tasks, what a person sees, and the ledger of records and claims."""

@@ -1,1 +1,1 @@
-"""Pure decisions: who exists, how many are wanted, what binds, where and who. No Prefect, no I/O, no clock."""
+"""What a fleet may name under `policy`, and the formulas that policies share. Pure: no I/O, no clock, no randomness."""

@@ -1,1 +1,1 @@
-"""Simulated worlds: virtual time for policies, stand-in servers for adapters."""
+"""A world in virtual time, in which policies are played on recorded and made-up demand and compared."""

@@ -1,1 +1,1 @@
-"""Stand-ins of outside systems that speak their real protocols over loopback."""
+"""Stand-ins of outside systems that speak the real protocols over loopback, for the demo and the tests."""

@@ -17,6 +17,7 @@ PAGES = sorted(
     for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deployments").rglob("*.md")]
     if ".venv" not in path.parts
 )
+ROOMS = sorted({init.parent.name for init in ROOT.glob("*/__init__.py")} | {"docs", "tests"})
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
@@ -33,6 +34,14 @@ def make_targets() -> set[str]:
 def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
     links = [link for link in LINK.findall(page.read_text()) if "://" not in link]
     missing = [link for link in links if not (page.parent / link).exists()]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_of_ours_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(rf"`((?:{'|'.join(ROOMS)})/[\w./-]*)`", page.read_text())
+    # `x` stands for what a contributor adds.
+    missing = [path for path in named if not (ROOT / path).exists() and not re.search(r"[/_]x(?:[/.]|$)", path)]
     assert missing == []
 
 

@@ -2,9 +2,6 @@
 
 import ast
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -12,6 +9,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests import wheels
 
 ROOT = Path(__file__).parents[1]
 # Any: TOML is what it is; every value is compared below.
@@ -56,21 +55,7 @@ def test_type_checkers_find_every_top_folder() -> None:
 
 
 def test_the_wheel_holds_every_package_and_nothing_else(tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    for package in TOP_PACKAGES:
-        folder = package.removeprefix("ebbflow.")
-        shutil.copytree(ROOT / folder, source / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"),
-            *("--disable-pip-version-check", "--wheel-dir", str(tmp_path), str(source)),
-        ],
-        check=True,
-        timeout=120,
-    )
+    wheels.build([wheels.copy_of_ours(tmp_path / "source")], tmp_path)
     (wheel,) = tmp_path.glob("ebbflow-*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(module.relative_to(ROOT)) for folder in package_folders() for module in (ROOT / folder).glob("*.py")}

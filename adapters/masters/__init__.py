@@ -1,1 +1,1 @@
-"""Who holds the queue; one module or family of modules per master."""
+"""Who holds the queue; one folder per master."""

@@ -1,1 +1,1 @@
-"""Where workers are launched; one module or family of modules per provider."""
+"""Where workers are launched; one folder per provider, and what several share."""

@@ -1,0 +1,1 @@
+"""Fixed machines as a provider of Ebbflow: workers that run already, lent to fleets one at a time."""
