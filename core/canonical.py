@@ -28,7 +28,16 @@ def canonical(value: object) -> str:
         ValueError: a number is not finite.
         TypeError: a value is neither a dataclass, an enum, a sequence, a mapping nor plain.
     """
-    return json.dumps(encode(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return spell(encode(value))
+
+
+def spell(plain: Plain) -> str:
+    """The one JSON text of what is plain already.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def digest(text: str) -> str:
@@ -38,22 +47,20 @@ def digest(text: str) -> str:
 
 def encode(value: object) -> Plain:
     """Turn a value into plain JSON values."""
+    # In the order of how often they come, since a turn that holds is mostly this.
+    if value is None or isinstance(value, (str, int)):
+        return value
     if isinstance(value, float):
         return _number(value)
-    if value is None or isinstance(value, bool | int | str):
-        return value
+    if isinstance(value, (tuple, list)):
+        return [encode(content) for content in value]
+    kind: type = type(value)
+    if (defaults := _defaults(kind)) is not None:
+        return {name: encode(content) for name, default in defaults if (content := getattr(value, name)) != default}
     if isinstance(value, Enum):
         return encode(value.value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: encode(content)
-            for field in dataclasses.fields(value)
-            if (content := getattr(value, field.name)) != _default(field)
-        }
     if isinstance(value, Mapping):
         return {str(key): encode(content) for key, content in value.items()}
-    if isinstance(value, list | tuple):
-        return [encode(content) for content in value]
     raise TypeError(f"{type(value).__name__} has no canonical form: {value!r}")
 
 
@@ -71,60 +78,98 @@ def decode(kind: type[T], value: Plain, *, where: str = "record") -> T:
     return typing.cast(T, _decode(kind, value, where))
 
 
-def _default(field: "dataclasses.Field[object]") -> object:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
+@cache
+def _defaults(kind: type) -> tuple[tuple[str, object], ...] | None:
+    """Each field of a dataclass with its default; None for what is none. Every record asks for the same few kinds."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    return tuple(
+        (field.name, field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
+        for field in dataclasses.fields(kind)
+    )
+
+
+_Where = str | tuple["_Where", str | int]
+"""A path into a record: it is put into words only when something is wrong there."""
+
+_Decoder = typing.Callable[[Plain, _Where], object]
+
+
+def _decode(kind: object, value: Plain, where: _Where) -> object:
+    return _decoder(kind)(value, where)
 
 
 # `object` stands for a type expression here: `int | None` and `tuple[Worker, ...]` are not classes.
-def _decode(kind: object, value: Plain, where: str) -> object:
+@cache
+def _decoder(kind: object) -> _Decoder:
+    """How values of one kind are read."""
     if kind is object:
-        return value
+        return lambda value, where: value
     origin = typing.get_origin(kind)
     if origin in (types.UnionType, typing.Union):
-        return _decode_optional(kind, value, where)
+        return _optional_decoder(kind)
     if origin is tuple:
+        return _tuple_decoder(typing.get_args(kind)[0])
+    if origin is not None and issubclass(origin, Mapping):
+        return _mapping_decoder(typing.get_args(kind)[1])
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _dataclass_decoder(kind)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return _enum_decoder(kind)
+    return lambda value, where: _decode_scalar(kind, value, where)
+
+
+def _optional_decoder(kind: object) -> _Decoder:
+    (inner,) = [argument for argument in typing.get_args(kind) if argument is not types.NoneType]
+    return lambda value, where: None if value is None else _decode(inner, value, where)
+
+
+def _tuple_decoder(item: object) -> _Decoder:
+    def decode_tuple(value: Plain, where: _Where) -> object:
         if not isinstance(value, list):
             raise _wrong(where, value, "a list")
-        (item, _) = typing.get_args(kind)
-        return tuple(_decode(item, content, f"{where}[{index}]") for index, content in enumerate(value))
-    if origin is not None and issubclass(origin, Mapping):
+        return tuple([_decode(item, content, (where, index)) for index, content in enumerate(value)])
+
+    return decode_tuple
+
+
+def _mapping_decoder(item: object) -> _Decoder:
+    def decode_mapping(value: Plain, where: _Where) -> object:
         if not isinstance(value, dict):
             raise _wrong(where, value, "an object")
-        (_, item) = typing.get_args(kind)
-        return {key: _decode(item, content, f"{where}.{key}") for key, content in value.items()}
-    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return _decode_dataclass(kind, value, where)
-    if isinstance(kind, type) and issubclass(kind, Enum):
+        return {key: _decode(item, content, (where, key)) for key, content in value.items()}
+
+    return decode_mapping
+
+
+def _dataclass_decoder(kind: type) -> _Decoder:
+    def decode_dataclass(value: Plain, where: _Where) -> object:
+        if not isinstance(value, dict):
+            raise _wrong(where, value, "an object")
+        # Only now: a kind may hold itself.
+        hints = _hints(kind)
+        if unknown := sorted(value.keys() - hints.keys()):
+            raise RecordError(f"{_said(where)}: unknown field {unknown[0]!r}; {kind.__name__} has {', '.join(hints)}")
+        fields = {name: _decode(hints[name], content, (where, name)) for name, content in value.items()}
+        try:
+            return kind(**fields)
+        except TypeError as error:
+            raise RecordError(f"{_said(where)}: {error}") from error
+
+    return decode_dataclass
+
+
+def _enum_decoder(kind: type[Enum]) -> _Decoder:
+    def decode_enum(value: Plain, where: _Where) -> object:
         try:
             return kind(value)
         except ValueError as error:
             raise _wrong(where, value, f"one of {', '.join(str(member.value) for member in kind)}") from error
-    return _decode_scalar(kind, value, where)
+
+    return decode_enum
 
 
-def _decode_optional(kind: object, value: Plain, where: str) -> object:
-    if value is None:
-        return None
-    (inner,) = [argument for argument in typing.get_args(kind) if argument is not types.NoneType]
-    return _decode(inner, value, where)
-
-
-def _decode_dataclass(kind: type, value: Plain, where: str) -> object:
-    if not isinstance(value, dict):
-        raise _wrong(where, value, "an object")
-    hints = _hints(kind)
-    if unknown := sorted(set(value) - set(hints)):
-        raise RecordError(f"{where}: unknown field {unknown[0]!r}; {kind.__name__} has {', '.join(hints)}")
-    fields = {name: _decode(hints[name], content, f"{where}.{name}") for name, content in value.items()}
-    try:
-        return kind(**fields)
-    except TypeError as error:
-        raise RecordError(f"{where}: {error}") from error
-
-
-def _decode_scalar(kind: object, value: Plain, where: str) -> object:
+def _decode_scalar(kind: object, value: Plain, where: _Where) -> object:
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     if isinstance(kind, type) and type(value) is kind:
@@ -137,5 +182,12 @@ def _hints(kind: type) -> dict[str, object]:
     return dict(typing.get_type_hints(kind))
 
 
-def _wrong(where: str, value: object, expected: str) -> RecordError:
-    return RecordError(f"{where}: {str(value)[:80]!r} is not {expected}")
+def _said(where: _Where) -> str:
+    if isinstance(where, str):
+        return where
+    before, step = where
+    return f"{_said(before)}[{step}]" if isinstance(step, int) else f"{_said(before)}.{step}"
+
+
+def _wrong(where: _Where, value: object, expected: str) -> RecordError:
+    return RecordError(f"{_said(where)}: {str(value)[:80]!r} is not {expected}")

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ebbflow.core.canonical import Plain, canonical, decode, digest, encode
+from ebbflow.core.canonical import Plain, canonical, decode, digest, encode, spell
 from ebbflow.core.errors import RecordError
 from ebbflow.core.member import Demand, MemberList, PushMemberList
 from ebbflow.core.memory import Memory
@@ -68,7 +68,7 @@ class Record:
         """The canonical JSON that is stored and hashed."""
         plain = encode(self)
         assert isinstance(plain, dict)
-        return canonical({**plain, "format": self.format})
+        return spell({**plain, "format": self.format})
 
 
 def parse_record(text: str) -> Record:
@@ -136,7 +136,7 @@ def _values(inputs: Inputs, fleet: Plain) -> dict[str, Plain]:
         members=tuple(replace(member, idle_seconds=None) for member in inputs.members.members),
     )
     values = {
-        "fleet": fleet,
+        "fleet": encode(fleet),
         "master": encode(inputs.master),
         "demand": encode(inputs.demand),
         "members": encode(still),
@@ -148,7 +148,7 @@ def _values(inputs: Inputs, fleet: Plain) -> dict[str, Plain]:
 
 
 def _section(value: Plain, known: Section | None, link: Link | None) -> Section:
-    sha256 = digest(canonical(value))
+    sha256 = digest(spell(value))
     if known is None or link is None or known.sha256 != sha256:
         return Section(sha256, value)
     if known.number is not None:
