@@ -101,7 +101,7 @@ async def _not_a(client: PrefectClient, name: str, what: str, capability: str) -
     saved = sorted(_full_name(document) for document in documents if capability in _capabilities(document))
     return (
         f"{name!r} is not {what}; saved are: {', '.join(saved) or 'none'}. "
-        "Save it in the Prefect UI (Blocks), or correct the reference in the fleet"
+        "Save it in the Prefect UI (Blocks), or correct its name in the fleet"
     )
 
 

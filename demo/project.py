@@ -11,7 +11,7 @@ from ebbflow.fleet.model import Fleet
 
 
 def text_of_demo(provider: ProviderKind) -> str:
-    """prefect.yaml for one kind of provider. The kinds differ in one word of it: the reference of the block.
+    """prefect.yaml for one kind of provider. The kinds differ in one word of it: the name of the block.
 
     Raises:
         StepFailed: there is no prefect.yaml.
