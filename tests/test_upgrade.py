@@ -41,6 +41,7 @@ from ebbflow.turn.results import Acted, Held
 from ebbflow.turn.surroundings import RunIdentity, Surroundings
 from ebbflow.turn.turn import take_turn
 from tests.interfaces import interfaces
+from tests.turn.outside import Clock
 
 DATA = Path(__file__).parent / "data"
 CHAIN: dict[str, Any] = json.loads((DATA / "chain_format_1.json").read_text(encoding="utf-8"))
@@ -190,16 +191,6 @@ async def turn_after(number: int, *, shows_wishes: bool) -> tuple[Acted | Held, 
     result = await take_turn(fleet, Surroundings(ledger, opened, run, clock=lambda: clock.now, sleep=clock.sleep))
     assert isinstance(result, Acted | Held), result
     return result, host, ledger
-
-
-@dataclass
-class Clock:
-    """Passes only while somebody sleeps."""
-
-    now: float = 0.0
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 @pytest.mark.anyio

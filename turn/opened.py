@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ebbflow.core.errors import ConfigError
-from ebbflow.core.ports import Master, Provider, PushMaster
+from ebbflow.core.ports import JoinMaster, Master, Provider, PushMaster
 from ebbflow.fleet.model import Fleet
 
 
@@ -33,6 +33,11 @@ class OpenFleet:
         Raises:
             ConfigError: says what would be right; nothing was done yet but keeping workers alive.
         """
+        if not isinstance(self.master, PushMaster | JoinMaster):
+            raise ConfigError(
+                f"{self.fleet.master} is neither a PushMaster nor a JoinMaster: its adapter needs `register`, "
+                "`deregister` and `remove_unfinished`, or `joined`"
+            )
         for entry in self.fleet.providers:
             if entry.block in self.unloadable:
                 raise ConfigError(self.unloadable[entry.block])

@@ -1,0 +1,186 @@
+"""A turn from its ledger to its last call, without Prefect and without anything outside."""
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ebbflow.core.errors import ConfigError, OverrideRefused
+from ebbflow.core.instance import InstanceList
+from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.memory import OverrideKind
+from ebbflow.core.observation import Inputs, ScaleRequest
+from ebbflow.core.plan import Result, Verb
+from ebbflow.decision.evaluate import Evaluation, evaluate
+from ebbflow.decision.limits import Limits
+from ebbflow.fleet.model import Fleet
+from ebbflow.turn.chain_reader import ChainReader
+from ebbflow.turn.results import Acted, DryRun, Held, Skipped, SkipReason, TurnResult
+from ebbflow.turn.turn import take_turn
+from tests.making import changed, fleet_of
+from tests.turn.outside import Host, Outside, Queue
+from tests.turn.virtual_time import VirtualLoop, run
+
+pytestmark = pytest.mark.anyio
+
+FLEET = fleet_of(
+    ("local/a", 4), limits=Limits(min_workers=2, max_workers=4, min_idle_seconds=60, min_seconds_between_stops=0)
+)
+REQUEST = ScaleRequest("run-7", OverrideKind.FLOOR, "ada", "demo day", 3600.0, 1)
+
+
+async def turn(outside: Outside, fleet: Fleet = FLEET, *, after: float = 30.0, **other: Any) -> TurnResult:
+    outside.clock.now += after
+    dry_run, request = other.pop("dry_run", False), other.pop("request", None)
+    return await take_turn(fleet, outside.surroundings(**other), dry_run=dry_run, request=request)
+
+
+async def test_what_is_launched_is_registered_in_the_same_turn_and_noted() -> None:
+    outside = Outside()
+    result = await turn(outside)
+    assert isinstance(result, Acted)
+    assert set(outside.queue.entries) == set(outside.host.launched)
+    assert len(outside.host.launched) == 2
+    assert {(outcome.verb, outcome.result) for outcome in result.outcomes} == {
+        (Verb.LAUNCH, Result.DONE),
+        (Verb.REGISTER, Result.DONE),
+    }
+    head = await ChainReader(outside.ledger).head(FLEET.name)
+    assert head is not None
+    assert (head.record, head.outcomes) == (result.record, tuple(result.outcomes))
+    assert outside.closed == 1
+
+
+async def test_a_turn_with_nothing_to_do_holds_and_is_recorded() -> None:
+    outside = Outside()
+    await turn(outside)
+    result = await turn(outside)
+    assert isinstance(result, Held)
+    assert result.record.number == 2
+    assert [worker.state for worker in result.record.memory.workers] == [WorkerState.READY] * 2
+
+
+async def test_a_worker_too_many_is_drained_looked_at_twice_ended_and_forgotten_over_two_claims() -> None:
+    outside = Outside()
+    await turn(outside)
+    await turn(outside)
+    fewer = changed(FLEET, limits=changed(FLEET.limits, min_workers=1))
+    marked = await turn(outside, fewer)
+    assert isinstance(marked, Acted)
+    assert [action.verb for action in marked.record.plan.actions] == [Verb.DRAIN]
+    assert outside.host.ended == []
+    ended = await turn(outside, fewer)
+    assert isinstance(ended, Acted)
+    (gone,) = outside.host.ended
+    assert set(outside.queue.entries) == set(outside.host.launched) - {gone}
+    assert ended.logs == {} or set(ended.logs) == {gone}
+
+
+async def test_a_run_is_too_early_after_another_but_a_persons_request_never_is() -> None:
+    outside = Outside()
+    await turn(outside)
+    early = await turn(outside, after=14.0)
+    assert early == Skipped(SkipReason.TOO_EARLY, "the last turn is younger than half an interval")
+    asked = await turn(outside, after=0.0, request=REQUEST)
+    assert isinstance(asked, Acted)
+    assert len(outside.host.launched) == 3
+
+
+async def test_who_skips_has_kept_the_workers_alive_first() -> None:
+    outside = Outside()
+    await turn(outside)
+    await turn(outside)
+    outside.queue.kept_alive.clear()
+    assert isinstance(await turn(outside, after=1.0), Skipped)
+    assert set(outside.queue.kept_alive) == set(outside.host.launched)
+
+
+async def test_of_two_turns_at_once_one_acts_and_the_other_says_why_not() -> None:
+    outside = Outside()
+    results = await asyncio.gather(*(turn(outside, after=0.0, run=f"run-{each}") for each in range(2)))
+    (skipped,) = [result for result in results if isinstance(result, Skipped)]
+    assert skipped == Skipped(SkipReason.NOT_CLAIMED, "another run claimed record 1")
+    assert len(outside.host.launched) == 2
+
+
+async def test_a_look_that_outlasted_the_budget_is_stored_and_never_claimed() -> None:
+    outside = Outside()
+
+    def slowly(inputs: Inputs, fleet: Fleet) -> Evaluation:
+        outside.clock.now += fleet.budget_seconds
+        return evaluate(inputs, fleet)
+
+    result = await turn(outside, decide=slowly)
+    assert isinstance(result, Skipped)
+    assert result.reason is SkipReason.TOO_LATE
+    assert len(outside.ledger.records) == 1
+    assert await outside.ledger.newest_claim(FLEET.name) is None
+    assert outside.host.launched == []
+
+
+async def test_a_dry_run_leaves_nothing_anywhere() -> None:
+    outside = Outside()
+    result = await turn(outside, dry_run=True)
+    assert isinstance(result, DryRun)
+    assert len(result.evaluation.plan.of(Verb.LAUNCH)) == 2
+    assert (outside.ledger.records, outside.ledger.claims, outside.ledger.kept_home) == ({}, {}, None)
+    assert (outside.host.launched, outside.queue.kept_alive) == ([], [])
+
+
+async def test_a_request_beyond_the_limits_changes_nothing() -> None:
+    outside = Outside()
+    with pytest.raises(OverrideRefused, match=r"above limits\.max_workers 4"):
+        await turn(outside, request=replace(REQUEST, count=9))
+    assert outside.ledger.records == {}
+    assert outside.closed == 1
+
+
+async def test_a_lost_record_is_warned_of_and_begins_a_new_chain(caplog: pytest.LogCaptureFixture) -> None:
+    outside = Outside()
+    first = await turn(outside)
+    assert isinstance(first, Acted)
+    outside.ledger.records.clear()
+    with caplog.at_level(logging.WARNING, logger="ebbflow"):
+        second = await turn(outside)
+    assert "record 1 was deleted" in caplog.text
+    assert isinstance(second, Held)
+    assert second.record.chain != first.record.chain
+    assert len(outside.host.launched) == 2, "what is listed is adopted, nothing is launched in its place"
+
+
+async def test_a_master_of_neither_kind_is_refused_with_what_it_needs() -> None:
+    class Plain:
+        """What all masters can be asked, and nothing else."""
+
+        def __init__(self, queue: Queue) -> None:
+            self.caps, self.probe, self.demand, self.members = queue.caps, queue.probe, queue.demand, queue.members
+            self.join_spec, self.drain, self.shut_down = queue.join_spec, queue.drain, queue.shut_down
+            self.aclose = queue.aclose
+
+    outside = Outside(master=Plain(Queue()))
+    with pytest.raises(ConfigError, match="neither a PushMaster nor a JoinMaster: its adapter needs `register`"):
+        await turn(outside)
+
+
+def test_a_provider_that_hangs_is_unknown_after_its_time_and_the_turn_goes_on() -> None:
+    class Hanging(Host):
+        async def list_instances(self, fleet: str) -> InstanceList:
+            await asyncio.Event().wait()
+            raise AssertionError("nobody answers")
+
+    async def whole(loop: VirtualLoop) -> TurnResult:
+        outside = Outside(host=Hanging())
+        task = loop.create_task(turn(outside, clock=loop.time))
+        await loop.quiet()
+        assert not task.done(), "it waits for the listing"
+        loop.now += outside.host.caps.call_seconds
+        await loop.quiet()
+        return task.result()
+
+    result = run(whole)
+    assert isinstance(result, Held)
+    (look,) = result.evaluation.inputs.providers
+    assert (look.listing.complete, look.listing.detail) == (False, "no answer within 5 s")
+    assert any(reason.rule == "roster.unknown" for reason in result.record.plan.reasons)
