@@ -8,7 +8,7 @@ LOCK_PYTHONS ?= python3.11 python3.12 python3.13
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-FOLDERS := core policies decision fleet turn adapters contracts blocks flows simulation standins demo gateway deployments
+FOLDERS := core policies decision fleet turn adapters contracts blocks flows simulation standins demo deployments
 
 .PHONY: demo test check bench bench-policies soak typing lock clean environment
 

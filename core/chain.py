@@ -1,18 +1,15 @@
 """Claims and the head of a fleet's chain of records.
 
-Number n+1 is claimed by creating one name that the server gives to one caller only. Nothing is locked, leased or
+Number n+1 is claimed by creating one name that the ledger gives to one caller only. Nothing is locked, leased or
 updated, so nothing can stay stuck when the claimant dies.
 """
 
-import re
 from dataclasses import dataclass
 
 from ebbflow.core.canonical import Plain, decode, digest
 from ebbflow.core.errors import RecordError
 from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Record, parse_record
-
-HOME_VARIABLE = "ebbflow_home"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +77,3 @@ def head_of(claim: Claim, stored: Stored | None) -> Head:
         return Head(claim, stored.record(), "", stored.outcomes())
     except RecordError as error:
         return Head(claim, None, f"record {claim.number} cannot be read: {error}")
-
-
-def claim_name(fleet: str, number: int) -> str:
-    """The name that is created to claim a number."""
-    return f"ebbflow_{fleet}_{number}"
-
-
-def claim_number(fleet: str, name: str) -> int | None:
-    """The number that a name claims for this fleet, or None for any other name."""
-    found = re.fullmatch(rf"ebbflow_{re.escape(fleet)}_(\d+)", name)
-    return int(found[1]) if found else None

@@ -14,12 +14,10 @@
     │   ├── LaunchOutcomeUnknown    sent, no clear answer: not retried in this turn, counts as supply
     │   ├── TerminationRefused      the provider would not end it now; retried by every later turn
     │   └── LaunchRejected          permanent: bad command, partition, image, rights
-    ├── MasterError
-    │   ├── MasterUnavailable       temporary: down, slow, 5xx                         (is_temporary)
-    │   ├── MasterRejected          permanent
-    │   └── RegistrationRejected    permanent: this worker must not be registered like this
-    ├── ReadinessTimeout            launched, never answered
-    └── LaunchOutputError           their bug: the script broke the NewURL protocol
+    └── MasterError
+        ├── MasterUnavailable       temporary: down, slow, 5xx                         (is_temporary)
+        ├── MasterRejected          permanent
+        └── RegistrationRejected    permanent: this worker must not be registered like this
 """
 
 
@@ -92,23 +90,3 @@ class MasterRejected(MasterError):
 
 class RegistrationRejected(MasterError):
     """This worker must not be registered under this address and id."""
-
-
-class ReadinessTimeout(FleetError):
-    """A worker was launched and never became ready within its time.
-
-    Attributes:
-        worker_id: which worker.
-        url: what it announced, or None.
-        waited_seconds: how long it was given.
-    """
-
-    def __init__(self, worker_id: str, url: str | None, waited_seconds: float) -> None:
-        super().__init__(f"{worker_id} was not ready after {waited_seconds:g} s (url: {url or 'never announced'})")
-        self.worker_id = worker_id
-        self.url = url
-        self.waited_seconds = waited_seconds
-
-
-class LaunchOutputError(FleetError):
-    """A launch script's output broke the NewURL protocol."""

@@ -53,7 +53,7 @@ class Record:
     chain: str
     number: int
     flow: str
-    """`autoscale`, `scale_up` or `scale_down`."""
+    """`autoscale`, `scale_up`, `scale_down` or `override`."""
     flow_run_id: str
     turn: TurnFacts
     sections: Mapping[str, Section]

@@ -99,7 +99,7 @@ def floors(schedules: Sequence[Schedule], at_seconds: float) -> tuple[Floor, ...
 
     Args:
         schedules: of a fleet.
-        at_seconds: epoch seconds UTC, by the Prefect server's clock; 0: not known, and then none holds.
+        at_seconds: epoch seconds UTC, by the ledger's own clock; 0: not known, and then none holds.
     """
     if at_seconds <= 0:
         return ()

@@ -4,6 +4,8 @@ A record is an artifact; a claim is a Variable whose creation succeeds for one c
 `POST /variables/` answers 409 where the name exists.
 """
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,13 +20,14 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 
 from ebbflow.core.canonical import digest, encode
-from ebbflow.core.chain import HOME_VARIABLE, Claim, Stored, claim_name, claim_number
+from ebbflow.core.chain import Claim, Stored
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import check_home
 from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Record
 from ebbflow.turn.words import random_word
 
+HOME_VARIABLE = "ebbflow_home"
 RECORD_TYPE = "ebbflow-record"
 PER_PAGE = 200
 
@@ -69,8 +72,11 @@ class PrefectLedger:
         return _parse_claim(fleet, max(claims), claims[max(claims)], now) if claims else None
 
     async def stored(self, artifact_id: str) -> Stored | None:
-        """One record with its note."""
-        wanted = ArtifactFilter(id=ArtifactFilterId(any_=[UUID(artifact_id)]))
+        """One record with its note; what is no id of this server's is not there."""
+        try:
+            wanted = ArtifactFilter(id=ArtifactFilterId(any_=[UUID(artifact_id)]))
+        except ValueError:
+            return None
         found = await self._client.read_artifacts(artifact_filter=wanted, limit=1)
         return _stored(found[0]) if found else None
 
@@ -179,6 +185,17 @@ class PrefectLedger:
             return
 
 
+def claim_name(fleet: str, number: int) -> str:
+    """The name that is created to claim a number."""
+    return f"ebbflow_{fleet}_{number}"
+
+
+def claim_number(fleet: str, name: str) -> int | None:
+    """The number that a name claims for this fleet, or None for any other name."""
+    found = re.fullmatch(rf"ebbflow_{re.escape(fleet)}_(\d+)", name)
+    return int(found[1]) if found else None
+
+
 def _read_date(header: str) -> datetime:
     return parsedate_to_datetime(header).astimezone(UTC)
 
@@ -186,14 +203,17 @@ def _read_date(header: str) -> datetime:
 def _parse_claim(fleet: str, number: int, variable: dict[str, Any], now: datetime) -> Claim:
     value = variable["value"]
     try:
+        budget_seconds = float(value["budget_seconds"])
+        if not 0 <= budget_seconds < math.inf:
+            raise ValueError(budget_seconds)
         return Claim(
             number,
-            str(value["artifact"]),
+            str(UUID(value["artifact"])),
             str(value["sha256"]),
-            float(value["budget_seconds"]),
+            budget_seconds,
             max(0.0, (now - datetime.fromisoformat(variable["created"])).total_seconds()),
         )
-    except (TypeError, KeyError, ValueError) as error:
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ConfigError(
             f"Variable {claim_name(fleet, number)} was edited and holds {str(value)[:80]!r}: delete it; "
             "the fleet then goes on from the claim before it, or adopts its workers"

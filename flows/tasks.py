@@ -4,7 +4,6 @@ Retries are not Prefect's: every outside call is retried in `turn.calls`, for te
 turn's budget, which a task's own retries would not know.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -17,6 +16,7 @@ from ebbflow.core.plan import Action, Outcome, Result, Verb
 from ebbflow.turn.acting import perform
 from ebbflow.turn.calls import Acting
 from ebbflow.turn.notes import outcome_of
+from ebbflow.turn.together import together
 
 MAX_TASKS_PER_KIND = 10
 
@@ -43,12 +43,12 @@ async def carry_out(acting: Acting, actions: Sequence[Action]) -> list[Outcome]:
     """Carry out actions of one kind, all at once, each where a person sees it in the run."""
     # Work goes in as a callable: Prefect then does not walk through adapters in search of futures.
     if len(actions) <= MAX_TASKS_PER_KIND:
-        parts = await asyncio.gather(*(_act_alone(acting, action) for action in actions))
+        parts = await together(*(_act_alone(acting, action) for action in actions))
         return [outcome for part in parts for outcome in part]
     by_provider: dict[str, list[Action]] = {}
     for action in actions:
         by_provider.setdefault(action.provider, []).append(action)
-    parts = await asyncio.gather(
+    parts = await together(
         *(
             act_on(group[0].verb.value, f"{len(group)} at {provider}", partial(_all_of, acting, group))
             for provider, group in by_provider.items()
@@ -79,7 +79,7 @@ async def _all_of(acting: Acting, actions: Sequence[Action]) -> Sequence[Outcome
         except FleetError as error:
             return [_noted(action, error)]
 
-    parts = await asyncio.gather(*(attempt(action) for action in actions))
+    parts = await together(*(attempt(action) for action in actions))
     return [outcome for part in parts for outcome in part]
 
 

@@ -30,6 +30,24 @@ def test_every_folder_with_an_init_is_a_package_and_no_other() -> None:
     assert sorted(PACKAGES) == sorted(".".join(("ebbflow", *folder.parts)) for folder in package_folders())
 
 
+def test_every_folder_of_ours_that_holds_modules_is_a_package() -> None:
+    # What is none is seen by no import law, and is missing from the wheel. Ready-made fleets are no packages.
+    tops = [ROOT / package.removeprefix("ebbflow.") for package in TOP_PACKAGES]
+    holding = {path.parent.relative_to(ROOT) for top in tops for path in top.rglob("*.py") if "-" not in str(path)}
+    forgotten = sorted(str(folder) for folder in holding - package_folders())
+    assert forgotten == [], "give each an __init__.py, and add it to `packages` in pyproject.toml"
+
+
+def test_no_provider_is_left_out_of_the_law_that_keeps_them_apart() -> None:
+    (law,) = [
+        contract["modules"]
+        for contract in PYPROJECT["tool"]["importlinter"]["contracts"]
+        if contract["name"] == "No provider's adapter knows another's"
+    ]
+    folders = [folder for folder in (ROOT / "adapters" / "providers").iterdir() if (folder / "__init__.py").exists()]
+    assert sorted(law) == sorted(f"ebbflow.adapters.providers.{folder.name}" for folder in folders)
+
+
 def test_the_namespace_itself_has_no_init() -> None:
     assert not (ROOT / "__init__.py").exists()
 
@@ -51,7 +69,7 @@ def test_every_import_law_is_a_sentence() -> None:
 
 def test_type_checkers_find_every_top_folder() -> None:
     (line,) = re.findall(r"^FOLDERS := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert {package.removeprefix("ebbflow.") for package in TOP_PACKAGES} <= set(line.split())
+    assert {package.removeprefix("ebbflow.") for package in TOP_PACKAGES} == set(line.split())
 
 
 def test_the_wheel_holds_every_package_and_nothing_else(tmp_path: Path) -> None:

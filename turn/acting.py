@@ -3,7 +3,6 @@
 Every function here may be repeated by a later turn, and may be cut off at any line.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from ebbflow.turn.calls import Acting
 from ebbflow.turn.joining import launch, register
 from ebbflow.turn.leaving import deregister, drain, tear_down, terminate
 from ebbflow.turn.notes import outcome_of
+from ebbflow.turn.together import together
 
 CarryOut = Callable[[Acting, Sequence[Action]], Awaitable[list[Outcome]]]
 """Carries out the actions of one kind, and tells what came of each. A refusal is a note, never an error."""
@@ -45,7 +45,7 @@ async def carry_out(acting: Acting, actions: Sequence[Action]) -> list[Outcome]:
         except FleetError as error:
             return outcome_of(action, error)
 
-    return list(await asyncio.gather(*(attempt(action) for action in actions)))
+    return await together(*(attempt(action) for action in actions))
 
 
 async def act(acting: Acting, carry_out: CarryOut = carry_out) -> list[Outcome]:
@@ -57,7 +57,7 @@ async def act(acting: Acting, carry_out: CarryOut = carry_out) -> list[Outcome]:
     """
     plan = acting.evaluation.plan
     kinds = (Verb.REGISTER, Verb.DRAIN, Verb.TEAR_DOWN, Verb.TERMINATE, Verb.DEREGISTER)
-    parts = await asyncio.gather(
+    parts = await together(
         _launch_and_register(acting, carry_out), *(carry_out(acting, plan.of(verb)) for verb in kinds)
     )
     return [outcome for part in parts for outcome in part]

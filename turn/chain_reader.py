@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from ebbflow.core.canonical import Plain, digest, encode
+from ebbflow.core.canonical import Plain, canonical, digest, encode
 from ebbflow.core.chain import Head, Stored, head_of
 from ebbflow.core.errors import RecordError
 from ebbflow.core.memory import Memory, RecentClaim
@@ -93,16 +93,20 @@ class ChainReader:
         """
         values = {name: await self.section(record, name) for name in record.sections}
         link = record.previous
-        before = await self._leaned_on(record, link.artifact_id) if link and not link.broken else None
-        return restore_inputs(record, values, before.memory if before else Memory())
+        if link is None or link.broken:
+            return restore_inputs(record, values, Memory())
+        before = await self._leaned_on(record, link.artifact_id, sha256=link.sha256)
+        return restore_inputs(record, values, before.memory)
 
     async def fleet(self, record: Record) -> Fleet:
         """The fleet as it was when a record was decided.
 
         Raises:
-            RecordError: it is gone, or this version does not take it any more.
+            RecordError: it is gone, was edited, or this version does not take it any more.
         """
         value = await self.section(record, "fleet")
+        if digest(canonical(value)) != record.sections["fleet"].sha256:
+            raise RecordError(f"record {record.number} of {record.fleet}: its fleet does not fit its hash")
         try:
             return Fleet.model_validate(value)
         except ValidationError as error:
@@ -124,11 +128,19 @@ class ChainReader:
             section = holder.sections[name]
         return encode(section.value)
 
-    async def _leaned_on(self, record: Record, artifact_id: str) -> Record:
-        stored = self._kept.get(artifact_id) or await self._ledger.stored(artifact_id)
-        if stored is None:
+    async def _leaned_on(self, record: Record, artifact_id: str, *, sha256: str = "") -> Record:
+        """Another record, read once; where a hash is known, as it was then."""
+        if artifact_id not in self._kept:
+            stored = await self._ledger.stored(artifact_id)
+            if stored is None:
+                raise RecordError(
+                    f"record {record.number} of {record.fleet} leans on artifact {artifact_id}, which is gone"
+                )
+            self._kept[artifact_id] = stored
+        if sha256 and digest(self._kept[artifact_id].text or "") != sha256:
             raise RecordError(
-                f"record {record.number} of {record.fleet} leans on artifact {artifact_id}, which is gone"
+                f"record {record.number} of {record.fleet} follows artifact {artifact_id}, which was edited since"
             )
-        self._kept[artifact_id] = stored
-        return stored.record()
+        if artifact_id not in self._parsed:
+            self._parsed[artifact_id] = self._kept[artifact_id].record()
+        return self._parsed[artifact_id]

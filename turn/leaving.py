@@ -7,7 +7,7 @@ import anyio
 
 from ebbflow.core.errors import BudgetOver, FleetError
 from ebbflow.core.instance import Instance, InstanceState
-from ebbflow.core.member import DrainAnswer, Member, MemberState
+from ebbflow.core.member import DrainAnswer, DrainWay, Member, MemberState
 from ebbflow.core.plan import Action, Outcome, Result
 from ebbflow.core.ports import Provider, PushMaster
 from ebbflow.core.worker import Worker
@@ -119,9 +119,17 @@ async def _look(acting: Acting, worker: Worker, drained: DrainAnswer) -> tuple[R
     if member is None:
         empty = drained is DrainAnswer.GONE
         return (Result.DONE, "not a member") if empty else (Result.WAITING, "not a member, and not seen empty")
-    if member.state is not MemberState.DRAINING:
+    if not _is_out(member, drained, acting.opened.master.caps.drain):
         return Result.WAITING, f"the master shows it {member.state.value}: work may still reach it"
     return _emptiness(worker, member)
+
+
+def _is_out(member: Member, drained: DrainAnswer, way: DrainWay) -> bool:
+    """Whether no new work is given to it, as far as its master can say so."""
+    if member.state is MemberState.LOST:
+        return drained is DrainAnswer.GONE
+    # A master that cannot refuse work shows no change; that it is idle in both looks is all that can be waited for.
+    return member.state is MemberState.DRAINING or way is not DrainWay.NATIVE
 
 
 def _emptiness(worker: Worker, member: Member) -> tuple[Result, str]:

@@ -18,21 +18,25 @@ from ebbflow.decision.roster import instances_of_ours
 from ebbflow.turn.budget import Budget
 from ebbflow.turn.opened import OpenFleet
 from ebbflow.turn.surroundings import Log
+from ebbflow.turn.together import together
 
 T = TypeVar("T")
 
 
 async def keep_alive(opened: OpenFleet, workers: Iterable[Worker], log: Log) -> None:
-    """Hold the dead-man's switch of every worker that has an address. What does not answer is seen by the next look."""
+    """Hold the dead-man's switch of every worker that can be asked. What does not answer is seen by the next look.
+
+    Where we push addresses into the master, a worker without one cannot be asked yet; elsewhere its id is enough.
+    """
     master = opened.master
-    with_url = [worker for worker in workers if worker.url is not None and worker.may_exist]
-    if not isinstance(master, KeepsAlive) or master.caps.needs_keepalive_seconds is None or not with_url:
+    asked = [worker for worker in workers if worker.may_exist and (worker.url is not None or not opened.takes_urls)]
+    if not isinstance(master, KeepsAlive) or master.caps.needs_keepalive_seconds is None or not asked:
         return
     try:
         with anyio.fail_after(master.caps.call_seconds):
-            answers = await master.keepalive(with_url)
+            answers = await master.keepalive(asked)
     except (FleetError, TimeoutError) as error:
-        log.warning("keepalive of %d workers failed: %s", len(with_url), error or "timeout")
+        log.warning("keepalive of %d workers failed: %s", len(asked), error or "timeout")
         return
     silent = sorted(worker_id for worker_id, answered in answers.items() if not answered)
     if silent:
@@ -47,7 +51,7 @@ async def observe(
     Raises:
         ConfigError: the master or a provider says that a person must act; the turn ends before any action.
     """
-    listings = asyncio.gather(*(_listing(opened, name, budget) for name in opened.providers))
+    listings = together(*(_listing(opened, name, budget) for name in opened.providers))
     demand, members, looks = await asyncio.gather(_demand(opened, budget), _members(opened, budget), listings)
     found = [look for look in looks if isinstance(look, ProviderLook)]
     for answer in (demand, members, *looks):
@@ -112,10 +116,10 @@ async def _listing(opened: OpenFleet, name: str, budget: Budget) -> ProviderLook
 async def _asked(call: Callable[[], Awaitable[T]], seconds: float, budget: Budget) -> T | FleetError:
     """The answer, or why there is none."""
     try:
-        with anyio.fail_after(min(seconds, budget.remaining_seconds)):
+        with anyio.fail_after(limit := min(seconds, budget.remaining_seconds)):
             return await call()
     except TimeoutError:
-        return FleetError(f"no answer within {seconds:g} s")
+        return FleetError(f"no answer within {limit:g} s")
     except FleetError as error:
         return error
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ebbflow.core.errors import ConfigError
-from ebbflow.core.ports import JoinMaster, Master, Provider, PushMaster
+from ebbflow.core.ports import JoinMaster, KeepsAlive, Master, Provider, PushMaster
 from ebbflow.fleet.model import Fleet
 
 
@@ -33,15 +33,31 @@ class OpenFleet:
         Raises:
             ConfigError: says what would be right; nothing was done yet but keeping workers alive.
         """
-        if not isinstance(self.master, PushMaster | JoinMaster):
-            raise ConfigError(
-                f"{self.fleet.master} is neither a PushMaster nor a JoinMaster: its adapter needs `register`, "
-                "`deregister` and `remove_unfinished`, or `joined`"
-            )
+        check_kind(self.master, self.fleet.master)
         for entry in self.fleet.providers:
             if entry.block in self.unloadable:
                 raise ConfigError(self.unloadable[entry.block])
         self.fleet.check(self.master.caps, {name: provider.caps for name, provider in self.providers.items()})
+
+
+def check_kind(master: Master, name: str) -> None:
+    """Refuse an adapter that is no master of ours.
+
+    Raises:
+        ConfigError: it is of neither kind or of both, or its workers need a sign of life that it cannot give.
+    """
+    is_pushed, is_joined = isinstance(master, PushMaster), isinstance(master, JoinMaster)
+    if is_pushed == is_joined:
+        kinds = "both a PushMaster and a JoinMaster" if is_pushed else "neither a PushMaster nor a JoinMaster"
+        raise ConfigError(
+            f"{name} is {kinds}: its adapter must have `register`, `deregister` and `remove_unfinished`, "
+            "or else `joined`"
+        )
+    if master.caps.needs_keepalive_seconds is not None and not isinstance(master, KeepsAlive):
+        raise ConfigError(
+            f"{name}: its workers end after {master.caps.needs_keepalive_seconds:g} s without a sign of life, and its "
+            "adapter has no `keepalive`"
+        )
 
 
 class OpensFleets(Protocol):

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from ebbflow.core.errors import ConfigError, DryRunViolation
+from ebbflow.core.errors import DryRunViolation
 from ebbflow.core.instance import Instance, InstanceList, JoinSpec, LaunchRequest, ProviderCaps
 from ebbflow.core.member import Demand, DrainAnswer, Health, MasterCaps, MemberList, PushMemberList, Registration
 from ebbflow.core.ports import JoinMaster, Master, Provider, PushMaster
 from ebbflow.core.worker import Worker
+from ebbflow.turn.opened import check_kind
 
 
 def _refuse(what: str) -> NoReturn:
@@ -134,13 +135,12 @@ def read_only(master: Master) -> Master:
     """A master of the same kind that can only be asked.
 
     Raises:
-        ConfigError: it is of neither kind.
+        ConfigError: as `check_kind`.
     """
-    if isinstance(master, PushMaster):
-        return ReadOnlyPushMaster(master)
-    if isinstance(master, JoinMaster):
-        return ReadOnlyJoinMaster(master)
-    raise ConfigError(
-        f"{type(master).__name__} is neither a PushMaster nor a JoinMaster: give it `register`, `deregister` and "
-        "`remove_unfinished`, or `joined`"
-    )
+    check_kind(master, type(master).__name__)
+    return ReadOnlyPushMaster(master) if isinstance(master, PushMaster) else ReadOnlyJoinMaster(_joined(master))
+
+
+def _joined(master: Master) -> JoinMaster:
+    assert isinstance(master, JoinMaster), "it is of one kind or the other"
+    return master

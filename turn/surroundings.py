@@ -41,7 +41,7 @@ class Surroundings:
     decide: Callable[[Inputs, Fleet], Evaluation] = evaluate
     log: Log = field(default_factory=lambda: logging.getLogger("ebbflow"))
     clock: Callable[[], float] = time.monotonic
-    """Monotonic seconds: what the turn's budget is counted by."""
+    """Monotonic seconds: what the turn's budget is counted by. The time limit of a single call is the event loop's."""
     sleep: Callable[[float], Awaitable[None]] = anyio.sleep
     random_word: Callable[[int], str] = random_word
     """So many characters for the name of a new chain."""

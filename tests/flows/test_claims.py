@@ -15,9 +15,9 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import VariableCreate
 
 from ebbflow.contracts.ledger import claim_once, record_of
-from ebbflow.core.chain import Claim, claim_name
+from ebbflow.core.chain import Claim
 from ebbflow.core.record import Record
-from ebbflow.flows.ledger import PrefectLedger
+from ebbflow.flows.ledger import PrefectLedger, claim_name
 from ebbflow.turn.chain_reader import ChainReader
 from tests.e2e.relay import Relay, relayed
 from tests.e2e.world import World

@@ -9,9 +9,8 @@ import pytest
 from prefect.client.orchestration import PrefectClient, get_client
 
 from ebbflow.contracts import LedgerContract
-from ebbflow.core.chain import claim_number
 from ebbflow.core.ports import Ledger
-from ebbflow.flows.ledger import PrefectLedger
+from ebbflow.flows.ledger import PrefectLedger, claim_number
 from tests.e2e.world import pass_time
 
 

@@ -173,6 +173,7 @@ class World:
         self.ledger = MemoryLedger(clock=lambda: self.now, kept_home=HOME)
         self.steps: list[Step] = []
         self.killed: set[int] = set()
+        self.violations: list[Violation] = []
         self.queue = 15
         self.faulty = True
         self.routes = True
@@ -207,7 +208,9 @@ class World:
 
     def violate(self, text: str) -> Violation:
         self.say(f"VIOLATION {text}")
-        return Violation("\n".join([text, *self.log[-80:]]))
+        violation = Violation("\n".join([text, *self.log[-80:]]))
+        self.violations.append(violation)
+        return violation
 
     def ours(self) -> list[Box]:
         return [box for box in self.boxes.values() if box.home == HOME]

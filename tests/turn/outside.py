@@ -14,6 +14,7 @@ from ebbflow.core.member import (
     IdleSource,
     MasterCaps,
     Member,
+    MemberList,
     MemberState,
     PushMemberList,
     Registration,
@@ -48,9 +49,11 @@ class Host(EndsForGood):
     launched: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
+    has_urls: bool = True
+
     async def launch(self, request: LaunchRequest) -> Instance:
         self.launched.append(request.worker_id)
-        url = f"http://10.0.0.{len(self.rows) + 1}:7801"
+        url = None if not self.has_urls else f"http://10.0.0.{len(self.rows) + 1}:7801"
         row = Instance(
             request.worker_id, f"i-{request.worker_id}", InstanceState.RUNNING, request.fleet, request.home, url
         )
@@ -155,3 +158,56 @@ class Outside:
             yield OpenFleet(fleet, home, self.master or self.queue, {fleet.providers[0].block: self.host}, {})
         finally:
             self.closed += 1
+
+
+@dataclass
+class Cluster:
+    """Holds a queue, and is joined by every worker of a host by itself; it has no addresses."""
+
+    host: Host
+    caps: MasterCaps = QUEUE_CAPS
+    states: dict[str, MemberState] = field(default_factory=dict)
+    drains: DrainAnswer = DrainAnswer.ACCEPTED
+    once_drained: MemberState = MemberState.DRAINING
+    kept_alive: list[str] = field(default_factory=list)
+    waiting: int = 0
+
+    async def probe(self) -> Health:
+        return Health(True)
+
+    async def demand(self) -> Demand:
+        return Demand(queued=self.waiting, waiting=self.waiting)
+
+    async def members(self, worker_ids: Sequence[str] | None = None) -> MemberList:
+        alive = [row.worker_id for row in self.host.rows.values() if row.state is InstanceState.RUNNING]
+        shown = [
+            (worker_id, self.states.get(worker_id, MemberState.READY))
+            for worker_id in alive
+            if worker_ids is None or worker_id in worker_ids
+        ]
+        return MemberList(
+            tuple(
+                Member(worker_id, worker_id, state, None, None if state is MemberState.LOST else False, 9000.0)
+                for worker_id, state in shown
+            )
+        )
+
+    def join_spec(self, worker_id: str) -> JoinSpec:
+        return JoinSpec(environment={"NAME": worker_id})
+
+    async def joined(self, worker: Worker) -> Registration:
+        return Registration(bool((await self.members([worker.worker_id])).members), "has not joined")
+
+    async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
+        self.states[worker.worker_id] = self.once_drained
+        return self.drains
+
+    async def shut_down(self, worker: Worker) -> None:
+        return
+
+    async def keepalive(self, workers: Sequence[Worker]) -> Mapping[str, bool]:
+        self.kept_alive += [worker.worker_id for worker in workers]
+        return {worker.worker_id: True for worker in workers}
+
+    async def aclose(self) -> None:
+        return

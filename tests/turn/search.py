@@ -199,6 +199,9 @@ class Schedule:
     async def _settled(self) -> None:
         """Let everybody come to where they wait for the scheduler."""
         await self.world.loop.quiet()
+        if self.world.violations:
+            # At once: the turn that saw it waits for its other actions first, and may be killed until then.
+            raise self.world.violations[0]
         for run, task in list(self.runs.items()):
             if task.done():
                 del self.runs[run]
@@ -211,7 +214,8 @@ class Schedule:
         self.world.killed.add(run)
         task.cancel()
         await asyncio.wait([task])
-        await self._settled()
+        if not self.world.violations:
+            await self._settled()
 
     async def advance(self, seconds: float) -> None:
         world, target = self.world, self.world.now + seconds

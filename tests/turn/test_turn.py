@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from ebbflow.core.errors import ConfigError, OverrideRefused
-from ebbflow.core.instance import InstanceList
+from ebbflow.core.instance import Instance, InstanceList, LaunchRequest
 from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.member import DrainAnswer, DrainWay, MemberState, Registration
 from ebbflow.core.memory import OverrideKind
 from ebbflow.core.observation import Inputs, ScaleRequest
 from ebbflow.core.plan import Result, Verb
+from ebbflow.core.ports import Master
+from ebbflow.core.worker import Worker
 from ebbflow.decision.evaluate import Evaluation, evaluate
 from ebbflow.decision.limits import Limits
 from ebbflow.fleet.model import Fleet
@@ -20,7 +23,7 @@ from ebbflow.turn.chain_reader import ChainReader
 from ebbflow.turn.results import Acted, DryRun, Held, Skipped, SkipReason, TurnResult
 from ebbflow.turn.turn import take_turn
 from tests.making import changed, fleet_of
-from tests.turn.outside import Host, Outside, Queue
+from tests.turn.outside import QUEUE_CAPS, Cluster, Host, Outside, Queue
 from tests.turn.virtual_time import VirtualLoop, run
 
 pytestmark = pytest.mark.anyio
@@ -150,18 +153,109 @@ async def test_a_lost_record_is_warned_of_and_begins_a_new_chain(caplog: pytest.
     assert len(outside.host.launched) == 2, "what is listed is adopted, nothing is launched in its place"
 
 
-async def test_a_master_of_neither_kind_is_refused_with_what_it_needs() -> None:
-    class Plain:
-        """What all masters can be asked, and nothing else."""
+class Plain:
+    """What all masters can be asked, and nothing else."""
 
-        def __init__(self, queue: Queue) -> None:
-            self.caps, self.probe, self.demand, self.members = queue.caps, queue.probe, queue.demand, queue.members
-            self.join_spec, self.drain, self.shut_down = queue.join_spec, queue.drain, queue.shut_down
-            self.aclose = queue.aclose
+    def __init__(self, queue: Queue) -> None:
+        self.caps, self.probe, self.demand, self.members = queue.caps, queue.probe, queue.demand, queue.members
+        self.join_spec, self.drain, self.shut_down = queue.join_spec, queue.drain, queue.shut_down
+        self.aclose = queue.aclose
 
-    outside = Outside(master=Plain(Queue()))
-    with pytest.raises(ConfigError, match="neither a PushMaster nor a JoinMaster: its adapter needs `register`"):
+
+class Both(Queue):
+    """Is pushed into, and says that it is joined."""
+
+    async def joined(self, worker: Worker) -> Registration:
+        return Registration(True)
+
+
+class Unkept(Plain):
+    """Its workers need a sign of life, which it cannot give."""
+
+    async def joined(self, worker: Worker) -> Registration:
+        return Registration(True)
+
+
+@pytest.mark.parametrize(
+    ("master", "said"),
+    [
+        (Plain(Queue()), "swarmui-master/a is neither a PushMaster nor a JoinMaster: its adapter must have `register`"),
+        (Both(), "swarmui-master/a is both a PushMaster and a JoinMaster"),
+        (Unkept(Queue()), "end after 600 s without a sign of life, and its adapter has no `keepalive`"),
+    ],
+    ids=["neither", "both", "no keepalive"],
+)
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_a_master_of_no_kind_is_refused_before_anything_is_done(master: Master, said: str, dry_run: bool) -> None:
+    outside = Outside(master=master)
+    with pytest.raises(ConfigError, match=said):
+        await turn(outside, dry_run=dry_run)
+    assert outside.host.launched == []
+    assert outside.ledger.records == {}
+
+
+async def test_workers_that_join_by_themselves_are_kept_alive_without_an_address() -> None:
+    host = Host(has_urls=False)
+    cluster = Cluster(host)
+    outside = Outside(host=host, master=cluster)
+    await turn(outside)
+    await turn(outside)
+    assert set(cluster.kept_alive) == set(host.launched)
+    assert len(host.launched) == 2
+
+
+@pytest.mark.parametrize(
+    ("way", "answer", "shown", "turns"),
+    [
+        pytest.param(DrainWay.NATIVE, DrainAnswer.ACCEPTED, MemberState.DRAINING, 2, id="it shows it draining"),
+        pytest.param(DrainWay.NATIVE, DrainAnswer.GONE, MemberState.LOST, 4, id="it let go of it"),
+        pytest.param(DrainWay.IMPLICIT, DrainAnswer.ACCEPTED, MemberState.READY, 2, id="its end hands work back"),
+        pytest.param(DrainWay.NONE, DrainAnswer.ACCEPTED, MemberState.READY, 2, id="only waiting helps"),
+    ],
+)
+async def test_an_idle_worker_goes_in_every_way_in_which_a_master_may_drain(
+    way: DrainWay, answer: DrainAnswer, shown: MemberState, turns: int
+) -> None:
+    host = Host(has_urls=False)
+    cluster = Cluster(host, replace(QUEUE_CAPS, drain=way), drains=answer, once_drained=shown)
+    outside = Outside(host=host, master=cluster)
+    given = changed(FLEET, accept_busy_stop=True)
+    await turn(outside, given)
+    await turn(outside, given)
+    fewer = changed(given, limits=changed(given.limits, min_workers=1))
+    for _ in range(turns):
+        assert len(host.ended) == 0
+        await turn(outside, fewer)
+    assert len(host.ended) == 1
+
+
+async def test_a_native_master_that_still_routes_to_a_drained_worker_keeps_it() -> None:
+    host = Host(has_urls=False)
+    outside = Outside(host=host, master=Cluster(host, once_drained=MemberState.READY))
+    await turn(outside)
+    await turn(outside)
+    fewer = changed(FLEET, limits=changed(FLEET.limits, min_workers=1))
+    for _ in range(6):
+        await turn(outside, fewer)
+    assert host.ended == []
+
+
+async def test_a_mistake_in_one_adapter_leaves_no_other_call_behind() -> None:
+    finished: list[str] = []
+
+    class Mistaken(Host):
+        async def launch(self, request: LaunchRequest) -> Instance:
+            if request.worker_id.endswith("-0"):
+                raise KeyError("a mistake of its author")
+            for _ in range(5):
+                await asyncio.sleep(0)
+            finished.append(request.worker_id)
+            return await super().launch(request)
+
+    outside = Outside(host=Mistaken())
+    with pytest.raises(KeyError, match="a mistake"):
         await turn(outside)
+    assert len(finished) == 1, "who was launching has ended before the turn did"
 
 
 def test_a_provider_that_hangs_is_unknown_after_its_time_and_the_turn_goes_on() -> None:
