@@ -95,10 +95,11 @@ async def surplus_while_pending(schedule: Schedule) -> None:
 
 
 async def record_lost_before_listing(schedule: Schedule) -> None:
-    """The record of a turn that launched is lost before a listing shows what it launched."""
+    """The record of a turn that launched is lost before a listing shows what it launched, which still boots."""
     world = schedule.world
-    world.queue = 40
+    world.queue, world.boots = 40, 60.0
     await schedule.one_turn()
+    world.boots = None
     for box in world.ours():
         box.shown_at = world.now + 10.0
     world.lose_record()
