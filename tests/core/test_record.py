@@ -11,7 +11,7 @@ from ebbflow.core.instance import Instance, InstanceList, InstanceState, Provide
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, Member, MemberList, MemberState
 from ebbflow.core.memory import Memory, OverrideKind, RecentClaim
-from ebbflow.core.observation import Inputs, ProviderLook, ScaleRequest
+from ebbflow.core.observation import Inputs, ProviderLook, ScaleRequest, TurnFacts
 from ebbflow.core.plan import Action, Outcome, Plan, Reason, Result, Verb
 from ebbflow.core.record import FORMAT, Link, Record, Section, make_record, parse_record, restore_inputs
 from ebbflow.core.worker import Worker
@@ -212,9 +212,10 @@ def in_full(*records: Record) -> dict[str, Plain]:
     return values
 
 
-@pytest.mark.parametrize("field", fields(Inputs), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", [*fields(Inputs), *fields(TurnFacts)], ids=lambda field: field.name)
 def test_the_example_fills_every_input_so_that_none_can_be_forgotten(field: Field[object]) -> None:
-    assert getattr(INPUTS, field.name) not in (field.default, "", ())
+    holder = INPUTS if hasattr(INPUTS, field.name) else INPUTS.turn
+    assert getattr(holder, field.name) not in (field.default, "", ())
 
 
 def test_the_inputs_of_a_stored_decision_can_be_built_again() -> None:
