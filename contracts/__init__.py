@@ -7,7 +7,7 @@ A package with a provider, master or policy of its own adds one test file with a
 
 import pytest
 
-SUITES = ("join_master", "ledger", "master", "policy", "provider", "push_master")
+SUITES = ("join_master", "ledger", "master", "policy", "provider", "push_master", "sessions")
 
 pytest.register_assert_rewrite(*(f"{__name__}.{suite}" for suite in SUITES))
 
@@ -17,6 +17,7 @@ from ebbflow.contracts.master import MasterContract
 from ebbflow.contracts.policy import PolicyContract
 from ebbflow.contracts.provider import ProviderContract
 from ebbflow.contracts.push_master import PushMasterContract
+from ebbflow.contracts.sessions import SessionContract
 
 __all__ = [
     "JoinMasterContract",
@@ -25,4 +26,5 @@ __all__ = [
     "PolicyContract",
     "ProviderContract",
     "PushMasterContract",
+    "SessionContract",
 ]

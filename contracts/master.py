@@ -37,9 +37,6 @@ PATIENCE_LOOKS = 200
 SLACK_SECONDS = 0.5
 """What a busy computer may add to a call's time."""
 
-LOOKS = ("keepalive", "probe", "demand", "members", "register", "joined")
-"""What a turn asks of a master whose workers all serve."""
-
 
 class Trouble(Enum):
     """What can be wrong with a master."""
@@ -118,10 +115,6 @@ class MasterWorld(Protocol):
 
     async def restart_master(self) -> None:
         """End the master's process in order, and start it again."""
-        ...
-
-    def sessions_given(self) -> int:
-        """How many API sessions master and workers have given out so far; 0 where there are none."""
         ...
 
 
@@ -218,10 +211,10 @@ class MasterContract(Generic[World]):
             if trouble is Trouble.HANGING:
                 continue  # has a test of its own, which takes its time
             await world.break_master(trouble)
-            for name in _calls(world.adapter(), worker):
+            for name in calls_of(world.adapter(), worker):
                 # Everything else is a vendor's, or ours from elsewhere, and fails the test as it is.
                 with contextlib.suppress(MasterError, ConfigError):
-                    await _calls(world.adapter(), worker)[name]()
+                    await calls_of(world.adapter(), worker)[name]()
             await world.heal_master()
 
     async def test_a_worker_that_is_loading_is_not_ready(self, world: World) -> None:
@@ -289,9 +282,9 @@ class MasterContract(Generic[World]):
         worker = await world.start_worker()
         await self.ready(world, worker)
         await world.break_master(Trouble.HANGING)
-        for name in _calls(world.adapter(), worker):
+        for name in calls_of(world.adapter(), worker):
             adapter = world.adapter()
-            call = _calls(adapter, worker)[name]
+            call = calls_of(adapter, worker)[name]
             began = time.monotonic()
             with contextlib.suppress(MasterUnavailable):
                 await call()
@@ -306,19 +299,6 @@ class MasterContract(Generic[World]):
         answered = await adapter.keepalive([alive, dead])
         if adapter.caps.needs_keepalive_seconds is not None:
             assert answered == {alive.worker_id: True, dead.worker_id: False}
-
-    async def test_a_hundred_turns_need_no_new_session(self, world: World) -> None:
-        worker = await world.start_worker()
-        await self.ready(world, worker)
-        given = world.sessions_given()
-        for _ in range(100):
-            adapter = world.adapter()
-            calls = _calls(adapter, worker)
-            for name in LOOKS:
-                if name in calls:
-                    await calls[name]()
-            await adapter.aclose()
-        assert world.sessions_given() == given
 
     async def members(self, world: World, worker: Worker | None = None) -> tuple[Member, ...]:
         """Who the master has, by a new adapter and in full; given a worker, a second look at it alone."""
@@ -402,7 +382,7 @@ async def _complaint(master: Master) -> str:
     return "" if health.reachable else health.detail
 
 
-def _calls(master: Master, worker: Worker) -> Mapping[str, Callable[[], Awaitable[object]]]:
+def calls_of(master: Master, worker: Worker) -> Mapping[str, Callable[[], Awaitable[object]]]:
     """Every method of every port that a master has, by a name for the test's message."""
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "probe": master.probe,

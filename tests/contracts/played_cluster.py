@@ -314,6 +314,3 @@ class ClusterWorld:
 
     async def restart_master(self) -> None:
         self.cluster.restart()
-
-    def sessions_given(self) -> int:
-        return 0

@@ -14,7 +14,7 @@ from pydantic import SecretStr, ValidationError
 from ebbflow.adapters.masters.swarmui.adapter import SwarmUIAdapter
 from ebbflow.adapters.masters.swarmui.sessions import InMemorySessionStore
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings, backend_settings
-from ebbflow.contracts import PushMasterContract
+from ebbflow.contracts import SessionContract
 from ebbflow.contracts.master import Trouble, worker_at
 from ebbflow.core.errors import ConfigError, MasterRejected, MasterUnavailable, RegistrationRejected
 from ebbflow.core.member import DrainAnswer, MemberState
@@ -206,7 +206,7 @@ async def world(tmp_path: Path) -> AsyncIterator[SwarmUIWorld]:
         yield world
 
 
-class TestSwarmUI(PushMasterContract):
+class TestSwarmUI(SessionContract):
     @pytest.fixture
     async def world(self, tmp_path: Path) -> AsyncIterator[SwarmUIWorld]:
         async with opened_world(tmp_path) as world:
