@@ -134,6 +134,11 @@ class Queue:
 
     record: Record
     caps: MasterCaps
+    kept_alive: set[str] = field(default_factory=set)
+
+    async def keepalive(self, workers: Sequence[Worker]) -> Mapping[str, bool]:
+        self.kept_alive |= {worker.worker_id for worker in workers}
+        return {worker.worker_id: True for worker in workers}
 
     async def probe(self) -> Health:
         return Health(True)
@@ -183,13 +188,14 @@ async def turn_after(number: int, *, shows_wishes: bool) -> tuple[Acted | Held, 
     async def opened(
         fleet: Fleet, home: str, *, remembered: Iterable[str] = (), dry_run: bool
     ) -> AsyncIterator[OpenFleet]:
-        master = Queue(record, inputs.master.caps)
         yield OpenFleet(fleet, home, master, {fleet.providers[0].block: host}, {})
 
-    clock = Clock()
+    master, clock = Queue(record, inputs.master.caps), Clock()
     run = RunIdentity("autoscale", f"upgraded-{number}")
     result = await take_turn(fleet, Surroundings(ledger, opened, run, clock=lambda: clock.now, sleep=clock.sleep))
     assert isinstance(result, Acted | Held), result
+    reachable = {worker.worker_id for worker in record.memory.workers if worker.url is not None and worker.may_exist}
+    assert master.kept_alive >= reachable, "the sign of life goes on"
     return result, host, ledger
 
 
