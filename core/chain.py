@@ -22,7 +22,7 @@ class Claim:
     """Of the record's text."""
     budget_seconds: float
     age_seconds: float = 0.0
-    """By the server's own timestamps, rounded down."""
+    """By the ledger's own timestamps, rounded down."""
 
 
 @dataclass(frozen=True, slots=True)

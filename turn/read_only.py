@@ -138,9 +138,7 @@ def read_only(master: Master) -> Master:
         ConfigError: as `check_kind`.
     """
     check_kind(master, type(master).__name__)
-    return ReadOnlyPushMaster(master) if isinstance(master, PushMaster) else ReadOnlyJoinMaster(_joined(master))
-
-
-def _joined(master: Master) -> JoinMaster:
+    if isinstance(master, PushMaster):
+        return ReadOnlyPushMaster(master)
     assert isinstance(master, JoinMaster), "it is of one kind or the other"
-    return master
+    return ReadOnlyJoinMaster(master)
