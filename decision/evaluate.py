@@ -20,7 +20,7 @@ from ebbflow.decision.placement.shares import Launch, Placed, ProviderEntry, Pro
 from ebbflow.decision.provider_memory import providers_after
 from ebbflow.decision.roster import Roster, give_up, instances_of_ours, reconcile
 from ebbflow.decision.rules import Rules
-from ebbflow.decision.upkeep import keep_up, sweep
+from ebbflow.decision.upkeep import keep_up, sweep, without_given_up
 from ebbflow.decision.warm import end_spares, keep_warm, leaving
 
 
@@ -75,6 +75,15 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     )
     providers = providers_after(before, inputs, workers, spares=roster.spares)
     shares = _shares(inputs, rules, roster, providers)
+    existing = sum(worker.may_exist for worker in workers) + len(roster.spares)
+    workers, given_up = without_given_up(
+        workers,
+        inputs,
+        before,
+        {share.provider: share for share in shares},
+        launch_timeout_seconds=rules.readiness.launch_timeout_seconds,
+        has_room=existing <= rules.limits.max_workers,
+    )
     circumstances = _circumstances(inputs, before)
     decided = decide(_observation(inputs, rules, before, roster, workers), shares, rules, circumstances)
     observation, placed = decided.observation, decided.placed
@@ -96,7 +105,7 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         usd_per_hour=round(after.usd_per_hour, 4),
         storage_usd_per_hour=round(sum(spare.usd_per_hour or 0.0 for spare in spares if spare.is_warm), 4),
         actions=(*launches, *actions, *ended, *(action for _, action in swept if action is not None)),
-        reasons=(*_chain_reasons(inputs), *roster.reasons, *decided.reasons, *notes),
+        reasons=(*_chain_reasons(inputs), *roster.reasons, *given_up, *decided.reasons, *notes),
     )
     memory = replace(
         before,
@@ -250,6 +259,7 @@ def _kept_up(
             by_provider.get(worker.provider),
             launch_timeout_seconds=rules.readiness.launch_timeout_seconds,
             predecessors_act=circumstances.predecessors_act,
+            has_room=decided.observation.existing <= rules.limits.max_workers,
         )
         if upkeep.worker is not None:
             kept.append(upkeep.worker)

@@ -68,7 +68,8 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
             instance = shown.get(worker.provider, {}).get(worker.worker_id)
             found = _seen_by_provider(worker, look, instance, suspected=worker.provider in suspects)
         workers.append(_seen_by_master(found, member, inputs, drain_deadline_seconds, before=worker.state))
-    workers.extend(_adopted(shown, members, workers, inputs, drain_deadline_seconds))
+    looks_without = int(everywhere_complete)
+    workers.extend(_adopted(shown, members, workers, inputs, drain_deadline_seconds, looks_without=looks_without))
     spares = tuple(
         spare for look in inputs.providers for spare in find_spares(look, inputs, shown[look.provider], workers)
     )
@@ -256,8 +257,13 @@ def _adopted(
     known: Sequence[Worker],
     inputs: Inputs,
     drain_deadline_seconds: float,
+    *,
+    looks_without: int,
 ) -> Iterator[Worker]:
-    """Ours, and not in the record: adopted, never ended for being unknown."""
+    """Ours, and not in the record: adopted, never ended for being unknown.
+
+    `looks_without` is 1 where this look has shown that no provider has whoever is not listed, else 0.
+    """
     ids = {worker.worker_id for worker in known}
     for provider, instances in shown.items():
         for worker_id, instance in instances.items():
@@ -271,7 +277,14 @@ def _adopted(
             )
     for worker_id, member in members.items():
         if worker_id and worker_id not in ids:
-            blank = Worker(worker_id, "", WorkerState.LOST, detail="a member without an instance", registered=True)
+            blank = Worker(
+                worker_id,
+                "",
+                WorkerState.LOST,
+                detail="a member without an instance",
+                registered=True,
+                absent_looks=looks_without,
+            )
             yield _seen_by_master(
                 blank, _without_instance(member), inputs, drain_deadline_seconds, before=WorkerState.LOST
             )
@@ -350,7 +363,7 @@ def _given_up(worker: Worker, number: int, timeout: float, retries: int, warm_ti
         return worker
     if worker.state is WorkerState.FAILED:
         return replace(worker, mark=Mark(number, worker.detail or "failed", deadline_seconds=0.0))
-    listed = worker.state in (WorkerState.PENDING, WorkerState.STARTING) and worker.instance is not None
+    listed = worker.state in JOINING and worker.instance is not None
     why = (_never_started(worker, warm_timeout) or _never_ready(worker, timeout, retries)) if listed else ""
     if why:
         return replace(

@@ -4,7 +4,7 @@ A worker is ended in steps that belong to different claims: the mark in one, and
 the looks and the end in a later one. A run that was killed at any line is continued by the next that observes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ebbflow.core.instance import InstanceState
@@ -40,6 +40,7 @@ def keep_up(
     *,
     launch_timeout_seconds: float,
     predecessors_act: bool = False,
+    has_room: bool = True,
 ) -> Upkeep:
     """Decide the next step of one worker.
 
@@ -50,11 +51,12 @@ def keep_up(
         share: its provider; None where only the master knows the worker, or the provider could not be loaded.
         launch_timeout_seconds: after this long a wish that was never listed is given up.
         predecessors_act: whether a run whose record is lost may still be ending workers that it had marked.
+        has_room: whether all that may exist, wishes with them, is no more than the fleet may have.
     """
     if worker.state is WorkerState.GONE:
         return _forget(worker, inputs)
     if worker.state is WorkerState.WISHED:
-        return _launch_again(worker, inputs, memory, share, launch_timeout_seconds)
+        return _launch_again(worker, inputs, memory, share, launch_timeout_seconds if has_room else 0.0)
     if worker.instance is None or share is None or not share.complete:
         return Upkeep(worker)
     if worker.state is WorkerState.TERMINATING:
@@ -64,7 +66,7 @@ def keep_up(
     if worker.mark is not None:
         return _take_out(worker, inputs, memory)
     if worker.instance is InstanceState.STOPPED and worker.state is WorkerState.PENDING:
-        return _launch_again(worker, inputs, memory, share, launch_timeout_seconds)
+        return _launch_again(worker, inputs, memory, share, launch_timeout_seconds if has_room else 0.0)
     if worker.state in (WorkerState.PENDING, WorkerState.STARTING):
         # A lost record may have held its mark, and who ends it must not find it serving.
         return Upkeep(worker) if predecessors_act else _join(worker, inputs, share)
@@ -95,14 +97,12 @@ def _launch_again(
     """A wish that a complete listing lacks: sent again under the same id where that is safe, given up in the end."""
     if share is None or not share.complete or not memory.is_over(worker.launch_number):
         return Upkeep(worker)
-    # A launch may be sent as late as its claim's budget, and be listed as late as the settle time after that.
-    settled = worker.state_seconds >= inputs.turn.budget_seconds + share.caps.settle_seconds
-    is_safe = share.caps.idempotent_launch or bool(worker.warm_instance_id)
-    may_repeat = is_safe and share.max_workers > 0 and worker.joining_seconds < launch_timeout_seconds
-    if not may_repeat and settled:
-        text = f"{worker.worker_id}: wish given up, never listed in {worker.joining_seconds:.0f} s"
-        return Upkeep(None, reason=Reason("upkeep.given_up", text))
-    if not may_repeat:
+    if worker.instance is InstanceState.UNKNOWN:
+        # It is listed, whatever it does: it was launched, and is waited for.
+        return Upkeep(worker)
+    if _is_in_vain(worker, inputs, share, launch_timeout_seconds):
+        return Upkeep(None, reason=_given_up(worker))
+    if not _may_repeat(worker, share, launch_timeout_seconds):
         return Upkeep(worker)
     again = replace(worker, launch_number=inputs.number, state_seconds=0.0)
     reason = "its wish was never listed: launched again under the same id"
@@ -117,6 +117,56 @@ def _launch_again(
         instance_id=worker.warm_instance_id,
     )
     return Upkeep(again, action)
+
+
+def without_given_up(
+    workers: Sequence[Worker],
+    inputs: Inputs,
+    memory: Memory,
+    shares: Mapping[str, ProviderShare],
+    *,
+    launch_timeout_seconds: float,
+    has_room: bool,
+) -> tuple[list[Worker], list[Reason]]:
+    """Drop wishes that nobody waits for any longer, before anything is decided: their places are free at once.
+
+    Args:
+        workers: reconciled.
+        inputs: what was seen.
+        memory: aged.
+        shares: by provider.
+        launch_timeout_seconds: after this long a wish is not sent again.
+        has_room: whether all that may exist, wishes with them, is no more than the fleet may have: otherwise more came
+            back than anybody expected, and no wish is sent again.
+    """
+    patience_seconds = launch_timeout_seconds if has_room else 0.0
+    kept, reasons = [], []
+    for worker in workers:
+        share = shares.get(worker.provider)
+        is_over = (
+            worker.state is WorkerState.WISHED and worker.instance is None and memory.is_over(worker.launch_number)
+        )
+        if is_over and share is not None and share.complete and _is_in_vain(worker, inputs, share, patience_seconds):
+            reasons.append(_given_up(worker))
+        else:
+            kept.append(worker)
+    return kept, reasons
+
+
+def _may_repeat(worker: Worker, share: ProviderShare, launch_timeout_seconds: float) -> bool:
+    is_safe = share.caps.idempotent_launch or bool(worker.warm_instance_id)
+    return is_safe and share.max_workers > 0 and worker.joining_seconds < launch_timeout_seconds
+
+
+def _is_in_vain(worker: Worker, inputs: Inputs, share: ProviderShare, launch_timeout_seconds: float) -> bool:
+    # A launch may be sent as late as its claim's budget, and be listed as late as the settle time after that.
+    settled = worker.state_seconds >= inputs.turn.budget_seconds + share.caps.settle_seconds
+    return settled and not _may_repeat(worker, share, launch_timeout_seconds)
+
+
+def _given_up(worker: Worker) -> Reason:
+    text = f"{worker.worker_id}: wish given up, never listed in {worker.joining_seconds:.0f} s"
+    return Reason("upkeep.given_up", text)
 
 
 def _take_out(worker: Worker, inputs: Inputs, memory: Memory) -> Upkeep:

@@ -381,3 +381,48 @@ def test_policy_no_moves_nothing_but_what_limits_and_persons_say() -> None:
     assert did(evaluate(serving(2), rules)) == []
     assert did(evaluate(changed(serving(1), request=request(OverrideKind.FLOOR, 1)), rules)) == ["launch demo-3f9c-9-0"]
     assert did(evaluate(serving(1), changed(rules, limits=Limits(min_workers=2)))) == ["launch demo-3f9c-9-0"]
+
+
+def wished(*, waited: float, caps: ProviderCaps = CAPS, most: int = 1) -> tuple[Inputs, Limits]:
+    """A turn of a fleet whose only wish no list has shown for so long."""
+    wish = Worker("demo-3f9c-1-0", "local/a", WorkerState.WISHED, launch_number=1)
+    wish = changed(wish, state_seconds=waited, joining_seconds=waited)
+    memory = Memory(1000.0, (wish,), (ProviderMemory("local/a", "here"),))
+    looks = (ProviderLook("local/a", caps, InstanceList()),)
+    return changed(FIRST, number=5, elapsed_seconds=0.0, memory=memory, providers=looks), Limits(max_workers=most)
+
+
+SENT_ONCE = ProviderCaps("here", settle_seconds=40.0)
+
+
+def test_regression_a_wish_that_was_given_up_kept_its_place_for_another_turn() -> None:
+    seen, limits = wished(waited=100.0, caps=SENT_ONCE)
+    decided = evaluate(seen, changed(RULES, limits=limits))
+    assert [worker.worker_id for worker in decided.memory.workers] == ["demo-3f9c-5-0"]
+    assert any(reason.rule == "upkeep.given_up" for reason in decided.plan.reasons)
+
+
+def test_regression_a_wish_was_launched_again_in_a_fleet_of_more_workers_than_may_exist() -> None:
+    seen, limits = wished(waited=30.0)
+    more = with_world(changed(seen, demand=Demand(queued=15)), "demo-3f9c-1-1", "demo-3f9c-1-2")
+    decided = evaluate(more, changed(RULES, limits=limits))
+    assert decided.plan.of(Verb.LAUNCH) == ()
+    assert "demo-3f9c-1-0" not in {worker.worker_id for worker in decided.memory.workers}
+
+
+@pytest.mark.parametrize("caps", [CAPS, SENT_ONCE], ids=["sent again", "sent once"])
+def test_regression_a_wish_that_is_listed_in_a_state_unknown_was_given_up_or_sent_again(caps: ProviderCaps) -> None:
+    seen, limits = wished(waited=100.0, caps=caps)
+    row = Instance("demo-3f9c-1-0", "i-1", InstanceState.UNKNOWN, "demo", "h0me0")
+    listed = changed(seen, providers=(ProviderLook("local/a", caps, InstanceList((row,))),))
+    decided = evaluate(listed, changed(RULES, limits=limits))
+    assert decided.plan.of(Verb.LAUNCH) == ()
+    assert [worker.worker_id for worker in decided.memory.workers] == ["demo-3f9c-1-0"]
+
+
+def test_a_wish_that_is_listed_in_a_state_unknown_for_longer_than_a_launch_may_take_has_failed() -> None:
+    seen, limits = wished(waited=700.0)
+    row = Instance("demo-3f9c-1-0", "i-1", InstanceState.UNKNOWN, "demo", "h0me0")
+    listed = changed(seen, providers=(ProviderLook("local/a", CAPS, InstanceList((row,))),))
+    (worker,) = evaluate(listed, changed(RULES, limits=limits)).memory.workers
+    assert (worker.state, worker.mark is not None) == (WorkerState.FAILED, True)

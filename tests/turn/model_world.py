@@ -34,6 +34,7 @@ from ebbflow.core.member import (
     Registration,
 )
 from ebbflow.core.memory import Memory
+from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Record
 from ebbflow.core.worker import Worker
@@ -141,6 +142,8 @@ class Entry:
     """One member as the master stores it."""
 
     worker_id: str
+    instance_id: str
+    """At whose address it is served."""
     enabled: bool = True
     gone_at: float | None = None
 
@@ -170,7 +173,10 @@ class World:
         self.setting, self.knobs, self.rng, self.loop = setting, knobs, rng, loop
         self.boxes: dict[str, Box] = {}
         self.entries: dict[str, Entry] = {}
-        self.ledger = MemoryLedger(clock=lambda: self.now, kept_home=HOME)
+        self.interval, self.drain_deadline = INTERVAL, 45.0
+        self.homes = {HOME}
+        self.ledger = MemoryLedger(clock=lambda: self.now + self.clock_is_off, kept_home=HOME)
+        self.clock_is_off = 0.0
         self.steps: list[Step] = []
         self.killed: set[int] = set()
         self.violations: list[Violation] = []
@@ -206,6 +212,12 @@ class World:
     def say(self, text: str) -> None:
         self.log.append(f"{self.now - 1000:7.1f} {text}")
 
+    def has_decided(self, run: int, inputs: Inputs) -> None:
+        """A run has seen this, and goes for a claim."""
+
+    def has_claimed(self, run: int, record: Record) -> None:
+        """A run got its claim."""
+
     def violate(self, text: str) -> Violation:
         self.say(f"VIOLATION {text}")
         violation = Violation("\n".join([text, *self.log[-80:]]))
@@ -213,7 +225,7 @@ class World:
         return violation
 
     def ours(self) -> list[Box]:
-        return [box for box in self.boxes.values() if box.home == HOME]
+        return [box for box in self.boxes.values() if box.home in self.homes]
 
     def box_of(self, worker_id: str) -> Box | None:
         return next((box for box in self.ours() if box.worker_id == worker_id), None)
@@ -235,11 +247,15 @@ class World:
         boots = waits + (self.rng.choice([0.0, 2.0, 20.0, 50.0]) if self.faulty else 2.0)
         boots = boots if self.boots is None else self.boots
         name = f"box-{next(self.names)}"
-        box = Box(request.worker_id, name, HOME, self.now + lag, self.now + waits, self.now + boots)
+        box = Box(request.worker_id, name, request.home, self.now + lag, self.now + waits, self.now + boots)
         self.boxes[name] = box
-        if len(self.ours()) > MAX_WORKERS:
-            raise self.violate(f"{len(self.ours())} workers exist, {MAX_WORKERS} may")
+        if (existing := self.countable()) > MAX_WORKERS:
+            raise self.violate(f"{existing} workers exist, {MAX_WORKERS} may")
         return self._shown(box)
+
+    def countable(self) -> int:
+        """How many workers exist of which a turn can know."""
+        return len(self.ours())
 
     def listing(self) -> InstanceList:
         complete = not self.chance(0.1)
@@ -264,17 +280,26 @@ class World:
         box = self.boxes.get(instance.instance_id)
         if box is None:
             return
-        if box.home != HOME:
+        if box.home not in self.homes:
             raise self.violate(f"{box.instance_id} of another home was ended")
         guarded = instance.state is InstanceState.PENDING and self.knobs.guards_pending
         cancelled = box.state(self.now) is InstanceState.PENDING and self.setting.caps.cancels_pending
         if guarded and not cancelled:
             raise TerminationRefused(f"{box.instance_id} runs by now")
-        if box.works and not box.hung:
-            raise self.violate(f"{box.worker_id} was ended while it worked")
+        self.judge_end(box)
         del self.boxes[instance.instance_id]
 
+    def judge_end(self, box: Box) -> None:
+        """Whether this instance may be ended now."""
+        if box.works and not box.hung:
+            raise self.violate(f"{box.worker_id} was ended while it worked")
+
     # The master.
+
+    def demand(self) -> Demand:
+        if self.chance(0.05):
+            return Demand(complete=False, detail="no answer")
+        return Demand(queued=self.queue, running=sum(box.running for box in self.ours()))
 
     def members(self, ids: Sequence[str] | None) -> PushMemberList:
         if self.chance(0.05):
@@ -298,7 +323,7 @@ class World:
         box = self.box_of(worker.worker_id)
         if box is None or box.hung or worker.url != f"http://{box.instance_id}":
             return Registration(False, "does not answer", reached=False)
-        self.entries[worker.worker_id] = Entry(worker.worker_id)
+        self.entries[worker.worker_id] = Entry(worker.worker_id, box.instance_id)
         self._work_at_once(box)
         return Registration(True)
 
@@ -333,7 +358,7 @@ class World:
 
     def finish(self) -> None:
         for box in self.ours():
-            if box.running and self.rng.random() < 0.5:
+            if box.running and not box.hung and self.rng.random() < 0.5:
                 box.running = 0
                 self.say(f"{box.worker_id} finishes its work")
 
@@ -345,7 +370,7 @@ class World:
             box.arrives_at = [at for at in box.arrives_at if at > self.now]
             if self.setting.self_joining and not box.joined and box.state(self.now) is InstanceState.RUNNING:
                 box.joined = True
-                self.entries[box.worker_id] = Entry(box.worker_id)
+                self.entries[box.worker_id] = Entry(box.worker_id, box.instance_id)
                 self.say(f"{box.worker_id} joins by itself")
                 self._work_at_once(box)
         if self.setting.self_joining:
@@ -474,9 +499,7 @@ class ModelMaster:
         return Health(True)
 
     async def demand(self) -> Demand:
-        if self.world.chance(0.05):
-            return Demand(complete=False, detail="no answer")
-        return Demand(queued=self.world.queue, running=sum(box.running for box in self.world.ours()))
+        return self.world.demand()
 
     async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
         return await self._call("members", lambda: self.world.members(worker_ids))
@@ -554,6 +577,7 @@ class ModelLedger:
         if claimed is None:
             world.say(f"run{self.run} does not get claim {record.number}")
             return None
+        world.has_claimed(self.run, record)
         shown = " ".join(f"{worker.worker_id}:{worker.state.value}" for worker in record.memory.workers)
         did = ", ".join(f"{action.verb.value} {action.worker_id}" for action in record.plan.actions)
         world.say(f"run{self.run} claimed {record.number}: wants {record.plan.wanted}, [{shown}] does [{did}]")

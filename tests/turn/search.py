@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ebbflow.core.errors import FleetError
 from ebbflow.core.instance import InstanceState
@@ -31,7 +32,6 @@ from ebbflow.turn.turn import take_turn
 from tests.turn.model_world import (
     CALL,
     FLEET,
-    INTERVAL,
     MAX_WORKERS,
     PACE,
     PROVIDER,
@@ -65,7 +65,7 @@ class Schedule:
     def fleet(self) -> Fleet:
         return Fleet(
             name=FLEET,
-            interval_seconds=INTERVAL,
+            interval_seconds=self.world.interval,
             master="model-master/a",
             providers=(ProviderEntry(block=PROVIDER, max_workers=MAX_WORKERS),),
             policy=VanillaPolicy(),
@@ -78,14 +78,15 @@ class Schedule:
                 retry_wait_seconds=5,
                 launch_timeout_seconds=self.world.setting.launch_timeout,
             ),
-            drain=Drain(deadline_seconds=45.0),
+            drain=Drain(deadline_seconds=self.world.drain_deadline),
         )
 
-    async def start(self, *, asked: bool = False) -> int:
+    async def start(self, *, asked: bool = False, request: ScaleRequest | None = None) -> int:
         """Begin a turn: a scheduled one, or one that a person asks for, which is never too early."""
         run = next(self.numbers)
-        # It ends all overrides, of which there are none: nothing but a reason to take a turn.
-        request = ScaleRequest(f"run{run}", OverrideKind.END, "ada", "", 3600.0) if asked else None
+        if asked:
+            # It ends all overrides, of which there are none: nothing but a reason to take a turn.
+            request = ScaleRequest(f"run{run}", OverrideKind.END, "ada", "", 3600.0)
         pace = self.world.rng.choice([1.0, 1.0, 0.03])
 
         async def turn() -> None:
@@ -117,7 +118,7 @@ class Schedule:
             open_fleet=opened,
             run=RunIdentity("scale_up", f"run{run}"),
             carry_out=carry_out,
-            decide=self._decided,
+            decide=partial(self._decided, run),
             log=SILENT,
             clock=lambda: world.now,
             sleep=sleep,
@@ -140,7 +141,7 @@ class Schedule:
 
     # The design without one of its rules.
 
-    def _decided(self, inputs: Inputs, fleet: Fleet) -> Evaluation:
+    def _decided(self, run: int, inputs: Inputs, fleet: Fleet) -> Evaluation:
         if not self.world.knobs.budgets:
             facts = inputs.turn
             head = facts.head and replace(facts.head, budget_seconds=0.0)
@@ -150,7 +151,10 @@ class Schedule:
                 memory=replace(inputs.memory, claims=()),
             )
         try:
+            self.world.has_decided(run, inputs)
             decided = evaluate(inputs, fleet)
+        except FleetError:
+            raise
         except Exception as error:
             raise self.world.violate(f"a turn cannot decide: {error!r}") from error
         return replace(decided, plan=replace(decided.plan, actions=tuple(self._tampered(decided))))
@@ -308,7 +312,7 @@ class Schedule:
                 await self.step(ready[0])
             else:
                 await self.until_somebody_wakes()
-        await self.advance(max(0.0, began + INTERVAL - self.world.now))
+        await self.advance(max(0.0, began + self.world.interval - self.world.now))
 
     async def recover(self, turns: int = 20) -> None:
         """Without faults the fleet comes to what is wanted, and then to nothing: no worker leaks."""
@@ -316,7 +320,7 @@ class Schedule:
         for run in list(self.runs):
             await self.kill(run)
         world.faulty = world.routes = False
-        await self.advance(INTERVAL)
+        await self.advance(world.interval)
         for box in world.ours():
             box.running = 0
         for queue, is_reached in ((15, self._serves), (0, self._is_empty)):
