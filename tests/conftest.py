@@ -1,7 +1,8 @@
 """What every test shares, and the rule that CI leaves no test out unseen."""
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -72,6 +73,7 @@ def prefect_server(prefect_environment: dict[str, str]) -> Iterator[str]:
 
     This process talks to it as well, so that flows can be called and blocks saved in a test.
     """
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import (
         PREFECT_API_SSL_CERT_FILE,
         PREFECT_API_URL,
@@ -91,6 +93,32 @@ def prefect_server(prefect_environment: dict[str, str]) -> Iterator[str]:
         }
         with temporary_settings(settings):
             yield url
+            # What is still to be logged when the server has ended is tried again for a minute, at the session's end.
+            APILogWorker.drain_all(timeout=10)
+
+
+TOLD = "told"
+
+
+@pytest.fixture
+def tells(record_property: Callable[[str, object], None]) -> Callable[[str, Mapping[str, int]], None]:
+    """Counts something under a title; the counts of all tests are added up and printed at the end of the session."""
+
+    def tell(title: str, counts: Mapping[str, int]) -> None:
+        record_property(TOLD, [title, dict(counts)])
+
+    return tell
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    told: dict[str, Counter[str]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") == "call":
+                for title, counts in (value for name, value in report.user_properties if name == TOLD):
+                    told.setdefault(title, Counter()).update(counts)
+    for title, counts in sorted(told.items()):
+        terminalreporter.write_line(f"{title}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
 
 
 class NothingSkipped:

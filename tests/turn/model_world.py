@@ -42,7 +42,7 @@ from ebbflow.turn.memory_ledger import MemoryLedger
 from tests.turn.virtual_time import VirtualLoop
 
 FLEET, HOME, PROVIDER = "demo", "h0me0", "model/a"
-INTERVAL, BUDGET, CALL = 30.0, 24.0, 2.0
+INTERVAL, CALL = 30.0, 2.0
 MAX_WORKERS = 3
 ROUTING_SECONDS = 4.0
 """How long a request is on its way from the master to a worker; shorter than the time between two looks."""
@@ -74,6 +74,34 @@ class Knobs:
     """A new chain launches nothing until its providers have settled."""
     guards_pending: bool = True
     """A pending instance is ended only by a call that fails once it runs."""
+    absent_once_is_unknown: bool = True
+    """Gone is who was absent from two complete lists, thirty seconds apart."""
+    half_lost_is_unknown: bool = True
+    """A list that loses more than half of a fleet counts for nothing until a second one agrees."""
+    partial_is_unknown: bool = True
+    """What a list shows that is not complete is not all there is."""
+    homes: bool = True
+    """Ours is what carries our home."""
+    wishes_count: bool = True
+    """What was asked for counts until a list shows it, or it is given up."""
+    sends_once: bool = True
+    """A launch that is not idempotent is sent once for one wish."""
+    ages_are_capped: bool = True
+    """Between two claims nothing becomes older than two intervals."""
+    back_in_service: bool = True
+    """Who works at its drain deadline stays, unless by force."""
+    silence_seconds: bool = True
+    """Nobody answering is not empty before its time has passed."""
+    asks_first: bool = True
+    """The master and the worker are asked before one that served is ended."""
+    adopts: bool = True
+    """What is ours and in no record is a worker all the same."""
+    notes: bool = True
+    """What came of an earlier claim's actions is read."""
+    new_names: bool = True
+    """The ids of a new chain have not been used before."""
+    keeps_alive: bool = True
+    """Workers get their sign of life, whatever else a turn does or does not."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +154,11 @@ class Box:
     arrives_at: list[float] = field(default_factory=list)
     hung: bool = False
     joined: bool = False
+    made_at: float = 0.0
+    kept_at: float = 0.0
+    """When it got its last sign of life."""
+    silent_until: float = 0.0
+    """When it answered again after it had been silent."""
 
     def state(self, now: float) -> InstanceState:
         if now < self.starts_at:
@@ -175,6 +208,8 @@ class World:
         self.entries: dict[str, Entry] = {}
         self.interval, self.drain_deadline = INTERVAL, 45.0
         self.homes = {HOME}
+        self.lives_alone_seconds: float | None = None
+        """How long a worker lives without a sign of life; None: for ever."""
         self.ledger = MemoryLedger(clock=lambda: self.now + self.clock_is_off, kept_home=HOME)
         self.clock_is_off = 0.0
         self.steps: list[Step] = []
@@ -247,7 +282,8 @@ class World:
         boots = waits + (self.rng.choice([0.0, 2.0, 20.0, 50.0]) if self.faulty else 2.0)
         boots = boots if self.boots is None else self.boots
         name = f"box-{next(self.names)}"
-        box = Box(request.worker_id, name, request.home, self.now + lag, self.now + waits, self.now + boots)
+        times = (self.now + lag, self.now + waits, self.now + boots)
+        box = Box(request.worker_id, name, request.home, *times, made_at=self.now)
         self.boxes[name] = box
         if (existing := self.countable()) > MAX_WORKERS:
             raise self.violate(f"{existing} workers exist, {MAX_WORKERS} may")
@@ -307,8 +343,12 @@ class World:
         wanted = [entry for entry in self.entries.values() if ids is None or entry.worker_id in ids]
         return PushMemberList(tuple(self._member(entry) for entry in wanted))
 
+    def served_by(self, entry: Entry) -> Box | None:
+        """The instance at whose address it is."""
+        return self.box_of(entry.worker_id)
+
     def _member(self, entry: Entry) -> Member:
-        box = self.box_of(entry.worker_id)
+        box = self.served_by(entry)
         answers = box is not None and box.state(self.now) is InstanceState.RUNNING and not box.hung
         busy = box.running > 0 if box is not None and answers else None
         state = MemberState.READY if entry.enabled else MemberState.DRAINING
@@ -328,7 +368,8 @@ class World:
         return Registration(True)
 
     def drain(self, worker: Worker, remaining: float, force: bool) -> DrainAnswer:
-        entry, box = self.entries.get(worker.worker_id), self.box_of(worker.worker_id)
+        entry = self.entries.get(worker.worker_id)
+        box = self.box_of(worker.worker_id) if entry is None else self.served_by(entry)
         busy = box is not None and box.running > 0 and not box.hung
         if (entry is None or (remaining <= 0 and not force)) and busy:
             if entry is not None:
@@ -342,6 +383,18 @@ class World:
     def deregister(self, worker: Worker) -> None:
         self.entries.pop(worker.worker_id, None)
 
+    def keep_alive(self, workers: Sequence[Worker]) -> Mapping[str, bool]:
+        """Their switches are held once more."""
+        answers = {}
+        for worker in workers:
+            box = self.box_of(worker.worker_id)
+            answers[worker.worker_id] = (
+                box is not None and not box.hung and box.state(self.now) is InstanceState.RUNNING
+            )
+            if box is not None and answers[worker.worker_id]:
+                box.kept_at = self.now
+        return answers
+
     # What happens by itself.
 
     def route(self) -> None:
@@ -354,7 +407,7 @@ class World:
     def _takes_work(self, box: Box) -> bool:
         entry = self.entries.get(box.worker_id)
         ready = box.state(self.now) is InstanceState.RUNNING and not box.hung
-        return entry is not None and entry.enabled and ready and not box.works
+        return entry is not None and entry.enabled and self.served_by(entry) is box and ready and not box.works
 
     def finish(self) -> None:
         for box in self.ours():
@@ -490,7 +543,8 @@ class ModelMaster:
 
     @property
     def caps(self) -> MasterCaps:
-        return MasterCaps(call_seconds=CALL, idle_source=IdleSource.MASTER)
+        alone = self.world.lives_alone_seconds
+        return MasterCaps(call_seconds=CALL, idle_source=IdleSource.MASTER, needs_keepalive_seconds=alone)
 
     async def _call(self, what: str, effect: Callable[[], T]) -> T:
         return await self.world.call(self.run, what, effect, lambda: MasterUnavailable(what))
@@ -515,6 +569,11 @@ class ModelMaster:
 
     async def shut_down(self, worker: Worker) -> None:
         return
+
+    async def keepalive(self, workers: Sequence[Worker]) -> Mapping[str, bool]:
+        if not self.world.knobs.keeps_alive:
+            return {}
+        return await self._call("keepalive", lambda: self.world.keep_alive(workers))
 
     async def aclose(self) -> None:
         return

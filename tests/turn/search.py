@@ -15,7 +15,7 @@ from ebbflow.core.errors import FleetError
 from ebbflow.core.instance import InstanceState
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.memory import OverrideKind
-from ebbflow.core.observation import Inputs, ScaleRequest
+from ebbflow.core.observation import Inputs, ProviderLook, ScaleRequest
 from ebbflow.core.plan import Action, Outcome, Verb
 from ebbflow.decision.evaluate import Evaluation, evaluate
 from ebbflow.decision.limits import Limits
@@ -35,6 +35,7 @@ from tests.turn.model_world import (
     MAX_WORKERS,
     PACE,
     PROVIDER,
+    Knobs,
     ModelJoinMaster,
     ModelLedger,
     ModelProvider,
@@ -46,6 +47,54 @@ from tests.turn.model_world import (
 
 SILENT = logging.getLogger("tests.turn.search")
 SILENT.disabled = True
+
+
+def without(knobs: Knobs, inputs: Inputs) -> Inputs:
+    """What a turn sees, for a design without some of its rules."""
+    facts, memory = inputs.turn, inputs.memory
+    if not knobs.budgets:
+        head = facts.head and replace(facts.head, budget_seconds=0.0)
+        facts, memory = replace(facts, budget_seconds=0.0, head=head), replace(memory, claims=())
+    if not knobs.ages_are_capped and facts.head is not None and facts.elapsed_seconds:
+        facts = replace(facts, elapsed_seconds=facts.head.age_seconds)
+    if not knobs.notes:
+        facts = replace(facts, outcomes=())
+    if not knobs.half_lost_is_unknown:
+        missing = (replace(worker, absent_looks=max(1, worker.absent_looks)) for worker in memory.workers)
+        memory = replace(memory, workers=tuple(missing))
+    if not knobs.wishes_count:
+        listed = tuple(worker for worker in memory.workers if worker.state is not WorkerState.WISHED)
+        memory = replace(memory, workers=listed)
+    looks = tuple(_look_without(knobs, look, inputs) for look in inputs.providers)
+    return replace(inputs, turn=facts, memory=memory, providers=looks)
+
+
+def _look_without(knobs: Knobs, look: ProviderLook, inputs: Inputs) -> ProviderLook:
+    caps, listing = look.caps, look.listing
+    rows = listing.instances
+    if not knobs.absent_once_is_unknown:
+        caps = replace(caps, absence_is_gone=True)
+    if not knobs.sends_once:
+        caps = replace(caps, idempotent_launch=True)
+    if not knobs.homes:
+        rows = tuple(replace(row, home=inputs.home, fleet=inputs.fleet) for row in rows)
+    if not knobs.adopts:
+        known = {worker.worker_id for worker in inputs.memory.workers}
+        rows = tuple(row for row in rows if row.worker_id in known)
+    complete = listing.complete or not knobs.partial_is_unknown
+    return replace(look, caps=caps, listing=replace(listing, instances=rows, complete=complete))
+
+
+def _acting_without(knobs: Knobs, acting: Acting, action: Action) -> Acting:
+    workers = acting.evaluation.memory.workers
+    if action.verb is Verb.REGISTER and not knobs.marked_stay_out:
+        workers = tuple(replace(worker, mark=None) for worker in workers)
+    if not knobs.back_in_service:
+        workers = tuple(replace(each, mark=each.mark and replace(each.mark, forced=True)) for each in workers)
+    if not knobs.silence_seconds:
+        workers = tuple(replace(worker, unanswered_seconds=9e9) for worker in workers)
+    memory = replace(acting.evaluation.memory, workers=workers)
+    return replace(acting, evaluation=replace(acting.evaluation, memory=memory))
 
 
 @dataclass
@@ -122,18 +171,20 @@ class Schedule:
             log=SILENT,
             clock=lambda: world.now,
             sleep=sleep,
-            random_word=lambda length: f"{next(self.chains):0{length}d}",
+            random_word=self._word,
         )
+
+    def _word(self, length: int) -> str:
+        return f"{next(self.chains) if self.world.knobs.new_names else 0:0{length}d}"
 
     async def _carried_out(self, run: int, acting: Acting, action: Action) -> Outcome:
         world = self.world
         PACE.set(world.rng.choice([1.0, 1.0, 0.03]))
         await world.pause(run, f"run{run} begins {action.verb.value}")
         acting = replace(acting, looks_apart_seconds=world.knobs.looks_apart_seconds)
-        if action.verb is Verb.REGISTER and not world.knobs.marked_stay_out:
-            memory = acting.evaluation.memory
-            bare = replace(memory, workers=tuple(replace(worker, mark=None) for worker in memory.workers))
-            acting = replace(acting, evaluation=replace(acting.evaluation, memory=bare))
+        acting = _acting_without(world.knobs, acting, action)
+        if action.verb is Verb.TEAR_DOWN and not world.knobs.asks_first:
+            action = replace(action, verb=Verb.TERMINATE)
         try:
             return await perform(acting, action)
         except FleetError as error:
@@ -142,14 +193,7 @@ class Schedule:
     # The design without one of its rules.
 
     def _decided(self, run: int, inputs: Inputs, fleet: Fleet) -> Evaluation:
-        if not self.world.knobs.budgets:
-            facts = inputs.turn
-            head = facts.head and replace(facts.head, budget_seconds=0.0)
-            inputs = replace(
-                inputs,
-                turn=replace(facts, budget_seconds=0.0, head=head),
-                memory=replace(inputs.memory, claims=()),
-            )
+        inputs = without(self.world.knobs, inputs)
         try:
             self.world.has_decided(run, inputs)
             decided = evaluate(inputs, fleet)
