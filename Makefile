@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 FOLDERS := core policies decision fleet turn adapters contracts blocks flows simulation standins demo deployments
 
-.PHONY: demo test check bench bench-policies soak typing lock clean environment
+.PHONY: demo test check bench bench-policies soak typing lock lock-environments clean environment
 
 # One simple command, so that make starts Python itself: Ctrl-C and SIGTERM reach it, and make waits until it has ended.
 demo: $(INSTALLED)
@@ -60,6 +60,23 @@ lock:
 	  grep -vxFf build/lock/known build/lock/found | sed "s/$$/$$marker/" >> build/lock/pins || true; \
 	done
 	mv build/lock/pins constraints.txt
+	rm -rf build/lock
+
+# The same for the environments that tests make besides ours, from the line "# wanted:" of each list.
+lock-environments: $(INSTALLED)
+	rm -rf build/lock && mkdir -p build/lock
+	set -e; for list in tests/environments/*.txt; do \
+	  grep '^#' $$list > build/lock/pins; wanted=$$(sed -n 's/^# wanted: //p' $$list); \
+	  for python in $(LOCK_PYTHONS); do \
+	    $$python -m venv --clear --without-pip build/lock/venv; pip="$(BIN)/pip --python build/lock/venv/bin/python"; \
+	    $$pip install --quiet --disable-pip-version-check $$wanted --constraint build/lock/pins; \
+	    $$pip freeze --all > build/lock/found; \
+	    marker=$$($$python -c 'import sys; print("" if sys.version_info < (3, 12) else "; python_version >= \"%d.%d\"" % sys.version_info[:2])'); \
+	    sed 's/;.*//' build/lock/pins > build/lock/known; \
+	    grep -vxFf build/lock/known build/lock/found | sed "s/$$/$$marker/" >> build/lock/pins || true; \
+	  done; \
+	  mv build/lock/pins $$list; \
+	done
 	rm -rf build/lock
 
 clean:

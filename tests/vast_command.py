@@ -1,22 +1,17 @@
 """The vendor's own command, in a virtual environment of its own: it pins versions that are not ours."""
 
-import fcntl
 import json
 import os
 import subprocess
-import sys
-import venv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
-import pytest
 
 from ebbflow.standins.vast.server import KEY
+from tests.extra_environment import environment
 
-REQUIREMENT = "vastai==1.9.1"
-FOLDER = Path(__file__).parents[1] / "build" / "vastai"
 NOWHERE = "http://127.0.0.1:9"
 
 
@@ -44,7 +39,7 @@ class VastCommand:
 
     async def run(self, url: str, *words: str, key: str = KEY) -> Ran:
         """Run one subcommand against a server, with no way to any other one."""
-        environment = {
+        variables = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "XDG_CONFIG_HOME": str(self.home / "config"),
@@ -56,26 +51,10 @@ class VastCommand:
             "no_proxy": "127.0.0.1",
         }
         command = [str(self.program), "--url", url, "--api-key", key, "--raw", *words]
-        done = await anyio.run_process(command, check=False, env=environment, stdin=subprocess.DEVNULL)
+        done = await anyio.run_process(command, check=False, env=variables, stdin=subprocess.DEVNULL)
         return Ran(done.stdout.decode(), done.stderr.decode())
 
 
 def installed() -> Path:
-    """The command, installed once for this clone and interpreter.
-
-    A session that cannot install it skips, which fails the run in CI.
-    """
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    wanted = f"{REQUIREMENT} {sys.version}"
-    marker, program = FOLDER / "installed", FOLDER / "venv" / "bin" / "vastai"
-    with (FOLDER / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if marker.exists() and marker.read_text(encoding="utf-8") == wanted:
-            return program
-        venv.create(FOLDER / "venv", clear=True, with_pip=True)
-        pip = [str(FOLDER / "venv" / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", REQUIREMENT]
-        done = subprocess.run(pip, capture_output=True, text=True, check=False)
-        if done.returncode:
-            pytest.skip(f"{REQUIREMENT} could not be installed: {done.stderr.strip()[-300:]}")
-        marker.write_text(wanted, encoding="utf-8")
-    return program
+    """The command; a test that cannot have it is skipped."""
+    return environment("vastai") / "vastai"
