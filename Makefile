@@ -3,26 +3,31 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
-AT_ONCE := -n 2 --dist loadfile --no-loadscope-reorder
+AT_ONCE ?= -n 4 --dist loadfile --no-loadscope-reorder
+HOURS ?=
 LOCK_PYTHONS ?= python3.11 python3.12 python3.13
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 FOLDERS := core policies decision fleet turn adapters contracts blocks flows simulation standins demo deployments
 
-.PHONY: demo test check bench bench-policies soak typing lock lock-environments clean environment
+.PHONY: demo test check bench bench-policies soak endurance typing lock lock-environments clean environment
 
 # One simple command, so that make starts Python itself: Ctrl-C and SIGTERM reach it, and make waits until it has ended.
 demo: $(INSTALLED)
 	$(BIN)/python -m ebbflow.demo $(DEMO_ARGS)
 
-# Many tests wait for processes and servers, so two modules run at once; PYTEST_ARGS="-n 0" runs them one by one.
+# Many tests wait for processes and servers, so four modules run at once; PYTEST_ARGS="-n 0" runs them one by one.
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not soak" $(AT_ONCE) $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not soak and not endurance" --durations=10 $(AT_ONCE) $(PYTEST_ARGS)
 
 # Exit code 5 is pytest's "no test was selected".
 soak: $(INSTALLED)
-	$(BIN)/pytest -m soak $(AT_ONCE) $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m soak --durations=10 $(AT_ONCE) $(PYTEST_ARGS) || [ $$? -eq 5 ]
+
+# Searches that draw something new as long as they have time: HOURS=8, HOURS=0.5; ten minutes by default.
+endurance: $(INSTALLED)
+	EBBFLOW_ENDURANCE_HOURS=$(HOURS) $(BIN)/pytest -m endurance -s $(AT_ONCE) --dist load $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.run

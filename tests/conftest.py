@@ -1,6 +1,7 @@
 """What every test shares, and the rule that CI leaves no test out unseen."""
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from ebbflow.standins import process
 from ebbflow.standins.process import free_port
+from tests.endurance import Endurance, hours
 from tests.reaper import watching
 from tests.slurm.cluster import HOW_TO_INSTALL, is_installed
 
@@ -119,6 +121,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                     told.setdefault(title, Counter()).update(counts)
     for title, counts in sorted(told.items()):
         terminalreporter.write_line(f"{title}: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+
+
+@pytest.fixture
+def endurance(request: pytest.FixtureRequest) -> Endurance:
+    """The time that this test has. What it says is seen at once where pytest does not capture it (`-s`)."""
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    return Endurance(say, request.node.name, 3600 * hours())
 
 
 class NothingSkipped:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.endurance import Endurance
 from tests.turn.model_world import BY_NAME, SETTINGS, Knobs, Setting, Violation, World
 from tests.turn.scenes import (
     Scene,
@@ -117,13 +118,37 @@ def test_a_fault_at_any_single_step_of_a_history_is_survived(setting: Setting, f
         steps_of(setting, {step: fault})
 
 
+PAIRS_APART = 8
+"""`make soak` tries one pair in so many, spread over the history; `make endurance` any of them."""
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_faults_at_any_two_steps_of_a_history_are_survived(setting: Setting) -> None:
     steps = steps_of(setting, {})
-    for first, second in itertools.combinations(range(steps), 2):
+    pairs = itertools.combinations(range(steps), 2)
+    for first, second in itertools.islice(pairs, 0, None, PAIRS_APART):
         for other in ("killed before", "late"):
             steps_of(setting, {first: "killed after", second: other})
+
+
+@pytest.mark.endurance
+def test_faults_at_any_two_steps_are_survived_for_hours(endurance: Endurance) -> None:
+    steps = {setting.name: steps_of(setting, {}) for setting in SETTINGS}
+    for rng in endurance.rounds():
+        setting = rng.choice(SETTINGS)
+        first, second = sorted(rng.sample(range(steps[setting.name]), 2))
+        steps_of(setting, {first: rng.choice(FAULTS), second: rng.choice(FAULTS)})
+
+
+@pytest.mark.endurance
+def test_no_random_walk_finds_a_counterexample_for_hours(endurance: Endurance) -> None:
+    for rng in endurance.rounds():
+        setting, seed = rng.choice(SETTINGS), rng.randrange(2**32)
+        try:
+            explore(setting, Knobs(), seed, moves=400)
+        except Violation as violation:
+            pytest.fail(f"{setting.name}, seed {seed}: {violation}", pytrace=False)
 
 
 @dataclass(frozen=True)

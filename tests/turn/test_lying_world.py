@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.endurance import Endurance
 from tests.turn.lies import Lie
 from tests.turn.lying_world import Times, live
 from tests.turn.model_world import BY_NAME, SETTINGS, Knobs, Setting, Violation
@@ -120,7 +121,7 @@ def judge(family: str, came: Lived) -> None:
     line, expected = KNOWN.get(family, ("", ()))
     unknown = [fault for fault in came.faults if not any(word in fault.split("\n")[0] for word in expected)]
     if unknown:
-        pytest.fail(f"{len(unknown)} of {came.cases} lives; {unknown[0]}", pytrace=False)
+        pytest.fail(f"{family}: {len(unknown)} of {came.cases} lives; {unknown[0]}", pytrace=False)
     if came.faults:
         pytest.xfail(f"{len(came.faults)} of {came.cases} lives: {line}")
 
@@ -229,3 +230,19 @@ def test_without_this_rule_liars_do_harm(lesson: Lesson) -> None:
                 return
             seen[first] += 1
     pytest.fail(f"{MOST_LIVES} lives without the rule showed nothing of the kind; they showed {seen}")
+
+
+@pytest.mark.endurance
+def test_no_lie_stops_who_works_for_hours(endurance: Endurance) -> None:
+    for rng in endurance.rounds():
+        setting, family = rng.choice(SETTINGS), rng.choice([name for name in FAMILIES if name not in KNOWN])
+        came = lived(setting, FAMILIES[family], [rng.randrange(2**32)])
+        judge(family, came)
+
+
+@pytest.mark.endurance
+def test_any_lies_together_stop_nobody_who_works_for_hours(endurance: Endurance) -> None:
+    for rng in endurance.rounds():
+        lies = tuple(rng.sample(HONEST_ENOUGH, rng.randint(2, len(HONEST_ENOUGH))))
+        came = lived(rng.choice(SETTINGS), lies, [rng.randrange(2**32)])
+        judge(" and ".join(lie.value for lie in lies), came)
