@@ -1,23 +1,18 @@
-"""prefect.yaml deploys, a whole demo ends well, and there is no moment at which Ctrl-C leaves anything behind."""
+"""What a demo is judged by, and that prefect.yaml deploys; whole demos are in `test_whole_demo.py`."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 import yaml
 
-from ebbflow.demo.blocks import PROVIDER_KINDS
 from ebbflow.demo.history import History, went_up_and_down
 from ebbflow.demo.load import Tally
 from ebbflow.demo.place import Place
@@ -222,135 +217,3 @@ def wait_for_runs(
     while not (found := [run for run in runs_of(api, deployment) if wanted(run)]) and time.monotonic() < deadline:
         time.sleep(0.2)
     return found
-
-
-# the whole demo
-
-
-@contextmanager
-def demo(folder: Path, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """A demo in a folder of its own; the test fails if it leaves a process, and ends what it left."""
-    theirs = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    # Of a user's own set-up, which the demo must not use.
-    bait = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_HOME": str(folder / "users-prefect")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ebbflow.demo", *arguments],
-        env={**theirs, **bait, "TMPDIR": str(folder), **environment},
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield process
-        left = processes_in(folder)
-        assert left == [], f"still running: {[each.cmdline() for each in left]}"
-        assert not (folder / "users-prefect").exists()
-    finally:
-        for each in processes_in(folder):
-            each.kill()
-        process.kill()
-        process.wait(10)
-
-
-def processes_in(folder: Path) -> list[psutil.Process]:
-    """Whoever works in the folder, or knows of it: GPU workers know little else."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            places = [process.cwd(), *process.environ().values()]
-        except (psutil.Error, OSError):
-            continue
-        if process.pid != os.getpid() and any(str(folder) in place for place in places):
-            found.append(process)
-    return found
-
-
-def read_until(process: subprocess.Popen[str], *texts: str) -> str:
-    """What the demo says, up to the first line that holds all of these texts."""
-    assert process.stdout is not None
-    said = ""
-    for line in process.stdout:
-        said += line
-        if all(text in line for text in texts):
-            return said
-    raise AssertionError(f"the demo never said {texts}:\n{said}")
-
-
-def interrupt(process: subprocess.Popen[str], number: signal.Signals = signal.SIGINT) -> str:
-    process.send_signal(number)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)  # people press it twice
-    said, _ = process.communicate(timeout=60)
-    return said
-
-
-def test_an_interrupted_start_leaves_nothing(tmp_path: Path) -> None:
-    with demo(tmp_path) as process:
-        read_until(process, "starting the Prefect server")
-        said = interrupt(process)
-        assert process.returncode == 130, said
-    assert list(tmp_path.glob("ebbflow-demo-*")) == []
-
-
-@pytest.mark.soak
-def test_a_terminated_deploy_leaves_nothing(tmp_path: Path) -> None:
-    with demo(tmp_path) as process:
-        read_until(process, "saving blocks")
-        time.sleep(2)
-        said = interrupt(process, signal.SIGTERM)
-        assert process.returncode == 130, said
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize(
-    "moment",
-    [
-        ("waiting for the first turns",),
-        ("replaying",),
-        ("ready", "1 running"),
-        ("turn: demo: +",),
-        ("ending the fleet",),
-    ],
-    ids=lambda moment: " ".join(moment),
-)
-def test_an_interrupted_fleet_leaves_nothing(tmp_path: Path, moment: tuple[str, ...]) -> None:
-    with demo(tmp_path, "--seconds", "40") as process:
-        read_until(process, *moment)
-        said = interrupt(process)
-        assert process.returncode == 130, said
-
-
-@pytest.mark.soak
-def test_a_server_that_ends_by_itself_is_named_with_its_log(tmp_path: Path) -> None:
-    with demo(tmp_path) as process:
-        read_until(process, "waiting for the first turns")
-        (server,) = [each for each in processes_in(tmp_path) if "server" in each.cmdline()]
-        server.kill()
-        said, _ = process.communicate(timeout=60)
-        assert process.returncode == 1
-        assert "The demo failed: prefect-server ended by itself with exit code -9" in said
-        assert "prefect-server.log" in said
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("provider", PROVIDER_KINDS)
-def test_a_whole_demo_goes_up_and_down_and_loses_nothing(tmp_path: Path, provider: str) -> None:
-    with demo(tmp_path, "--seconds", "40", "--provider", provider) as process:
-        said, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, said
-        assert "0 lost" in said
-        assert "still alive  0" in said
-    assert list(tmp_path.glob("ebbflow-demo-*")) == []
-
-
-@pytest.mark.soak
-def test_a_kept_server_is_all_that_is_left(tmp_path: Path) -> None:
-    with demo(tmp_path, "--seconds", "40", KEEP="1") as process:
-        said, _ = process.communicate(timeout=400)
-        assert process.returncode == 0, said
-        (server,) = processes_in(tmp_path)
-        assert f"To end it: kill {server.pid}; rm -r {tmp_path}" in said
-        server.terminate()
-        server.wait(20)
