@@ -14,7 +14,8 @@ from ebbflow.fleet.model import Fleet
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     path
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deployments").rglob("*.md")]
+    for pages in (ROOT.glob("*.md"), *((ROOT / name).rglob("*.md") for name in ("docs", "deployments", "findings")))
+    for path in pages
     if ".venv" not in path.parts
 )
 ROOMS = sorted({init.parent.name for init in ROOT.glob("*/__init__.py")} | {"docs", "tests"})
@@ -27,7 +28,7 @@ def snippets(page: Path, language: str) -> list[str]:
 
 
 def make_targets() -> set[str]:
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -48,7 +49,7 @@ def test_every_file_of_ours_that_a_page_names_exists(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     said = [*re.findall(r"`([^`\n]+)`", page.read_text()), *snippets(page, "sh")]
-    named = {word for text in said for word in re.findall(r"^(?:\w+=\S+ )*make ([a-z]+)", text, re.MULTILINE)}
+    named = {word for text in said for word in re.findall(r"^(?:\w+=\S+ )*make ([a-z-]+)", text, re.MULTILINE)}
     assert named - make_targets() == set()
 
 
