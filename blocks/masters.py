@@ -1,5 +1,10 @@
 """One block per master: its adapter's own settings, saved."""
 
+from collections.abc import Callable
+from typing import Self
+
+from pydantic import PrivateAttr
+
 from ebbflow.adapters.masters.swarmui.adapter import SwarmUIAdapter
 from ebbflow.adapters.masters.swarmui.sessions import ReadOnlySessions, SessionStore
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings
@@ -14,8 +19,20 @@ class SwarmUIMaster(SwarmUISettings, MasterBlock):
     _block_type_name = "SwarmUI Master"
     _block_type_slug = "swarmui-master"
 
+    _stores: Callable[[str], SessionStore] = PrivateAttr(default=BlockSessionStore)
+
+    def keeping_sessions(self, stores: Callable[[str], SessionStore]) -> Self:
+        """The same block, whose adapters keep API sessions elsewhere than on a Prefect server.
+
+        Args:
+            stores: makes the store of one fleet and home, given their names in one word; for each turn anew.
+        """
+        elsewhere = self.model_copy()
+        elsewhere._stores = stores
+        return elsewhere
+
     def get_master(self, *, fleet: str, home: str, dry_run: bool = False) -> Master:
         """Build the adapter, with a store of its own for the API sessions of this fleet."""
-        store = BlockSessionStore(f"{fleet}-{home}")
+        store = self._stores(f"{fleet}-{home}")
         sessions: SessionStore = ReadOnlySessions(store) if dry_run else store
         return SwarmUIAdapter(self, fleet=fleet, home=home, sessions=sessions)

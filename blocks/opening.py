@@ -1,8 +1,9 @@
 """From the blocks that a fleet names to live adapters, or to an error that lists what there is."""
 
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
@@ -18,19 +19,72 @@ from ebbflow.turn.opened import OpenFleet, OpensFleets
 from ebbflow.turn.read_only import ReadOnlyProvider, read_only
 
 
+class SavedBlocks(Protocol):
+    """Where the blocks are that fleets name."""
+
+    async def load(self, name: str) -> Block | None:
+        """One block, or None where there is none of that name.
+
+        Raises:
+            ConfigError: it holds values that its type refuses.
+        """
+        ...
+
+    async def names(self, capability: str) -> Sequence[str]:
+        """The names, with their types, of all blocks that can stand in one place of a fleet."""
+        ...
+
+
+class ServerBlocks:
+    """The blocks of a Prefect server.
+
+    Args:
+        client: of that server.
+    """
+
+    def __init__(self, client: PrefectClient) -> None:
+        self._client = client
+
+    async def load(self, name: str) -> Block | None:
+        """One block, as the server has it now."""
+        try:
+            return await Block.aload(name, client=self._client)
+        except ValidationError as error:
+            raise ConfigError(f"block {name} holds values that its type refuses: {_first_error(error)}") from error
+        except RuntimeError as error:
+            # Prefect wraps the validation error of a block that was saved by REST or in the UI.
+            cause = error.__cause__
+            said = _first_error(cause) if isinstance(cause, ValidationError) else str(error).splitlines()[0]
+            raise ConfigError(f"block {name} holds values that its type refuses: {said}") from error
+        except (ValueError, ObjectNotFound):
+            return None
+
+    async def names(self, capability: str) -> Sequence[str]:
+        """Those whose type said so when it was saved."""
+        documents = await self._client.read_block_documents(include_secrets=False)
+        return [_full_name(document) for document in documents if capability in _capabilities(document)]
+
+
 def opens_fleets(client: PrefectClient) -> OpensFleets:
     """What a turn opens its fleet with: blocks that the client's server holds."""
     return partial(open_fleet, client)
 
 
-@asynccontextmanager
-async def open_fleet(
+def open_fleet(
     client: PrefectClient, fleet: Fleet, home: str, *, remembered: Iterable[str] = (), dry_run: bool
+) -> AbstractAsyncContextManager[OpenFleet]:
+    """Open a fleet with the blocks of the client's server; see `open_from`."""
+    return open_from(ServerBlocks(client), fleet, home, remembered=remembered, dry_run=dry_run)
+
+
+@asynccontextmanager
+async def open_from(
+    blocks: SavedBlocks, fleet: Fleet, home: str, *, remembered: Iterable[str] = (), dry_run: bool
 ) -> AsyncIterator[OpenFleet]:
     """Load a fleet's blocks and build its adapters; close them at the end.
 
     Args:
-        client: of the Prefect server that holds the blocks.
+        blocks: where they are.
         fleet: names the blocks of its master and its providers.
         home: of this installation.
         remembered: providers that the last record knows; a removed one takes nothing new and is watched until empty.
@@ -43,12 +97,12 @@ async def open_fleet(
     for name in dict.fromkeys([*(entry.block for entry in fleet.providers), *filter(None, remembered)]):
         # A provider that cannot be loaded must not keep the others' workers from their sign of life.
         try:
-            providers[name] = await load_provider(client, name)
+            providers[name] = await provider_from(blocks, name)
         except ConfigError as error:
             unloadable[name] = str(error)
-    block = await _load(client, fleet.master, MASTER_CAPABILITY)
+    block = await _load(blocks, fleet.master, MASTER_CAPABILITY)
     if not isinstance(block, MasterBlock):
-        raise ConfigError(await _not_a(client, fleet.master, "a master", MASTER_CAPABILITY))
+        raise ConfigError(await _not_a(blocks, fleet.master, "a master", MASTER_CAPABILITY))
     master = block.get_master(fleet=fleet.name, home=home, dry_run=dry_run)
     opened: Sequence[Master | Provider] = (*providers.values(), master)
     try:
@@ -66,29 +120,27 @@ async def open_fleet(
 
 
 async def load_provider(client: PrefectClient, name: str) -> Provider:
+    """Load one provider block of the client's server and build its adapter; see `provider_from`."""
+    return await provider_from(ServerBlocks(client), name)
+
+
+async def provider_from(blocks: SavedBlocks, name: str) -> Provider:
     """Load one provider block and build its adapter.
 
     Raises:
         ConfigError: it does not exist, holds invalid values, or is no provider.
     """
-    block = await _load(client, name, PROVIDER_CAPABILITY)
+    block = await _load(blocks, name, PROVIDER_CAPABILITY)
     if not isinstance(block, ProviderBlock):
-        raise ConfigError(await _not_a(client, name, "a provider", PROVIDER_CAPABILITY))
+        raise ConfigError(await _not_a(blocks, name, "a provider", PROVIDER_CAPABILITY))
     return block.get_provider()
 
 
-async def _load(client: PrefectClient, name: str, capability: str) -> Block:
-    try:
-        return await Block.aload(name, client=client)
-    except ValidationError as error:
-        raise ConfigError(f"block {name} holds values that its type refuses: {_first_error(error)}") from error
-    except RuntimeError as error:
-        # Prefect wraps the validation error of a block that was saved by REST or in the UI.
-        cause = error.__cause__
-        said = _first_error(cause) if isinstance(cause, ValidationError) else str(error).splitlines()[0]
-        raise ConfigError(f"block {name} holds values that its type refuses: {said}") from error
-    except (ValueError, ObjectNotFound) as error:
-        raise ConfigError(await _not_a(client, name, "a saved block", capability)) from error
+async def _load(blocks: SavedBlocks, name: str, capability: str) -> Block:
+    block = await blocks.load(name)
+    if block is None:
+        raise ConfigError(await _not_a(blocks, name, "a saved block", capability))
+    return block
 
 
 def _first_error(error: ValidationError) -> str:
@@ -96,9 +148,8 @@ def _first_error(error: ValidationError) -> str:
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
-async def _not_a(client: PrefectClient, name: str, what: str, capability: str) -> str:
-    documents = await client.read_block_documents(include_secrets=False)
-    saved = sorted(_full_name(document) for document in documents if capability in _capabilities(document))
+async def _not_a(blocks: SavedBlocks, name: str, what: str, capability: str) -> str:
+    saved = sorted(await blocks.names(capability))
     return (
         f"{name!r} is not {what}; saved are: {', '.join(saved) or 'none'}. "
         "Save it in the Prefect UI (Blocks), or correct its name in the fleet"

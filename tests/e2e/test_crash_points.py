@@ -20,7 +20,8 @@ import anyio
 import pytest
 
 from ebbflow.flows.scale_down import scale_down
-from tests.e2e.world import ProviderKind, World, Worlds, opened_worlds
+from tests.e2e.prefect_house import PrefectHouse
+from tests.e2e.world import PrefectWorlds, ProviderKind, World, opened_worlds
 
 pytestmark = pytest.mark.anyio
 
@@ -209,7 +210,7 @@ async def outcomes(
     places = asyncio.Semaphore(AT_ONCE)
     found: dict[tuple[ProviderKind, str], str] = {}
 
-    async def one(provider: ProviderKind, name: str, worlds: Worlds) -> None:
+    async def one(provider: ProviderKind, name: str, worlds: PrefectWorlds) -> None:
         scenario, point = POINTS[name]
         async with places:
             try:
@@ -220,7 +221,7 @@ async def outcomes(
             except Exception:
                 found[provider, name] = traceback.format_exc()
 
-    async with opened_worlds(tmp_path_factory.mktemp("crashes"), prefect_environment) as worlds:
+    async with opened_worlds(tmp_path_factory.mktemp("crashes"), PrefectHouse(prefect_environment)) as worlds:
         await asyncio.gather(*(one(provider, name, worlds) for provider, name in chosen))
     return found
 

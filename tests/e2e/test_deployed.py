@@ -19,7 +19,9 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 
 from ebbflow.standins.process import running
-from tests.e2e.world import World, Worlds, flow_run, opened_worlds, processes_with, until
+from tests.e2e.prefect_house import PrefectHouse, flow_run
+from tests.e2e.processes import processes_with, until
+from tests.e2e.world import PrefectWorld, PrefectWorlds, World, opened_worlds
 
 pytestmark = pytest.mark.anyio
 
@@ -33,10 +35,10 @@ PATIENCE_SECONDS = 150.0
 class Site:
     """Three deployed fleets and the worker that runs them."""
 
-    worlds: Worlds
-    expiring: World
-    lowered: World
-    crashing: World
+    worlds: PrefectWorlds
+    expiring: PrefectWorld
+    lowered: PrefectWorld
+    crashing: PrefectWorld
     log: Path
     environment: Mapping[str, str]
 
@@ -87,7 +89,7 @@ async def site(
 ) -> AsyncIterator[Site]:
     folder = tmp_path_factory.mktemp("deployed")
     environment = {**prefect_environment, "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_LEVEL": "INFO"}
-    async with opened_worlds(folder, prefect_environment) as worlds:
+    async with opened_worlds(folder, PrefectHouse(prefect_environment)) as worlds:
         expiring, lowered = await worlds(interval_seconds=INTERVAL), await worlds(interval_seconds=INTERVAL)
         crashing = await worlds("--start_seconds", "12")
         rows = [

@@ -1,4 +1,4 @@
-"""The ready-made SwarmUI fleet on Kubernetes: what its page and its files say, and a fleet of pods under real flows."""
+"""The ready-made SwarmUI fleet on Kubernetes: what its page and its files say, and fleets of pods."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ from ebbflow.core.instance import InstanceState, JoinSpec, LaunchRequest
 from ebbflow.standins.kubernetes.server import ApiServer, User, kubeconfig
 from tests.e2e.ready_made import ReadyMade
 from tests.e2e.together import together
-from tests.e2e.world import World, Worlds
+from tests.e2e.world import PrefectWorlds, Worlds
 from tests.kubernetes_cluster import Cluster, stand_in_cluster, with_node
 
 PODS = ReadyMade("kubernetes-swarmui")
@@ -155,12 +155,11 @@ async def pods_are(cluster: Cluster, count: int) -> None:
 
 
 @together
-async def test_a_fleet_of_pods_serves_a_swarmui_master_and_goes_down_again(worlds: Worlds) -> None:
-    world: World = await worlds()
+async def test_a_fleet_of_pods_serves_a_swarmui_master_and_goes_down_again(prefect_worlds: PrefectWorlds) -> None:
+    world = await prefect_worlds()
     async with applied() as cluster, with_node(cluster, world.folder / "node"):
         scaler = Scaler(cluster, pod_template=stand_in_template())
-        await scaler.block.asave(world.name, overwrite=True)
-        world.changes["providers"] = [{"block": f"kubernetes-provider/{world.name}", "max_workers": 4}]
+        world.changes["providers"] = [{"block": await world.keep(scaler.block), "max_workers": 4}]
         await world.acted()
         await world.until_serving(1)
         work = world.generate(images=6)
@@ -180,10 +179,10 @@ async def test_a_fleet_of_pods_serves_a_swarmui_master_and_goes_down_again(world
 
 @together
 async def test_a_pod_that_dies_is_shown_deleted_and_replaced(worlds: Worlds) -> None:
-    world: World = await worlds(limits={"min_seconds_after_failure": 0})
+    world = await worlds(limits={"min_seconds_after_failure": 0})
     async with applied() as cluster, with_node(cluster, world.folder / "node"):
-        await Scaler(cluster, pod_template=stand_in_template()).block.asave(world.name, overwrite=True)
-        world.changes["providers"] = [{"block": f"kubernetes-provider/{world.name}", "max_workers": 4}]
+        block = await world.keep(Scaler(cluster, pod_template=stand_in_template()).block)
+        world.changes["providers"] = [{"block": block, "max_workers": 4}]
         await world.acted()
         await world.until_serving(1)
         ((lost, pid),) = world.processes().items()

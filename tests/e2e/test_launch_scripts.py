@@ -1,4 +1,4 @@
-"""Fleets whose workers a launch script starts, under real flows."""
+"""Fleets whose workers a launch script starts."""
 
 import os
 import shlex
@@ -8,8 +8,9 @@ import sys
 import pytest
 
 from ebbflow.flows.override import override
+from tests.e2e.processes import until
 from tests.e2e.together import together
-from tests.e2e.world import World, Worlds, until
+from tests.e2e.world import PrefectWorld, PrefectWorlds, World, Worlds
 
 pytestmark = pytest.mark.anyio
 
@@ -114,7 +115,8 @@ async def test_a_launch_that_was_declared_failed_is_no_error_and_its_provider_re
 
 
 @together
-async def test_a_pinned_worker_stays_and_a_paused_fleet_holds_until_they_end(world: World) -> None:
+async def test_a_pinned_worker_stays_and_a_paused_fleet_holds_until_they_end(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     await world.acted(fleet=world.fleet(limits={"min_workers": 3}))
     await world.until_serving(3)
     pinned = sorted(world.processes())[-1]
@@ -153,8 +155,10 @@ async def test_an_override_lasts_over_a_restart_of_the_master_and_a_lost_run(wor
 
 
 @together
-async def test_what_a_failed_script_printed_is_kept_with_the_run_that_ended_it_without_secrets(worlds: Worlds) -> None:
-    world = await worlds(provider="launch-script", limits={"min_seconds_after_failure": 3000})
+async def test_what_a_failed_script_printed_is_kept_with_the_run_that_ended_it_without_secrets(
+    prefect_worlds: PrefectWorlds,
+) -> None:
+    world = await prefect_worlds(provider="launch-script", limits={"min_seconds_after_failure": 3000})
     script = world.write_script("broken.sh", "echo '```'; echo the key is $SITE_KEY; echo CUDA not found >&2; exit 3")
     await world.save(script=script, environment={"SITE_KEY": "hunter2-hunter2"})
     fleet = world.fleet()

@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 60.0
 
 async def save_all(world: World, slurm: Cluster, pods: Pods, account: Market) -> None:
     """The three blocks, under the fleet's name."""
-    await SlurmProvider.model_validate(
+    jobs = SlurmProvider.model_validate(
         {
             "command": list(WORKER_PROGRAM),
             "slurm_conf": str(slurm.conf),
@@ -41,7 +41,7 @@ async def save_all(world: World, slurm: Cluster, pods: Pods, account: Market) ->
             "output_folder": str(world.folder),
             "capabilities": ["a100"],
         }
-    ).asave(world.name, overwrite=True)
+    )
     pod = template()
     (container,) = pod["spec"]["containers"]
     container["command"], container["args"] = [sys.executable], list(WORKER_PROGRAM[1:])
@@ -51,8 +51,7 @@ async def save_all(world: World, slurm: Cluster, pods: Pods, account: Market) ->
         "namespace": pods.namespace,
         "url": "log",
     }
-    await KubernetesProvider.model_validate({**plain, "capabilities": ["gpu"]}).asave(world.name, overwrite=True)
-    await VastProvider.model_validate(
+    rented = VastProvider.model_validate(
         {
             "api_key": KEY,
             "address": account.url,
@@ -64,7 +63,9 @@ async def save_all(world: World, slurm: Cluster, pods: Pods, account: Market) ->
             "call_timeout_seconds": 15,
             "capabilities": ["rtx4090"],
         }
-    ).asave(world.name, overwrite=True)
+    )
+    for block in (jobs, KubernetesProvider.model_validate({**plain, "capabilities": ["gpu"]}), rented):
+        await world.keep(block)
 
 
 async def where(world: World) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Whole fleets whose workers are jobs of a real Slurm, under real flows, through what happens to clusters."""
+"""Whole fleets whose workers are jobs of a real Slurm, through what happens to clusters."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ import pytest
 
 from ebbflow.blocks import SlurmProvider
 from ebbflow.flows.scale_down import scale_down
-from tests.e2e.world import NOTED_START, WORKER_PROGRAM, World, Worlds
+from tests.e2e.world import NOTED_START, WORKER_PROGRAM, PrefectWorlds, World, Worlds
 from tests.slurm.cluster import Cluster
 from tests.slurm.fixtures import slurm, slurm_session
 
@@ -43,8 +43,7 @@ class Fleet:
             "output_folder": str(self.world.folder),
             **settings,
         }
-        await SlurmProvider.model_validate(plain).asave(name, overwrite=True)
-        return f"slurm-provider/{name}"
+        return await self.world.keep(SlurmProvider.model_validate(plain), name)
 
     def jobs(self, *states: str) -> dict[str, str]:
         """Worker ids by job id: the fleet's live jobs, or those in some states."""
@@ -112,9 +111,9 @@ async def on_slurm(worlds: Worlds, slurm: Cluster, provider: dict[str, Any] | No
 
 @pytest.mark.soak
 async def test_a_fleet_of_jobs_lives_through_demand_kill_9_and_a_restart_of_the_controller(
-    worlds: Worlds, slurm: Cluster
+    prefect_worlds: PrefectWorlds, slurm: Cluster
 ) -> None:
-    fleet = await on_slurm(worlds, slurm, limits={"max_workers": 2})
+    fleet = await on_slurm(prefect_worlds, slurm, limits={"max_workers": 2})
     world = fleet.world
     theirs = slurm.submit(
         f"ebbflow.{world.name}.{world.name}-3f9c-1-0", comment=f"wid={world.name}-3f9c-1-0;home=zzzzz"
@@ -180,7 +179,7 @@ async def test_a_controller_that_fails_in_the_middle_of_a_turn_costs_no_worker_a
     if fault == "restarted":
         slurm.repair()
     acted = await turn
-    assert "launch" in (await acted.tasks())[0], acted.said
+    assert [row["action"] for row in await acted.rows()] == ["launch"], acted.said
     if fault != "restarted":
         blind = await world.turn()
         assert blind.state.name == "Held", blind.said
@@ -241,9 +240,9 @@ async def test_a_partition_that_does_not_exist_is_named_and_the_next_provider_is
 
 
 async def test_a_job_that_an_operator_cancels_is_replaced_and_forgotten_at_the_master(
-    worlds: Worlds, slurm: Cluster
+    prefect_worlds: PrefectWorlds, slurm: Cluster
 ) -> None:
-    fleet = await on_slurm(worlds, slurm)
+    fleet = await on_slurm(prefect_worlds, slurm)
     await fleet.serving(1)
     ((job_id, worker),) = fleet.jobs().items()
     slurm.run("scancel", job_id)

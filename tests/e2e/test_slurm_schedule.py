@@ -18,8 +18,10 @@ from ebbflow.blocks import SwarmUIMaster
 from ebbflow.decision.upkeep import LOOKS_APART_SECONDS
 from ebbflow.fleet.model import BUDGET_SHARE, OVERHEAD_SECONDS
 from ebbflow.standins.process import running
+from tests.e2e.master import StandInMaster
+from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.test_slurm_deployment import SLURM, block, swarmui
-from tests.e2e.world import StandInMaster, World
+from tests.e2e.world import World
 from tests.slurm.cluster import Cluster
 from tests.slurm.fixtures import slurm, slurm_session
 
@@ -89,7 +91,7 @@ async def test_the_deployed_fleet_of_jobs_goes_up_and_down_by_its_schedule(
         start = f"ebbflow.{FLEET}."
         environment = {**prefect_environment, "PREFECT_WORKER_QUERY_SECONDS": "1"}
         with running(command, environment=environment, log=log):
-            world = World(FLEET, tmp_path, prefect_environment, master)
+            world = World(FLEET, tmp_path, PrefectHouse(prefect_environment), master)
             await eventually(lambda: len(slurm.names(start)) == 1, "the first job", log)
             await _until_serving(world, 1, log)
             # Four images of 40 s: one runs, three wait, for longer than a turn and a boot.

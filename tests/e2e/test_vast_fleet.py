@@ -1,4 +1,4 @@
-"""Whole fleets whose workers are rented instances, under real flows: up, through the warm pool, and back down.
+"""Whole fleets whose workers are rented instances: up, through the warm pool, and back down.
 
 After whatever happens to a market the account holds exactly the instances that the fleet knows.
 """
@@ -21,7 +21,8 @@ from ebbflow.adapters.providers.vast.states import owner_of
 from ebbflow.blocks import VastProvider
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.standins.vast.server import KEY, Boot, Fault, FaultKind, answering, some_offers
-from tests.e2e.world import NOTED_START, WORKER_PROGRAM, Turn, World, Worlds
+from tests.e2e.houses import Turn
+from tests.e2e.world import NOTED_START, WORKER_PROGRAM, PrefectWorlds, World, Worlds
 from tests.vast_market import Market, market, shell
 
 pytestmark = pytest.mark.anyio
@@ -52,8 +53,7 @@ class Fleet:
             "call_timeout_seconds": 15,
             **settings,
         }
-        await VastProvider.model_validate(plain).asave(self.world.name, overwrite=True)
-        return f"vast-provider/{self.world.name}"
+        return await self.world.keep(VastProvider.model_validate(plain))
 
     def held(self) -> dict[str, str]:
         """Status by instance id, of what the account holds of this fleet and home."""
@@ -82,6 +82,8 @@ class Fleet:
             turn = await self.world.acted()
             if await holds():
                 return turn
+            # A turn takes a moment, and what it waits for is done by other processes: containers that start and stop.
+            await asyncio.sleep(0.5)
         raise AssertionError(f"not within {turns} turns: {what}; holds {self.held()}; {await self.world.last_words()}")
 
     async def serving(self, count: int) -> Turn:
@@ -140,9 +142,9 @@ async def on_vast(
 
 
 @pytest.mark.soak
-async def test_a_fleet_goes_up_through_the_warm_pool_and_back(worlds: Worlds, account: Market) -> None:
+async def test_a_fleet_goes_up_through_the_warm_pool_and_back(prefect_worlds: PrefectWorlds, account: Market) -> None:
     fleet = await on_vast(
-        worlds, account, warm_workers=1, settings={"max_usd_per_hour": 0.5}, limits={"max_workers": 2}
+        prefect_worlds, account, warm_workers=1, settings={"max_usd_per_hour": 0.5}, limits={"max_workers": 2}
     )
     world = fleet.world
     foreign = [
@@ -187,8 +189,8 @@ async def test_a_fleet_goes_up_through_the_warm_pool_and_back(worlds: Worlds, ac
     await _tells_no_secret(world, account)
 
 
-async def test_a_killed_turn_rents_no_instance_twice(worlds: Worlds, account: Market) -> None:
-    fleet = await on_vast(worlds, account)
+async def test_a_killed_turn_rents_no_instance_twice(prefect_worlds: PrefectWorlds, account: Market) -> None:
+    fleet = await on_vast(prefect_worlds, account)
     await fleet.settled()
     assert not fleet.held()
     await fleet.killed(die_at=rf"PUT {CREATE}", before=True)

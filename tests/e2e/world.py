@@ -1,48 +1,32 @@
-"""One fleet of a test: a stand-in SwarmUI, saved blocks, real worker processes, and a clock on the Prefect server.
-
-Every age that a turn reasons with comes from the server's timestamps of its claims, so moving those back lets time
-pass for one fleet and for nobody else.
-"""
+"""One fleet of a test: a stand-in SwarmUI, saved blocks, real worker processes, and the house where its turns run."""
 
 import asyncio
 import json
-import os
 import secrets
 import shlex
-import signal
-import sqlite3
-import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
-from uuid import UUID
+from typing import Any, Generic, Literal
 
-import httpx
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    FlowRunFilter,
-    FlowRunFilterId,
-    TaskRunFilter,
-    TaskRunFilterFlowRunId,
-)
-from prefect.client.schemas.objects import Artifact, FlowRun, State
+from prefect.blocks.core import Block
+from typing_extensions import TypeVar
 
 from ebbflow.blocks import LaunchScriptProvider, LocalProvider, SwarmUIMaster
-from ebbflow.core.chain import Stored
+from ebbflow.core.chain import Claim, Stored
 from ebbflow.core.record import Record
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.autoscale import autoscale
-from ebbflow.flows.ledger import PrefectLedger
+from tests.e2e.houses import AnyFlow, House, Turn
+from tests.e2e.master import StandInMaster
+from tests.e2e.prefect_house import PrefectHouse, PrefectTurn
+from tests.e2e.processes import DEADLINE_SECONDS, end_all, processes_with
 
-DEADLINE_SECONDS = 30.0
-"""How long a test waits for something that happens in a moment; many tests may share the machine."""
+T_co = TypeVar("T_co", bound=Turn, default=Turn, covariant=True)
 
 WORKER_PROGRAM = (sys.executable, "-m", "ebbflow.standins.swarmui.server", "worker", "--no_persist")
 CONTROL = ("--require_control_within", "10")
@@ -54,161 +38,13 @@ ProviderKind = Literal["local", "launch-script"]
 NOTED_START = 'echo "$EBBFLOW_WORKER_ID $$" >> "$0"; exec "$@"'
 
 
-async def until(holds: Callable[[], object], what: str, seconds: float = DEADLINE_SECONDS) -> None:
-    """Wait for something that no event tells."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        await asyncio.sleep(0.05)
-
-
-def processes_with(name: str, value: str) -> dict[int, dict[str, str]]:
-    """Live processes whose environment holds a variable: their environments by pid. Zombies have none."""
-    found = {}
-    wanted = f"{name}={value}".encode()
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        with suppress(OSError):
-            words = path.read_bytes().split(b"\0")
-            if wanted in words:
-                pairs = (word.decode("utf-8", "replace").partition("=") for word in words)
-                found[int(path.parent.name)] = {key: text for key, _, text in pairs}
-    return found
-
-
-def start_stand_in(
-    words: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
-) -> subprocess.Popen[bytes]:
-    """Start a stand-in SwarmUI in a session of its own."""
-    with log.open("wb") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "ebbflow.standins.swarmui.server", *words],
-            env=environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-
-
-class StandInMaster:
-    """A stand-in SwarmUI master as a process of its own."""
-
-    def __init__(self, folder: Path, *options: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._log = folder / "master.log"
-        self._words = ["--data_dir", str(folder / "data"), "--save_delay_seconds", "0.2", *options]
-        self._process: subprocess.Popen[bytes] | None = None
-        self._user_session: str | None = None
-        self.http = httpx.AsyncClient(trust_env=False, verify=False, timeout=None)
-        self.url = ""
-
-    async def start(self, port: int = 0) -> None:
-        """Start it, and wait until it listens."""
-        words = ["master", "--port", str(port), *self._words]
-        self._process = start_stand_in(words, log=self._log)
-        await until(lambda: "listening on " in self._log.read_text(), "the master listens")
-        self.url = self._log.read_text().split("listening on ")[1].split()[0]
-
-    async def stop(self) -> None:
-        """End it; `start(port)` brings it back with what it saved."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        await asyncio.to_thread(self._process.wait, 10)
-        self._process = None
-
-    async def control(self, name: str, **body: object) -> dict[str, Any]:
-        """Drive it from outside; see `_own_controls` of the stand-in."""
-        answer = await self.http.post(f"{self.url}/Control/{name}", json=body)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    async def requests(self, route: str = "") -> list[dict[str, Any]]:
-        """The requests that it received, oldest first."""
-        state = await self.control("State")
-        return [each for each in state["requests"] if not route or each["route"].lower() == route.lower()]
-
-    async def until_asked(self, route: str, count: int) -> None:
-        """Wait until a route has received that many requests."""
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while (seen := len(await self.requests(route))) < count:
-            assert time.monotonic() < deadline, f"{route} was asked {seen} times, not {count}"
-            await asyncio.sleep(0.05)
-
-    async def call(self, route: str, **body: object) -> dict[str, Any]:
-        """Call its API as a user does."""
-        if self._user_session is None:
-            answer = await self.http.post(f"{self.url}/API/GetNewSession", json={})
-            self._user_session = answer.json()["session_id"]
-        answer = await self.http.post(f"{self.url}/API/{route}", json={**body, "session_id": self._user_session})
-        return dict(answer.json())
-
-    async def entries(self) -> dict[str, dict[str, Any]]:
-        """Its real entries by title."""
-        listed = await self.call("ListBackends", nonreal=True, full_data=True)
-        return {row["title"]: row for row in listed.values() if row["id"] >= 0}
-
-    async def close(self) -> None:
-        """End it whatever state it is in."""
-        await self.http.aclose()
-        if self._process is not None:
-            self._process.kill()
-            await asyncio.to_thread(self._process.wait, 10)
-            self._process = None
-
-
 @dataclass
-class Turn:
-    """One run of a flow, as Prefect remembers it."""
-
-    state: State[Any]
-    run: FlowRun
-
-    @property
-    def said(self) -> str:
-        """Name and message of the final state."""
-        return f"{self.run.name} | {self.state.name}: {self.state.message}"
-
-    async def tasks(self) -> list[str]:
-        """The names of its task runs. They travel as events, and arrive a moment after the run has ended."""
-        wanted = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[self.run.id]))
-        names: list[str] = []
-        async with get_client() as client:
-            for _ in range(20):
-                runs = await client.read_task_runs(task_run_filter=wanted)
-                before, names = names, sorted(run.name for run in runs)
-                if (_ >= 2 and not names) or (names and names == before):
-                    break
-                await asyncio.sleep(0.1)
-        return names
-
-    async def artifacts(self) -> list[Artifact]:
-        """What it left."""
-        wanted = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[self.run.id]))
-        async with get_client() as client:
-            return await client.read_artifacts(artifact_filter=wanted)
-
-
-def pass_time(environment: Mapping[str, str], fleet: str, seconds: float) -> None:
-    """Let the server's timestamps of one fleet's claims become older.
-
-    Turns read the server's clock off its `Date` header, which lags by up to two seconds: leave such a margin.
-    """
-    database = Path(environment["PREFECT_HOME"]) / "prefect.db"
-    with _connected(database) as connection:
-        connection.execute(
-            "UPDATE variable SET created = strftime('%Y-%m-%d %H:%M:%f', created, ?) || '000' "
-            "WHERE name GLOB ? AND name NOT GLOB ?",
-            (f"-{seconds} seconds", f"ebbflow_{fleet}_[0-9]*", f"ebbflow_{fleet}_*[^0-9]*"),
-        )
-
-
-@dataclass
-class World:
-    """One fleet with everything around it."""
+class World(Generic[T_co]):
+    """One fleet with everything around it. A `World` may be in any house, a `PrefectWorld` is in one with Prefect."""
 
     name: str
     folder: Path
-    environment: Mapping[str, str]
+    house: House[T_co]
     master: StandInMaster
     changes: dict[str, Any] = field(default_factory=dict)
     provider: ProviderKind = "local"
@@ -223,7 +59,7 @@ class World:
         values: dict[str, Any] = {"state_folder": self.folder / "state" / name, **provider}
         if self.provider == "local":
             local = {"command": command, "stop_grace_seconds": 1, **values}
-            await LocalProvider.model_validate(local).asave(name, overwrite=True)
+            await self.keep(LocalProvider.model_validate(local), name)
         else:
             script = self.write_script(f"launch-{name}.sh", shlex.join(["exec", *command, *CONTROL]))
             by_script = {
@@ -233,11 +69,22 @@ class World:
                 "kill_grace_seconds": 1,
                 **values,
             }
-            await LaunchScriptProvider.model_validate(by_script).asave(name, overwrite=True)
+            await self.keep(LaunchScriptProvider.model_validate(by_script), name)
         if not block:
             settings = {"address": self.master.url, "call_timeout_seconds": 3, **(master or {})}
-            await SwarmUIMaster.model_validate(settings).asave(self.name, overwrite=True)
+            await self.keep(SwarmUIMaster.model_validate(settings))
         return f"{self.provider}-provider/{name}"
+
+    async def keep(self, block: Block, name: str = "") -> str:
+        """Save any block, under the fleet's name or another; its reference."""
+        await self.house.save(block, name or self.name)
+        return f"{block.get_block_type_slug()}/{name or self.name}"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What another process needs to talk to this world's Prefect server."""
+        assert isinstance(self.house, PrefectHouse), "this world's house has no Prefect: take `prefect_world`"
+        return self.house.environment
 
     def write_script(self, name: str, text: str) -> Path:
         """An executable of this world's folder."""
@@ -278,16 +125,14 @@ class World:
         """The fleet, read as every flow reads it."""
         return Fleet.model_validate(self.fleet_json(**sections))
 
-    async def turn(self, flow: Any = autoscale, *, after: float | None = 60.0, **parameters: Any) -> Turn:
-        """Run a flow in this process, `after` that many seconds of the fleet's own time."""
+    async def turn(self, flow: AnyFlow = autoscale, *, after: float | None = 60.0, **parameters: Any) -> T_co:
+        """Take a turn as a flow takes it, `after` that many seconds of the fleet's own time."""
         if after:
             self.pass_time(after)
-        parameters = {"fleet": self.fleet(), **parameters}
-        state = await flow(**parameters, return_state=True)
-        return await self.turn_of(state)
+        return await self.house.turn(flow, {"fleet": self.fleet(), **parameters})
 
-    async def acted(self, flow: Any = autoscale, *, after: float | None = 60.0, **parameters: Any) -> Turn:
-        """Run a flow that must decide, whatever it decides."""
+    async def acted(self, flow: AnyFlow = autoscale, *, after: float | None = 60.0, **parameters: Any) -> T_co:
+        """Take a turn that must decide, whatever it decides."""
         turn = await self.turn(flow, after=after, **parameters)
         assert turn.state.name in ("Acted", "Held"), turn.said
         return turn
@@ -298,30 +143,23 @@ class World:
         while not holds():
             assert len(said) < turns, f"not within {turns} turns: {what}; {said}"
             said.append((await self.acted(**parameters)).said)
-
-    async def turn_of(self, state: State[Any]) -> Turn:
-        """Everything that Prefect has of the run that ended in a state."""
-        run_id = state.state_details.flow_run_id
-        assert run_id is not None
-        async with get_client() as client:
-            run = await client.read_flow_run(run_id)
-            return Turn(state, run)
+            # A turn takes a moment, and processes take longer to end.
+            await asyncio.sleep(0.2)
 
     def pass_time(self, seconds: float) -> None:
-        """Let the server's timestamps of this fleet's claims become older."""
-        pass_time(self.environment, self.name, seconds)
+        """Let this fleet's claims become older."""
+        self.house.pass_time(self.name, seconds)
 
-    async def claims(self) -> dict[int, dict[str, Any]]:
+    async def claims(self) -> dict[int, Claim]:
         """The fleet's claims by number."""
-        async with get_client() as client:
-            return (await PrefectLedger(client)._claims(self.name))[0]
+        return await self.house.claims(self.name)
 
     async def stored(self, number: int | None = None) -> Stored:
         """What the ledger keeps under one number; under the newest without one."""
         claims = await self.claims()
         claim = claims[max(claims) if number is None else number]
-        async with get_client() as client:
-            stored = await PrefectLedger(client).stored(claim["value"]["artifact"])
+        async with self.house.ledger(self.name) as ledger:
+            stored = await ledger.stored(claim.artifact_id)
         assert stored is not None
         return stored
 
@@ -352,10 +190,7 @@ class World:
 
     async def is_right(self, count: int) -> None:
         """Processes, listing and members agree, and nothing was ever started twice."""
-        from ebbflow.blocks.opening import load_provider
-
-        async with get_client() as client:
-            provider = await load_provider(client, f"{self.provider}-provider/{self.name}")
+        provider = await self.house.provider(f"{self.provider}-provider/{self.name}")
         listing = await provider.list_instances(self.name)
         gone = {"gone"}
         listed = {each.worker_id for each in listing.instances if each.state.value not in gone}
@@ -436,43 +271,15 @@ class World:
         await end_all("EBBFLOW_FLEET", self.name)
 
 
-async def end_all(variable: str, value: str) -> None:
-    """Kill every process that carries a variable of that value, and see it gone."""
-
-    def left() -> dict[int, dict[str, str]]:
-        found = processes_with(variable, value)
-        for pid in found:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            with suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-        return found
-
-    await until(lambda: not left(), f"no process has {variable}={value}")
+PrefectWorld = World[PrefectTurn]
 
 
-@contextmanager
-def _connected(database: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(database, timeout=120, isolation_level=None)
-    try:
-        yield connection
-    finally:
-        connection.close()
+class Worlds(Generic[T_co]):
+    """Makes worlds of one test, all in one house."""
 
-
-@asynccontextmanager
-async def opened_worlds(folder: Path, environment: Mapping[str, str]) -> AsyncIterator["Worlds"]:
-    """Make worlds, and end all of them whatever happens."""
-    async with AsyncExitStack() as stack:
-        yield Worlds(folder, environment, stack)
-
-
-class Worlds:
-    """Makes worlds of one test."""
-
-    def __init__(self, folder: Path, environment: Mapping[str, str], stack: AsyncExitStack) -> None:
+    def __init__(self, folder: Path, house: House[T_co], stack: AsyncExitStack) -> None:
         self._folder = folder
-        self._environment = environment
+        self._house = house
         self._stack = stack
 
     async def __call__(
@@ -482,25 +289,28 @@ class Worlds:
         master: Mapping[str, Any] | None = None,
         options: Sequence[str] = (),
         **fleet: Any,
-    ) -> World:
+    ) -> World[T_co]:
         """Start a master, save blocks, and return a world whose fleet has these sections."""
         name = f"t{secrets.token_hex(4)}"
         folder = self._folder / name
         server = StandInMaster(folder, *options)
-        world = World(name, folder, self._environment, server, fleet, provider)
+        world = World(name, folder, self._house, server, fleet, provider)
         self._stack.push_async_callback(world.close)
         await server.start()
         await world.save(*worker_options, master=master)
         return world
 
 
+PrefectWorlds = Worlds[PrefectTurn]
+
+
+@asynccontextmanager
+async def opened_worlds(folder: Path, house: House[T_co]) -> AsyncIterator[Worlds[T_co]]:
+    """Make worlds, and end all of them whatever happens."""
+    async with AsyncExitStack() as stack:
+        yield Worlds(folder, house, stack)
+
+
 def read_lines(path: Path) -> list[Any]:
     """The values of a file of JSON lines."""
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-async def flow_run(run_id: UUID) -> FlowRun:
-    """One flow run, as the server has it now."""
-    async with get_client() as client:
-        (run,) = await client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])))
-        return run

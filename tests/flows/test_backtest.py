@@ -15,7 +15,7 @@ from ebbflow.fleet.nameable import FleetPolicy
 from ebbflow.flows.backtest import OWN_PAST, TraceName, backtest
 from ebbflow.simulation.recorded import RECORDED
 from tests.e2e.together import together
-from tests.e2e.world import World
+from tests.e2e.world import PrefectWorld
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +44,8 @@ async def left(name: str) -> dict[str, Artifact]:
 
 
 @together
-async def test_a_fleets_own_past_is_played_with_its_own_policy_and_the_candidates(world: World) -> None:
+async def test_a_fleets_own_past_is_played_with_its_own_policy_and_the_candidates(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     await world.acted()
     await world.until_serving(1)
     work = world.generate(images=6)

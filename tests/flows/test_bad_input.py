@@ -13,8 +13,9 @@ from prefect.flow_engine import run_flow_async
 from ebbflow.core.plan import Reason
 from ebbflow.core.record import Record
 from ebbflow.flows.autoscale import autoscale
+from tests.e2e.processes import until
 from tests.e2e.together import together
-from tests.e2e.world import World, Worlds, until
+from tests.e2e.world import PrefectWorld, World, Worlds
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +47,8 @@ BAD_FLEETS: tuple[tuple[dict[str, Any], list[str]], ...] = (
 
 
 @together
-async def test_a_bad_fleet_is_refused_with_what_would_be_right(world: World) -> None:
+async def test_a_bad_fleet_is_refused_with_what_would_be_right(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     await world.acted()
     world.pass_time(60)
     for fleet, words in BAD_FLEETS:
@@ -56,7 +58,8 @@ async def test_a_bad_fleet_is_refused_with_what_would_be_right(world: World) -> 
 
 
 @together
-async def test_two_fleets_of_one_name_are_refused_and_the_first_one_goes_on(world: World) -> None:
+async def test_two_fleets_of_one_name_are_refused_and_the_first_one_goes_on(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     async with get_client() as client:
         flow_id = await client.create_flow(autoscale)
         ids = [
@@ -193,8 +196,8 @@ async def test_a_worker_that_dies_while_it_is_being_registered_is_forgotten_and_
     os.kill(pid, signal.SIGKILL)
     first = await turn
     assert first.state.name == "Acted"
-    rows = [artifact for artifact in await first.artifacts() if artifact.type == "table"]
-    assert "ended" in str(rows[0].data), rows
+    rows = await first.rows()
+    assert "ended" in str(rows), rows
     await world.save()
     resting = world.fleet(limits={"min_seconds_after_failure": 50})
     await world.acted(after=20, fleet=resting)
@@ -262,7 +265,8 @@ async def test_a_master_in_trouble_is_unknown_and_never_empty(
 
 
 @together
-async def test_a_master_that_forgets_its_sessions_is_asked_with_new_ones(world: World) -> None:
+async def test_a_master_that_forgets_its_sessions_is_asked_with_new_ones(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     await world.acted()
     given = (await world.master.control("State"))["sessions_given"]
     await world.acted()

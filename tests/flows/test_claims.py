@@ -20,7 +20,7 @@ from ebbflow.core.record import Record
 from ebbflow.flows.ledger import PrefectLedger, claim_name
 from ebbflow.turn.chain_reader import ChainReader
 from tests.e2e.relay import Relay, relayed
-from tests.e2e.world import World
+from tests.e2e.world import PrefectWorld
 
 pytestmark = pytest.mark.anyio
 
@@ -66,14 +66,16 @@ async def test_of_twenty_evaluators_one_acts(fleet: str) -> None:
     assert sum(claim is not None for claim in claims) == 1
 
 
-async def test_of_three_whole_turns_at_once_one_acts(world: World) -> None:
-    options = json.dumps({"flow": "autoscale", "parameters": {"fleet": world.fleet_json()}})
+async def test_of_three_whole_turns_at_once_one_acts(prefect_world: PrefectWorld) -> None:
+    options = json.dumps({"flow": "autoscale", "parameters": {"fleet": prefect_world.fleet_json()}})
     for number in (1, 2):
-        world.pass_time(60)
+        prefect_world.pass_time(60)
         runs = await asyncio.gather(
             *(
                 anyio.run_process(
-                    [sys.executable, str(TURN_PROCESS), options], env=dict(world.environment), stderr=subprocess.STDOUT
+                    [sys.executable, str(TURN_PROCESS), options],
+                    env=dict(prefect_world.environment),
+                    stderr=subprocess.STDOUT,
                 )
                 for _ in range(3)
             )
@@ -81,8 +83,8 @@ async def test_of_three_whole_turns_at_once_one_acts(world: World) -> None:
         said = [run.stdout.decode() for run in runs]
         assert sum("ended: Skipped" in each for each in said) == 2, said
         assert sum("ended: Acted" in each or "ended: Held" in each for each in said) == 1, said
-        assert sorted(await world.claims()) == list(range(1, number + 1))
-    await world.is_right(1)
+        assert sorted(await prefect_world.claims()) == list(range(1, number + 1))
+    await prefect_world.is_right(1)
 
 
 @contextmanager
@@ -114,7 +116,9 @@ async def test_a_claim_that_somebody_else_made_meanwhile_is_not_ours(fleet: str)
         assert await evaluate_once(client, record_of(fleet, 1)) is None
 
 
-async def test_a_run_so_late_that_its_number_was_cleared_away_does_not_act(fleet: str, world: World) -> None:
+async def test_a_run_so_late_that_its_number_was_cleared_away_does_not_act(
+    fleet: str, prefect_world: PrefectWorld
+) -> None:
     async with get_client() as client:
         late = record_of(fleet, 2)
         late_artifact = await PrefectLedger(client).store(late, summary="late")
@@ -129,24 +133,26 @@ async def test_a_run_so_late_that_its_number_was_cleared_away_does_not_act(fleet
         assert await evaluate_once(client, record_of(fleet, 4)) is not None
 
 
-async def test_old_claims_are_cleared_away_and_never_the_head(world: World) -> None:
-    await world.acted()
+async def test_old_claims_are_cleared_away_and_never_the_head(prefect_world: PrefectWorld) -> None:
+    await prefect_world.acted()
     for _ in range(2):
-        await world.acted()
-    assert sorted(await world.claims()) == [1, 2, 3]
-    await world.acted(after=590)
-    assert sorted(await world.claims()) == [3, 4], "ten intervals, at least ten minutes"
-    await world.acted(after=50_000)
-    assert sorted(await world.claims()) == [5]
-    await world.is_right(1)
+        await prefect_world.acted()
+    assert sorted(await prefect_world.claims()) == [1, 2, 3]
+    await prefect_world.acted(after=590)
+    assert sorted(await prefect_world.claims()) == [3, 4], "ten intervals, at least ten minutes"
+    await prefect_world.acted(after=50_000)
+    assert sorted(await prefect_world.claims()) == [5]
+    await prefect_world.is_right(1)
 
 
-async def test_a_claim_that_is_older_than_everything_stays_as_long_as_it_is_the_head(world: World) -> None:
-    await world.acted()
-    world.pass_time(100_000)
-    dry = await world.turn(after=None, dry_run=True)
+async def test_a_claim_that_is_older_than_everything_stays_as_long_as_it_is_the_head(
+    prefect_world: PrefectWorld,
+) -> None:
+    await prefect_world.acted()
+    prefect_world.pass_time(100_000)
+    dry = await prefect_world.turn(after=None, dry_run=True)
     assert dry.state.name == "DryRun"
-    assert sorted(await world.claims()) == [1]
+    assert sorted(await prefect_world.claims()) == [1]
 
 
 async def test_one_home_is_made_however_many_ask_at_once(prefect_server: str) -> None:

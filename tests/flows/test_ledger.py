@@ -11,7 +11,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from ebbflow.contracts import LedgerContract
 from ebbflow.core.ports import Ledger
 from ebbflow.flows.ledger import PrefectLedger, claim_number
-from tests.e2e.world import pass_time
+from tests.e2e.prefect_house import pass_time
 
 
 @dataclass

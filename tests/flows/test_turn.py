@@ -1,4 +1,4 @@
-"""Turns of a fleet, run in this process against a real Prefect server, a stand-in SwarmUI and real workers."""
+"""Turns of a fleet, with a stand-in SwarmUI and real workers; where a test looks at Prefect, on a real server."""
 
 import asyncio
 import dataclasses
@@ -16,7 +16,6 @@ from prefect.flow_engine import run_flow_async
 from prefect.states import Scheduled
 
 from ebbflow.adapters.providers.host.workers import fingerprint_of
-from ebbflow.blocks.opening import open_fleet, opens_fleets
 from ebbflow.core.errors import DryRunViolation
 from ebbflow.core.instance import Instance, InstanceState, LaunchRequest
 from ebbflow.core.lifecycle import WorkerState
@@ -25,7 +24,7 @@ from ebbflow.core.ports import KeepsAlive, PushMaster
 from ebbflow.core.worker import Worker
 from ebbflow.decision.evaluate import evaluate
 from ebbflow.flows.autoscale import autoscale
-from ebbflow.flows.ledger import RECORD_TYPE, PrefectLedger
+from ebbflow.flows.ledger import RECORD_TYPE
 from ebbflow.flows.scale_down import scale_down
 from ebbflow.flows.scale_up import scale_up
 from ebbflow.turn.acting import perform
@@ -35,8 +34,9 @@ from ebbflow.turn.chain_reader import ChainReader
 from ebbflow.turn.results import Skipped, SkipReason
 from ebbflow.turn.surroundings import RunIdentity, Surroundings
 from ebbflow.turn.turn import record_and_claim
+from tests.e2e.processes import processes_with, start_stand_in, until
 from tests.e2e.together import together
-from tests.e2e.world import World, Worlds, processes_with, read_lines, start_stand_in, until
+from tests.e2e.world import PrefectWorld, PrefectWorlds, World, Worlds, read_lines
 from tests.making import inputs_of
 
 pytestmark = pytest.mark.anyio
@@ -53,8 +53,8 @@ async def serving(world: World, count: int) -> None:
 async def replayed(world: World, since: int = 0) -> int:
     """Decide every stored record again, and compare; how many there were."""
     numbers = sorted(number for number in await world.claims() if number >= since)
-    async with get_client() as client:
-        reader = ChainReader(PrefectLedger(client))
+    async with world.house.ledger(world.name) as ledger:
+        reader = ChainReader(ledger)
         for number in numbers:
             record = await world.record(number)
             again = evaluate(await reader.inputs(record), await reader.fleet(record))
@@ -64,7 +64,8 @@ async def replayed(world: World, since: int = 0) -> int:
 
 
 @together
-async def test_a_fleet_goes_to_its_minimum_and_registers_in_the_same_turn(world: World) -> None:
+async def test_a_fleet_goes_to_its_minimum_and_registers_in_the_same_turn(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     turn = await world.acted()
     assert turn.state.name == "Acted"
     assert turn.run.name == f"{world.name}: +1 (queue 0, 0 workers, min_workers)"
@@ -80,7 +81,8 @@ async def test_a_fleet_goes_to_its_minimum_and_registers_in_the_same_turn(world:
 
 
 @together
-async def test_a_turn_that_holds_makes_no_task_runs_and_says_why(world: World) -> None:
+async def test_a_turn_that_holds_makes_no_task_runs_and_says_why(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     await serving(world, 1)
     held = await world.acted()
     assert held.state.name == "Held"
@@ -92,7 +94,8 @@ async def test_a_turn_that_holds_makes_no_task_runs_and_says_why(world: World) -
 
 
 @together
-async def test_demand_raises_a_fleet_and_idleness_lowers_it_over_two_claims(world: World) -> None:
+async def test_demand_raises_a_fleet_and_idleness_lowers_it_over_two_claims(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     await serving(world, 1)
     work = world.generate(images=6)
     await world.busy_worker()
@@ -114,7 +117,8 @@ async def test_demand_raises_a_fleet_and_idleness_lowers_it_over_two_claims(worl
 
 
 @together
-async def test_a_run_is_skipped_while_the_head_is_younger_than_half_an_interval(world: World) -> None:
+async def test_a_run_is_skipped_while_the_head_is_younger_than_half_an_interval(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     await world.acted()
     early = await world.turn(after=5)
     assert early.state.name == "Skipped"
@@ -138,7 +142,8 @@ async def test_a_late_run_acts_like_any_other(world: World) -> None:
 
 
 @together
-async def test_who_loses_the_claim_ends_as_skipped(world: World) -> None:
+async def test_who_loses_the_claim_ends_as_skipped(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     await world.acted()
     for _ in range(4):
         world.pass_time(60)
@@ -178,7 +183,8 @@ async def test_scale_up_raises_at_once_holds_and_expires(world: World) -> None:
 
 
 @together
-async def test_a_repeated_run_of_scale_up_adds_nothing(world: World) -> None:
+async def test_a_repeated_run_of_scale_up_adds_nothing(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     await serving(world, 1)
     first = await world.turn(scale_up, after=None, count=1)
     assert first.state.name == "Acted", first.said
@@ -191,6 +197,7 @@ async def test_a_repeated_run_of_scale_up_adds_nothing(world: World) -> None:
         state: Any = await run_flow_async(scale_up, flow_run=again, parameters=parameters, return_type="state")
     assert state.name == "Held", state.message
     assert len((await world.record()).memory.overrides) == 1
+    assert [(await world.record(number)).flow for number in (1, 2, 3)] == ["autoscale", "scale_up", "scale_up"]
     await world.is_right(2)
 
 
@@ -203,7 +210,8 @@ BEYOND_THE_LIMITS: tuple[tuple[Any, dict[str, Any], list[str]], ...] = (
 
 
 @together
-async def test_a_request_beyond_the_limits_is_refused_with_the_reason(world: World) -> None:
+async def test_a_request_beyond_the_limits_is_refused_with_the_reason(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     await serving(world, 1)
     for flow, parameters, words in BEYOND_THE_LIMITS:
         refused = await world.turn(flow, after=None, **parameters)
@@ -269,8 +277,8 @@ async def test_force_ends_a_busy_worker_at_the_drain_deadline_and_not_before(wor
 
 
 @together
-async def test_a_dry_run_changes_nothing_anywhere(worlds: Worlds) -> None:
-    world = await worlds()
+async def test_a_dry_run_changes_nothing_anywhere(prefect_worlds: PrefectWorlds) -> None:
+    world = await prefect_worlds()
     await serving(world, 1)
     world.generate(images=6)
     await world.busy_worker()
@@ -316,7 +324,7 @@ async def test_a_dry_run_changes_nothing_anywhere(worlds: Worlds) -> None:
 async def test_a_dry_runs_adapters_refuse_everything_that_changes_anything(world: World) -> None:
     worker = Worker(f"{world.name}-3f9c-1-0", f"local-provider/{world.name}", WorkerState.READY)
     instance = Instance(worker.worker_id, "1:1", InstanceState.RUNNING, world.name, "abcde")
-    async with get_client() as client, open_fleet(client, world.fleet(), "abcde", dry_run=True) as opened:
+    async with world.house.opened(world.fleet(), "abcde", dry_run=True) as opened:
         master, (provider,) = opened.master, opened.providers.values()
         assert isinstance(master, PushMaster), "its kind is that of the real one"
         assert isinstance(master, KeepsAlive)
@@ -340,8 +348,8 @@ async def test_a_dry_runs_adapters_refuse_everything_that_changes_anything(world
 
 
 @together
-async def test_two_fleets_on_one_server_do_not_touch_each_other(worlds: Worlds) -> None:
-    one, two = await worlds(), await worlds()
+async def test_two_fleets_on_one_server_do_not_touch_each_other(prefect_worlds: PrefectWorlds) -> None:
+    one, two = await prefect_worlds(), await prefect_worlds()
     await asyncio.gather(serving(one, 1), serving(two, 2))
     await asyncio.gather(one.acted(), two.turn(scale_up, count=1))
     await asyncio.gather(one.is_right(1), two.is_right(3))
@@ -350,9 +358,9 @@ async def test_two_fleets_on_one_server_do_not_touch_each_other(worlds: Worlds) 
 
 
 @together
-async def test_a_fleet_whose_name_begins_with_anothers_has_a_chain_of_its_own(worlds: Worlds) -> None:
-    one = await worlds()
-    other = World(f"{one.name}-x", one.folder / "other", one.environment, one.master, one.changes)
+async def test_a_fleet_whose_name_begins_with_anothers_has_a_chain_of_its_own(prefect_worlds: PrefectWorlds) -> None:
+    one = await prefect_worlds()
+    other = World(f"{one.name}-x", one.folder / "other", one.house, one.master, one.changes)
     other.folder.mkdir()
     await other.save(block="")
     try:
@@ -380,15 +388,16 @@ async def test_records_are_chained_by_hash_and_every_stored_decision_replays(wor
     for number in (2, 3, 4):
         link = records[number].previous
         assert link is not None
-        assert link.sha256 == claims[number - 1]["value"]["sha256"]
-        assert link.artifact_id == claims[number - 1]["value"]["artifact"]
+        assert link.sha256 == claims[number - 1].sha256
+        assert link.artifact_id == claims[number - 1].artifact_id
         assert records[number].chain == records[1].chain
     assert [records[number].flow for number in sorted(records)] == ["autoscale", "autoscale", "scale_up", "autoscale"]
     assert await replayed(world) == 4
 
 
 async def change_record(world: World, how: str) -> None:
-    artifact_id = UUID((await world.claims())[max(await world.claims())]["value"]["artifact"])
+    claims = await world.claims()
+    artifact_id = UUID(claims[max(claims)].artifact_id)
     async with get_client() as client:
         if how == "deleted":
             await client.delete_artifact(artifact_id)
@@ -404,7 +413,10 @@ async def change_record(world: World, how: str) -> None:
 
 @pytest.mark.parametrize("how", ["deleted", pytest.param("edited", marks=pytest.mark.soak)])
 @together
-async def test_a_record_that_is_lost_starts_a_new_chain_that_adopts_everything(world: World, how: str) -> None:
+async def test_a_record_that_is_lost_starts_a_new_chain_that_adopts_everything(
+    prefect_world: PrefectWorld, how: str
+) -> None:
+    world = prefect_world
     await serving(world, 2)
     world.generate()
     await world.busy_worker()
@@ -425,7 +437,8 @@ async def test_a_record_that_is_lost_starts_a_new_chain_that_adopts_everything(w
 
 
 @together
-async def test_an_edited_claim_is_a_clear_error_and_nothing_is_lost(world: World) -> None:
+async def test_an_edited_claim_is_a_clear_error_and_nothing_is_lost(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     await serving(world, 1)
     before = world.processes()
     async with get_client() as client:
@@ -457,8 +470,8 @@ async def test_every_claimed_record_is_a_line_in_the_fleets_folder(world: World)
 
 
 @together
-async def test_more_than_ten_launches_are_one_task_run_per_provider(worlds: Worlds) -> None:
-    world = await worlds(limits={"min_workers": 12, "max_workers": 12})
+async def test_more_than_ten_launches_are_one_task_run_per_provider(prefect_worlds: PrefectWorlds) -> None:
+    world = await prefect_worlds(limits={"min_workers": 12, "max_workers": 12})
     turn = await world.acted()
     names = await turn.tasks()
     provider = f"local-provider/{world.name}"
@@ -502,7 +515,8 @@ async def test_another_homes_workers_are_shown_and_never_touched(world: World) -
 
 
 @together
-async def test_a_missing_block_lists_those_that_exist(world: World) -> None:
+async def test_a_missing_block_lists_those_that_exist(prefect_world: PrefectWorld) -> None:
+    world = prefect_world
     wrong = {"providers": [{"block": f"local-provider/{world.name}-typo"}]}
     refused = await world.turn(fleet=world.fleet(**wrong))
     assert refused.state.is_failed()
@@ -558,7 +572,7 @@ async def test_a_worker_that_was_killed_is_replaced_and_its_entry_removed(world:
 async def test_a_call_that_does_not_fit_into_the_budget_is_not_begun(world: World) -> None:
     await serving(world, 1)
     (identity,) = world.processes()
-    async with get_client() as client, open_fleet(client, world.fleet(), "abcde", dry_run=False) as opened:
+    async with world.house.opened(world.fleet(), "abcde", dry_run=False) as opened:
         worker = Worker(identity, f"local-provider/{world.name}", WorkerState.READY)
         seen = evaluate(inputs_of(world.name), world.fleet())
         decided = dataclasses.replace(seen, memory=dataclasses.replace(seen.memory, workers=(worker,)))
@@ -574,8 +588,8 @@ async def test_a_look_that_outlasted_the_budget_was_called_the_claim_of_another_
     await world.acted()
     head = await world.record()
     late = dataclasses.replace(head, number=head.number + 1)
-    async with get_client() as client:
-        around = Surroundings(PrefectLedger(client), opens_fleets(client), RunIdentity("autoscale", head.flow_run_id))
+    async with world.house.ledger(world.name) as ledger:
+        around = Surroundings(ledger, world.house.opened, RunIdentity("autoscale", head.flow_run_id))
         said = await record_and_claim(world.fleet(), late, around, Budget(0.0, lambda: 1.0))
     assert said == Skipped(SkipReason.TOO_LATE, "the look outlasted the turn's budget of 48 s and is too old to act on")
     assert set(await world.claims()) == {head.number}
