@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
-AT_ONCE ?= -n 4 --dist loadfile --no-loadscope-reorder
+AT_ONCE ?= -n 4 --dist loadscope --no-loadscope-reorder
 HOURS ?=
 LOCK_PYTHONS ?= python3.11 python3.12 python3.13
 
@@ -17,7 +17,7 @@ FOLDERS := core policies decision fleet turn adapters contracts blocks flows sim
 demo: $(INSTALLED)
 	$(BIN)/python -m ebbflow.demo $(DEMO_ARGS)
 
-# Many tests wait for processes and servers, so four modules run at once; PYTEST_ARGS="-n 0" runs them one by one.
+# Many tests wait for processes and servers, so four workers share them; PYTEST_ARGS="-n 0" runs them one by one.
 test: $(INSTALLED)
 	$(BIN)/pytest -m "not soak and not endurance" --durations=10 $(AT_ONCE) $(PYTEST_ARGS)
 

@@ -9,11 +9,14 @@ from urllib.parse import urlsplit
 
 import certifi
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from ebbflow.standins import process
 from ebbflow.standins.process import free_port
 from tests.endurance import Endurance, hours
 from tests.reaper import watching
+from tests.sharing import ByFile, rank
 from tests.slurm.cluster import HOW_TO_INSTALL, is_installed
 
 
@@ -30,7 +33,14 @@ def _ended_with_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Spread the files over the workers of the session, as `tests.sharing` says."""
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: rank(item.nodeid))
     # Prefect's threads in this process draw random numbers while Hypothesis draws examples, and it blames the strategy.
     others_draw = pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
     for item in items:

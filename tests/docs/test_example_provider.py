@@ -113,6 +113,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     assert {path for path in EXAMPLE.rglob("*") if "__pycache__" not in path.parts} == before
 
 
+@pytest.mark.soak
 def test_its_own_tests_pass_where_it_is_installed(installed: Installed) -> None:
     said = installed.run("-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert " passed" in said

@@ -174,10 +174,10 @@ POINTS: dict[str, tuple[Scenario, Crash]] = {
 }
 
 
-IN_EVERY_RUN = {"after the launch call", "after the claim with the mark"}
-"""Where a worker could be launched twice, and where one could leak; all others are for `make soak`."""
+IN_EVERY_RUN = {"after the launch call"}
+"""Where a worker could be launched twice; all others are for `make soak`."""
 
-IN_EVERY_RUN_BY_SCRIPT = {"after the launch call"}
+IN_EVERY_RUN_BY_SCRIPT: set[str] = set()
 
 
 def selected(provider: ProviderKind, in_every_run: set[str]) -> list[Any]:

@@ -115,6 +115,7 @@ async def runs_of(world: World) -> list[FlowRun]:
         return await client.read_flow_runs(flow_run_filter=wanted, limit=200)
 
 
+@pytest.mark.soak
 async def test_a_deployed_fleet_lives_through_schedules_requests_and_an_override_that_expires(site: Site) -> None:
     up, both = site.expiring, (site.expiring, site.lowered)
     await site.eventually(lambda: all(len(world.processes()) == 1 for world in both), "scheduled turns act")

@@ -40,6 +40,7 @@ async def told(world: World) -> list[Any]:
     return shown
 
 
+@pytest.mark.soak
 async def test_turns_of_every_kind_say_the_same_with_prefect_and_without(
     world: World, prefect_world: PrefectWorld
 ) -> None:

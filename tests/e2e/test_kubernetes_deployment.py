@@ -154,6 +154,7 @@ async def pods_are(cluster: Cluster, count: int) -> None:
             await asyncio.sleep(0.1)
 
 
+@pytest.mark.soak
 @together
 async def test_a_fleet_of_pods_serves_a_swarmui_master_and_goes_down_again(prefect_worlds: PrefectWorlds) -> None:
     world = await prefect_worlds()

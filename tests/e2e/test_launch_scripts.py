@@ -114,6 +114,7 @@ async def test_a_launch_that_was_declared_failed_is_no_error_and_its_provider_re
     assert "declared failed: no GPU left" in known.detail
 
 
+@pytest.mark.soak
 @together
 async def test_a_pinned_worker_stays_and_a_paused_fleet_holds_until_they_end(prefect_world: PrefectWorld) -> None:
     world = prefect_world
@@ -154,6 +155,7 @@ async def test_an_override_lasts_over_a_restart_of_the_master_and_a_lost_run(wor
     await world.is_right(1)
 
 
+@pytest.mark.soak
 @together
 async def test_what_a_failed_script_printed_is_kept_with_the_run_that_ended_it_without_secrets(
     prefect_worlds: PrefectWorlds,

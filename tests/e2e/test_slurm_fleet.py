@@ -239,6 +239,7 @@ async def test_a_partition_that_does_not_exist_is_named_and_the_next_provider_is
     assert "partition='nowhere'" in texts
 
 
+@pytest.mark.soak
 async def test_a_job_that_an_operator_cancels_is_replaced_and_forgotten_at_the_master(
     prefect_worlds: PrefectWorlds, slurm: Cluster
 ) -> None:

@@ -189,6 +189,7 @@ async def test_a_fleet_goes_up_through_the_warm_pool_and_back(prefect_worlds: Pr
     await _tells_no_secret(world, account)
 
 
+@pytest.mark.soak
 async def test_a_killed_turn_rents_no_instance_twice(prefect_worlds: PrefectWorlds, account: Market) -> None:
     fleet = await on_vast(prefect_worlds, account)
     await fleet.settled()

@@ -57,6 +57,7 @@ async def test_a_bad_fleet_is_refused_with_what_would_be_right(prefect_world: Pr
     await world.is_right(1)
 
 
+@pytest.mark.soak
 @together
 async def test_two_fleets_of_one_name_are_refused_and_the_first_one_goes_on(prefect_world: PrefectWorld) -> None:
     world = prefect_world

@@ -66,6 +66,7 @@ async def test_of_twenty_evaluators_one_acts(fleet: str) -> None:
     assert sum(claim is not None for claim in claims) == 1
 
 
+@pytest.mark.soak
 async def test_of_three_whole_turns_at_once_one_acts(prefect_world: PrefectWorld) -> None:
     options = json.dumps({"flow": "autoscale", "parameters": {"fleet": prefect_world.fleet_json()}})
     for number in (1, 2):

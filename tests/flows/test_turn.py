@@ -141,6 +141,7 @@ async def test_a_late_run_acts_like_any_other(world: World) -> None:
     assert record.turn.elapsed_seconds == 120.0, "an outage makes nothing older than two intervals"
 
 
+@pytest.mark.soak
 @together
 async def test_who_loses_the_claim_ends_as_skipped(prefect_world: PrefectWorld) -> None:
     world = prefect_world
@@ -182,6 +183,7 @@ async def test_scale_up_raises_at_once_holds_and_expires(world: World) -> None:
     assert await replayed(world) == 5
 
 
+@pytest.mark.soak
 @together
 async def test_a_repeated_run_of_scale_up_adds_nothing(prefect_world: PrefectWorld) -> None:
     world = prefect_world
@@ -347,6 +349,7 @@ async def test_a_dry_runs_adapters_refuse_everything_that_changes_anything(world
         assert refused == list(calls)
 
 
+@pytest.mark.soak
 @together
 async def test_two_fleets_on_one_server_do_not_touch_each_other(prefect_worlds: PrefectWorlds) -> None:
     one, two = await prefect_worlds(), await prefect_worlds()
@@ -357,6 +360,7 @@ async def test_two_fleets_on_one_server_do_not_touch_each_other(prefect_worlds: 
     assert (await one.record()).memory.overrides == ()
 
 
+@pytest.mark.soak
 @together
 async def test_a_fleet_whose_name_begins_with_anothers_has_a_chain_of_its_own(prefect_worlds: PrefectWorlds) -> None:
     one = await prefect_worlds()
@@ -411,7 +415,7 @@ async def change_record(world: World, how: str) -> None:
         )
 
 
-@pytest.mark.parametrize("how", ["deleted", pytest.param("edited", marks=pytest.mark.soak)])
+@pytest.mark.parametrize("how", ["deleted", "edited"])
 @together
 async def test_a_record_that_is_lost_starts_a_new_chain_that_adopts_everything(
     prefect_world: PrefectWorld, how: str
@@ -469,6 +473,7 @@ async def test_every_claimed_record_is_a_line_in_the_fleets_folder(world: World)
     assert [line.get("previous", {}).get("number") for line in lines] == [None, 1]
 
 
+@pytest.mark.soak
 @together
 async def test_more_than_ten_launches_are_one_task_run_per_provider(prefect_worlds: PrefectWorlds) -> None:
     world = await prefect_worlds(limits={"min_workers": 12, "max_workers": 12})

@@ -1,0 +1,53 @@
+"""Which tests run in one worker of a session, and what begins first."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+TESTS = Path(__file__).parent
+
+SERVERS, SERVERS_OF_SOAK = 2, 3
+"""A Prefect server costs as much as a hundred tests, so the files that need one share so many workers."""
+
+LONGEST_FIRST = (
+    "tests/e2e/test_whole_demo.py",
+    "tests/e2e/test_interrupted_demo.py",
+    "tests/e2e/test_vast_fleet.py",
+    "tests/e2e/test_slurm_fleet.py",
+    "tests/turn/test_lying_world.py",
+    "tests/adapters/providers/slurm/test_adapter.py",
+    "tests/turn/test_fault_search.py",
+    "tests/decision/test_properties.py",
+)
+"""After those with a server: nobody waits for them alone at the end."""
+
+NEEDS_SERVER = re.compile(r"\bprefect_(?:server|worlds?|of_module)\b")
+
+
+@cache
+def servers(count: int) -> dict[str, str]:
+    """By file, which of the few workers that have a Prefect server runs it."""
+    files = sorted(path for path in TESTS.rglob("test_*.py") if NEEDS_SERVER.search(path.read_text(encoding="utf-8")))
+    names = [str(path.relative_to(TESTS.parent)) for path in files]
+    return {name: f"prefect {number % count}" for number, name in enumerate(names)}
+
+
+def rank(nodeid: str) -> tuple[bool, int]:
+    """What has the smallest begins first; tests of one rank stay in their order."""
+    file = nodeid.partition("::")[0]
+    first = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    return file not in servers(SERVERS), first.get(file, len(first))
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """The tests of a file run in one worker, and those of all files that need a server in few.
+
+    Not by xdist's own groups: with pytest 9.2 its version 3.8 does not see them (findings/xdist-groups.sh).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        is_soak = self.config.getoption("markexpr") == "soak"
+        return servers(SERVERS_OF_SOAK if is_soak else SERVERS).get(file, file)
