@@ -97,6 +97,9 @@ class Cluster:
 @asynccontextmanager
 async def stand_in_cluster(server: ApiServer) -> AsyncIterator[Cluster]:
     """A served stand-in with the namespace `gpu`."""
+    # Both sides of the wire import the client, in threads of this one process, and it cannot bear that the first time.
+    from kubernetes.client import ApiClient, V1Pod  # noqa: F401
+
     async with serve(server, sends_date=False) as url:
         headers = {"authorization": f"Bearer {ADMIN_TOKEN}"}
         async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=5) as admin:

@@ -7,6 +7,7 @@ with the first call: whoever has no Kubernetes provider does not pay for it.
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ READ_SECONDS = 5.0
 LEAST_SECONDS = 0.05
 """With less left a call is not begun."""
 CALLS_AT_ONCE = 8
+FIRST_IMPORT = threading.Lock()
+"""Two threads that import the client for the first time at once both fail, and so does every later import of their
+process: kubernetes 37.0.1 imports in a circle (findings/kubernetes-first-import.sh)."""
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -173,8 +177,9 @@ class Connection:
 
 
 def _open(settings: KubernetesSettings) -> "ApiClient":
-    from kubernetes.client import ApiClient, Configuration
-    from kubernetes.config import ConfigException, load_incluster_config, load_kube_config_from_dict
+    with FIRST_IMPORT:
+        from kubernetes.client import ApiClient, Configuration
+        from kubernetes.config import ConfigException, load_incluster_config, load_kube_config_from_dict
 
     configuration = Configuration()
     try:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -629,6 +631,32 @@ class TestConnection:
         provider = KubernetesAdapter(KubernetesSettings(pod_template=template(), namespace="gpu"))
         with pytest.raises(ConfigError, match="kubeconfig"):
             await provider.list_instances("sdxl")
+
+
+LOOKS_OF_TWO_PROVIDERS = """
+import asyncio
+from ebbflow.adapters.providers.kubernetes.adapter import KubernetesAdapter
+from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
+
+async def look(kubeconfig):
+    provider = KubernetesAdapter(KubernetesSettings(kubeconfig=kubeconfig, namespace="gpu", pod_template=TEMPLATE))
+    return (await provider.list_instances("sdxl")).complete
+
+async def main():
+    print(await asyncio.gather(*(look(KUBECONFIG) for _ in range(6))))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_regression_two_clusters_in_one_fleet_could_not_import_their_client_in_a_new_process(attempt: int) -> None:
+    values = f"TEMPLATE = {template()!r}\nKUBECONFIG = {kubeconfig('http://127.0.0.1:1')!r}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", values + LOOKS_OF_TWO_PROVIDERS], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "ImportError" not in done.stderr, done.stderr[-2000:]
+    assert "DeadlockError" not in done.stderr, done.stderr[-2000:]
 
 
 async def limit_pods(cluster: Cluster, count: int) -> None:

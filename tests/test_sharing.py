@@ -1,0 +1,47 @@
+"""Who shares a worker of the session, and who begins first."""
+
+from pathlib import Path
+
+from tests.sharing import LONGEST_FIRST, SERVERS, SERVERS_OF_SOAK, ByFile, rank, servers
+
+ROOT = Path(__file__).parents[1]
+
+
+class Config:
+    """As much of pytest's as the scheduler asks for."""
+
+    def __init__(self, markexpr: str) -> None:
+        self.markexpr = markexpr
+
+    def getoption(self, name: str) -> str:
+        assert name == "markexpr"
+        return self.markexpr
+
+
+def scheduler(markexpr: str) -> ByFile:
+    made = object.__new__(ByFile)
+    made.config = Config(markexpr)
+    return made
+
+
+def test_files_that_need_a_server_share_few_workers() -> None:
+    files = list(servers(SERVERS))
+    assert "tests/flows/test_turn.py" in files
+    for markexpr, count in (("not soak and not endurance", SERVERS), ("soak", SERVERS_OF_SOAK)):
+        scopes = {scheduler(markexpr)._split_scope(f"{file}::test_x[a::b]") for file in files}
+        assert len(scopes) == count
+
+
+def test_every_other_file_is_a_scope_of_its_own() -> None:
+    assert (
+        scheduler("soak")._split_scope("tests/core/test_ids.py::TestX::test_y[a/b.py::c]") == "tests/core/test_ids.py"
+    )
+
+
+def test_what_needs_a_server_and_what_takes_longest_begins_first() -> None:
+    nodes = ["tests/core/test_ids.py::test_x", f"{LONGEST_FIRST[1]}::test_x", "tests/flows/test_turn.py::test_x"]
+    assert sorted(nodes, key=rank) == nodes[::-1]
+
+
+def test_what_is_said_to_take_longest_exists() -> None:
+    assert [name for name in LONGEST_FIRST if not (ROOT / name).is_file()] == []
