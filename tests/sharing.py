@@ -16,12 +16,17 @@ LONGEST_FIRST = (
     "tests/e2e/test_interrupted_demo.py",
     "tests/e2e/test_vast_fleet.py",
     "tests/e2e/test_slurm_fleet.py",
-    "tests/turn/test_lying_world.py",
     "tests/adapters/providers/slurm/test_adapter.py",
-    "tests/turn/test_fault_search.py",
-    "tests/decision/test_properties.py",
 )
 """After those with a server: nobody waits for them alone at the end."""
+
+SPREAD_LAST = (
+    "tests/decision/test_properties.py",
+    "tests/policies/test_contract.py",
+    "tests/turn/test_fault_search.py",
+    "tests/turn/test_lying_world.py",
+)
+"""They only compute, and share nothing: one by one, they fill the time of whoever has nothing else left."""
 
 NEEDS_SERVER = re.compile(r"\bprefect_(?:server|worlds?|of_module)\b")
 
@@ -34,11 +39,11 @@ def servers(count: int) -> dict[str, str]:
     return {name: f"prefect {number % count}" for number, name in enumerate(names)}
 
 
-def rank(nodeid: str) -> tuple[bool, int]:
+def rank(nodeid: str) -> tuple[bool, bool, int]:
     """What has the smallest begins first; tests of one rank stay in their order."""
     file = nodeid.partition("::")[0]
     first = {name: number for number, name in enumerate(LONGEST_FIRST)}
-    return file not in servers(SERVERS), first.get(file, len(first))
+    return file in SPREAD_LAST, file not in servers(SERVERS), first.get(file, len(first))
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -49,5 +54,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
+        if file in SPREAD_LAST:
+            return nodeid
         is_soak = self.config.getoption("markexpr") == "soak"
         return servers(SERVERS_OF_SOAK if is_soak else SERVERS).get(file, file)

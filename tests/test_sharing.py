@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.sharing import LONGEST_FIRST, SERVERS, SERVERS_OF_SOAK, ByFile, rank, servers
+from tests.sharing import LONGEST_FIRST, SERVERS, SERVERS_OF_SOAK, SPREAD_LAST, ByFile, rank, servers
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,10 +38,16 @@ def test_every_other_file_is_a_scope_of_its_own() -> None:
     )
 
 
-def test_what_needs_a_server_and_what_takes_longest_begins_first() -> None:
-    nodes = ["tests/core/test_ids.py::test_x", f"{LONGEST_FIRST[1]}::test_x", "tests/flows/test_turn.py::test_x"]
-    assert sorted(nodes, key=rank) == nodes[::-1]
+def test_the_tests_of_a_search_are_spread_one_by_one() -> None:
+    nodes = {f"{SPREAD_LAST[0]}::test_x[{case}]" for case in ("one", "two")}
+    assert {scheduler("soak")._split_scope(node) for node in nodes} == nodes
 
 
-def test_what_is_said_to_take_longest_exists() -> None:
-    assert [name for name in LONGEST_FIRST if not (ROOT / name).is_file()] == []
+def test_what_needs_a_server_and_what_takes_longest_begins_first_and_searches_last() -> None:
+    files = ["tests/flows/test_turn.py", LONGEST_FIRST[1], "tests/core/test_ids.py", SPREAD_LAST[0]]
+    nodes = [f"{file}::test_x" for file in files]
+    assert sorted(reversed(nodes), key=rank) == nodes
+
+
+def test_whose_place_is_named_exists() -> None:
+    assert [name for name in (*LONGEST_FIRST, *SPREAD_LAST) if not (ROOT / name).is_file()] == []

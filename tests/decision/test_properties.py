@@ -45,7 +45,14 @@ POLICIES: dict[str, Policy] = {
 bounded = settings(
     max_examples=30, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
-every_policy = pytest.mark.parametrize("policy", POLICIES.values(), ids=list(POLICIES))
+every_policy = pytest.mark.parametrize(
+    "policy",
+    [
+        # As a fleet names it without more in every run, with other numbers in the long ones.
+        pytest.param(policy, id=name, marks=() if name in ours() else pytest.mark.soak)
+        for name, policy in POLICIES.items()
+    ],
+)
 
 POOLS = ("local/a", "local/b")
 CAPS = ProviderCaps("here", idempotent_launch=True, cancels_pending=True)

@@ -174,23 +174,9 @@ POINTS: dict[str, tuple[Scenario, Crash]] = {
 }
 
 
-IN_EVERY_RUN = {"after the launch call"}
-"""Where a worker could be launched twice; all others are for `make soak`."""
-
-IN_EVERY_RUN_BY_SCRIPT: set[str] = set()
-
-
-def selected(provider: ProviderKind, in_every_run: set[str]) -> list[Any]:
+def selected(provider: ProviderKind) -> list[Any]:
     """Every point for one provider."""
-    return [
-        pytest.param(
-            provider,
-            name,
-            id=f"{provider} - {name}",
-            marks=() if name in in_every_run else pytest.mark.soak,
-        )
-        for name in POINTS
-    ]
+    return [pytest.param(provider, name, id=f"{provider} - {name}") for name in POINTS]
 
 
 @pytest.fixture(scope="module")
@@ -226,9 +212,10 @@ async def outcomes(
     return found
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("provider", "point"),
-    [*selected("local", IN_EVERY_RUN), *selected("launch-script", IN_EVERY_RUN_BY_SCRIPT)],
+    [*selected("local"), *selected("launch-script")],
 )
 async def test_two_turns_after_a_crash_the_fleet_is_right(
     outcomes: dict[tuple[ProviderKind, str], str], provider: ProviderKind, point: str

@@ -46,6 +46,7 @@ BAD_FLEETS: tuple[tuple[dict[str, Any], list[str]], ...] = (
 )
 
 
+@pytest.mark.soak
 @together
 async def test_a_bad_fleet_is_refused_with_what_would_be_right(prefect_world: PrefectWorld) -> None:
     world = prefect_world
@@ -265,6 +266,7 @@ async def test_a_master_in_trouble_is_unknown_and_never_empty(
     await world.is_right(1)
 
 
+@pytest.mark.soak
 @together
 async def test_a_master_that_forgets_its_sessions_is_asked_with_new_ones(prefect_world: PrefectWorld) -> None:
     world = prefect_world

@@ -38,6 +38,7 @@ async def evaluate_once(client: PrefectClient, record: Record) -> Claim | None:
     return await claim_once(PrefectLedger(client), record)
 
 
+@pytest.mark.soak
 async def test_of_two_evaluators_one_acts_in_each_of_200_rounds(fleet: str) -> None:
     async with get_client() as one, get_client() as other:
         for number in range(1, 201):

@@ -80,6 +80,7 @@ async def test_a_fleet_goes_to_its_minimum_and_registers_in_the_same_turn(prefec
     await world.is_right(1)
 
 
+@pytest.mark.soak
 @together
 async def test_a_turn_that_holds_makes_no_task_runs_and_says_why(prefect_world: PrefectWorld) -> None:
     world = prefect_world
@@ -93,6 +94,7 @@ async def test_a_turn_that_holds_makes_no_task_runs_and_says_why(prefect_world: 
     await world.is_right(1)
 
 
+@pytest.mark.soak
 @together
 async def test_demand_raises_a_fleet_and_idleness_lowers_it_over_two_claims(prefect_world: PrefectWorld) -> None:
     world = prefect_world
@@ -116,6 +118,7 @@ async def test_demand_raises_a_fleet_and_idleness_lowers_it_over_two_claims(pref
     assert await replayed(world) == 5
 
 
+@pytest.mark.soak
 @together
 async def test_a_run_is_skipped_while_the_head_is_younger_than_half_an_interval(prefect_world: PrefectWorld) -> None:
     world = prefect_world

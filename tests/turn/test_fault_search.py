@@ -123,7 +123,7 @@ def test_a_fault_at_any_single_step_of_a_history_is_survived(setting: Setting, f
         steps_of(setting, {step: fault})
 
 
-PAIRS_APART = 8
+PAIRS_APART = 12
 """`make soak` tries one pair in so many, spread over the history; `make endurance` any of them."""
 
 
@@ -186,6 +186,7 @@ LESSONS = (
 )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.rule)
 def test_the_design_without_this_rule_has_a_counterexample(lesson: Lesson) -> None:
     violation = found(
