@@ -185,13 +185,13 @@ async def test_a_pod_that_dies_is_shown_deleted_and_replaced(worlds: Worlds) -> 
         block = await world.keep(Scaler(cluster, pod_template=stand_in_template()).block)
         world.changes["providers"] = [{"block": block, "max_workers": 4}]
         await world.acted()
-        await world.until_serving(1)
+        await world.acts_until_serving(1)
         ((lost, pid),) = world.processes().items()
         os.kill(pid, signal.SIGKILL)
         await pod_has_failed(cluster, lost)
         for _ in range(3):
             await world.acted()
-        await world.until_serving(1)
+        await world.acts_until_serving(1)
         assert lost not in await cluster.names()
 
 

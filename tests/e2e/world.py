@@ -232,13 +232,22 @@ class World(Generic[T_co]):
     async def until_serving(self, count: int) -> None:
         """Wait until the master has that many workers that take work."""
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while True:
-            listed = await self.master.call("ListBackends", nonreal=True, full_data=True)
-            serving = sum(row["id"] < 0 and row["status"] == "running" for row in listed.values())
-            if serving == count:
-                return
-            assert time.monotonic() < deadline, f"{serving} of {count} serve: {listed}"
+        while (serving := await self._serving()) != count:
+            assert time.monotonic() < deadline, f"{serving} of {count} serve; {await self.last_words()}"
             await asyncio.sleep(0.05)
+
+    async def acts_until_serving(self, count: int, *, turns: int = 8) -> None:
+        """Run turns until that many take work: on a loaded machine a turn is over before its worker has started."""
+        for _ in range(turns):
+            if await self._serving() == count:
+                return
+            await self.acted()
+            await asyncio.sleep(0.5)
+        await self.until_serving(count)
+
+    async def _serving(self) -> int:
+        listed = await self.master.call("ListBackends", nonreal=True, full_data=True)
+        return sum(row["id"] < 0 and row["status"] == "running" for row in listed.values())
 
     async def worker_control(self, url: str, name: str, **body: object) -> dict[str, Any]:
         """Drive a stand-in worker from outside."""
