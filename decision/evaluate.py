@@ -75,17 +75,17 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     )
     providers = providers_after(before, inputs, workers, spares=roster.spares)
     shares = _shares(inputs, rules, roster, providers)
-    existing = sum(worker.may_exist for worker in workers) + len(roster.spares)
-    workers, given_up = without_given_up(
-        workers,
+    found = _observation(inputs, rules, before, roster, workers)
+    awaited, given_up = without_given_up(
+        found.workers,
         inputs,
         before,
         {share.provider: share for share in shares},
         launch_timeout_seconds=rules.readiness.launch_timeout_seconds,
-        has_room=existing <= rules.limits.max_workers,
+        has_room=found.existing <= rules.limits.max_workers,
     )
     circumstances = _circumstances(inputs, before)
-    decided = decide(_observation(inputs, rules, before, roster, workers), shares, rules, circumstances)
+    decided = decide(replace(found, workers=tuple(awaited)), shares, rules, circumstances)
     observation, placed = decided.observation, decided.placed
     marked = _marked(observation.workers, placed, inputs.number, rules)
     leaves = leaving(marked, inputs.number, before)
