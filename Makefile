@@ -27,7 +27,7 @@ soak: $(INSTALLED)
 
 # Searches that draw something new as long as they have time: HOURS=8, HOURS=0.5; ten minutes by default.
 endurance: $(INSTALLED)
-	EBBFLOW_ENDURANCE_HOURS=$(HOURS) $(BIN)/pytest -m endurance -s $(AT_ONCE) --dist load $(PYTEST_ARGS)
+	EBBFLOW_ENDURANCE_HOURS=$(HOURS) $(BIN)/pytest -m endurance -s $(AT_ONCE) $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.run
