@@ -4,29 +4,8 @@ from pathlib import Path
 
 import pytest
 
-for harness in ("master", "plain_house", "prefect_house", "processes", "world"):
-    pytest.register_assert_rewrite(f"tests.e2e.{harness}")
-
-from tests.e2e.fixtures import (  # noqa: E402
-    _leaks_stay_here,
-    allow_prefects_leaks,
-    prefect_world,
-    prefect_worlds,
-    world,
-    worlds,
-)
-from tests.e2e.together import chosen_together, prefect_of_module, ran_together  # noqa: E402
-
-__all__ = [
-    "_leaks_stay_here",
-    "chosen_together",
-    "prefect_of_module",
-    "prefect_world",
-    "prefect_worlds",
-    "ran_together",
-    "world",
-    "worlds",
-]
+from tests.e2e.harness import *  # noqa: F403
+from tests.e2e.harness import allow_prefects_leaks
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
