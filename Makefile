@@ -7,6 +7,9 @@ AT_ONCE ?= -n 4 --dist loadscope --no-loadscope-reorder
 HOURS ?=
 LOCK_PYTHONS ?= python3.11 python3.12 python3.13
 
+# Where Python may keep no bytecode, each of the hundred processes of a test run compiles the tests and the flows anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 FOLDERS := core policies decision fleet turn adapters contracts blocks flows simulation standins demo deployments

@@ -14,6 +14,7 @@ from ebbflow.demo.children import Children
 from ebbflow.demo.errors import StepFailed
 from ebbflow.demo.place import MARK, PROJECT, ROOT_VARIABLE, Place
 from ebbflow.demo.project import text_of_demo
+from ebbflow.standins.process import PREFECT_WITHOUT_PAUSES
 
 SERVER, MASTER, WORKER, DEPLOY = "prefect-server", "swarmui-master", "prefect-worker", "prefect-deploy"
 
@@ -35,10 +36,8 @@ class Stage:
     def start_servers(self) -> None:
         """Start the Prefect server and the master; both take a while."""
         python = sys.executable
-        self._children.start(
-            SERVER,
-            [python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self._place.port)],
-        )
+        serve = ["server", "start", "--host", "127.0.0.1", "--port", str(self._place.port)]
+        self._children.start(SERVER, [python, "-c", PREFECT_WITHOUT_PAUSES, *serve])
         data = str(self._place.folder / "swarmui")
         master = [python, "-m", "ebbflow.standins.swarmui.server", "master", "--data_dir", data]
         self._children.start(MASTER, master)

@@ -7,6 +7,7 @@ one task at a time, busy ones never go, and each amount of work stays until noth
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -33,12 +34,12 @@ WEDNESDAY = datetime(2026, 11, 25, tzinfo=UTC).timestamp()
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 420, 190, 44, 12, 14, 38
 
 
-def images() -> dict[str, str]:
-    """File name to picture, of every policy that the page has a section for."""
+def images() -> dict[str, Callable[[], str]]:
+    """File name to what draws the picture, of every policy that the page has a section for."""
     found = ours()
     kinds = re.findall(r"^## `(\w+)`$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
-    drawn = {f"policy-{kind}.svg": draw(cast(Policy, found[kind]())) for kind in kinds if kind in found}
-    return {**drawn, "policy-schedule.svg": draw_schedule(OFFICE_HOURS)}
+    drawn = {f"policy-{kind}.svg": partial(draw, cast(Policy, found[kind]())) for kind in kinds if kind in found}
+    return {**drawn, "policy-schedule.svg": partial(draw_schedule, OFFICE_HOURS)}
 
 
 def draw(policy: Policy) -> str:
@@ -149,4 +150,4 @@ def _steps(counts: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 if __name__ == "__main__":
     for name, picture in images().items():
-        (IMAGES / name).write_text(picture, encoding="utf-8")
+        (IMAGES / name).write_text(picture(), encoding="utf-8")

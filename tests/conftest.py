@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from ebbflow.standins import process
 from ebbflow.standins.process import free_port
 from tests.endurance import Endurance, hours
+from tests.prefect_database import give_database
 from tests.reaper import watching
 from tests.sharing import ByFile, rank
 from tests.slurm.cluster import HOW_TO_INSTALL, is_installed
@@ -96,6 +97,7 @@ def prefect_server(prefect_environment: dict[str, str]) -> Iterator[str]:
 
     home = Path(prefect_environment["PREFECT_HOME"])
     port = urlsplit(prefect_environment["PREFECT_API_URL"]).port or 0
+    give_database(home, prefect_environment)
     with process.prefect_server(home, port=port, environment=prefect_environment) as url:
         settings = {
             PREFECT_API_URL: url,
