@@ -24,7 +24,7 @@ class WorkerState(Enum):
     TERMINATING = "terminating"
     """The provider is ending it. Policies do not count it, limits do until it is gone."""
     GONE = "gone"
-    """The provider says so. Counts nowhere; kept only until the master has forgotten it too."""
+    """The provider says so. Counts nowhere; kept until the master has forgotten it too; back if it is listed again."""
     FAILED = "failed"
     """It will not serve: refused, crashed, or never ready in time. Torn down; limits count it until it is gone."""
     LOST = "lost"
@@ -48,7 +48,7 @@ TRANSITIONS = MappingProxyType(
         _S.TERMINATING: frozenset({_S.GONE, _S.FAILED, _S.LOST}),
         _S.FAILED: frozenset({_S.TERMINATING, _S.GONE, _S.LOST}),
         _S.LOST: frozenset({_S.PENDING, _S.STARTING, _S.READY, _S.DRAINING, _S.TERMINATING, _S.GONE, _S.FAILED}),
-        _S.GONE: frozenset(),
+        _S.GONE: frozenset({_S.PENDING, _S.STARTING, _S.READY, _S.DRAINING, _S.TERMINATING, _S.FAILED, _S.LOST}),
     }
 )
 """From each state, the states that one turn may find next. Listings are sparse, so steps in between may be skipped."""

@@ -131,7 +131,9 @@ class DrainAnswer(Enum):
     BUSY = "busy"
     """A veto because it works, not an error: it stays in, or goes back into, service."""
     GONE = "gone"
-    """The master does not know it, and it does no work that anybody can see."""
+    """The master does not know it, and it does no work."""
+    SILENT = "silent"
+    """The master does not know it, and it does not answer itself: whether it works is unknown."""
 
 
 class DrainWay(Enum):

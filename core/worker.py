@@ -59,6 +59,8 @@ class Worker:
     model: str | None = None
     units_per_second: float | None = None
     """Measured performance in units of work, where the master measures it."""
+    last_busy: bool | None = None
+    """What the master or the worker said last; None: neither has ever said."""
     mark: Mark | None = None
     warm_instance_id: str = ""
     """The warm instance that its launch starts; empty where it is a new one."""

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import worker_id
-from ebbflow.core.instance import Instance
+from ebbflow.core.instance import Instance, InstanceState
 from ebbflow.core.lifecycle import WorkerState, move
 from ebbflow.core.memory import Memory, ProviderMemory
-from ebbflow.core.observation import Inputs, Observation
+from ebbflow.core.observation import Inputs, Observation, Spare
 from ebbflow.core.plan import Action, Plan, Reason, Verb
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.decide import Circumstances, Decided, decide
@@ -62,7 +62,7 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         ConfigError: the fleet contradicts its own record (another deployment, another account behind a block).
         OverrideRefused: the request of a scale-up or scale-down goes beyond the limits.
     """
-    before = settle(_aged(inputs), inputs)
+    before = settle(_aged(inputs), inputs, drain_deadline_seconds=rules.drain.deadline_seconds)
     _check_manager(before, inputs, rules)
     _check_fingerprints(before, inputs)
     roster = reconcile(inputs, before, drain_deadline_seconds=rules.drain.deadline_seconds)
@@ -71,6 +71,7 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         inputs.number,
         launch_timeout_seconds=rules.readiness.launch_timeout_seconds,
         retries=rules.readiness.retries,
+        drain_deadline_seconds=rules.drain.deadline_seconds,
         warm_start_seconds={look.provider: look.caps.warm_start_seconds for look in inputs.providers},
     )
     providers = providers_after(before, inputs, workers, spares=roster.spares)
@@ -94,7 +95,9 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     wishes, launches = _wishes(placed.launches, inputs, kept)
     started = {launch.instance_id for launch in placed.launches}
     spares = tuple(spare for spare in observation.spares if spare.instance_id not in started)
-    ended = () if decided.is_paused else end_spares(spares, decided.shares, ends_doubles=inputs.master.takes_urls)
+    by_id = {worker.worker_id: worker for worker in kept}
+    idle = frozenset(spare.instance_id for spare in spares if _works_for_nobody(spare, by_id, inputs))
+    ended = () if decided.is_paused else end_spares(spares, decided.shares, idle)
     after = replace(observation, workers=(*kept, *wishes), spares=spares)
     swept = list(sweep(inputs, before.unfinished))
     plan = Plan(
@@ -123,6 +126,19 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     shown = (instances_of_ours(look, inputs) for look in inputs.providers)
     instances = {identity: instance for found in shown for identity, instance in found.items()}
     return Evaluation(inputs, observation, plan, memory, instances)
+
+
+def _works_for_nobody(spare: Spare, workers: Mapping[str, Worker], inputs: Inputs) -> bool:
+    """Whether an instance too many of a worker's id is known to have no work: nobody of it has, or another one."""
+    worker = workers.get(spare.worker_id)
+    if worker is None or not inputs.master.takes_urls or not inputs.members.complete:
+        return False
+    never_served = worker.state is WorkerState.FAILED and not worker.registered
+    if worker.state is WorkerState.TERMINATING or never_served:
+        return True
+    urls = {member.url for member in inputs.members.members if member.worker_id == worker.worker_id}
+    runs = worker.instance is InstanceState.RUNNING and worker.busy is not None
+    return runs and worker.url is not None and urls == {worker.url}
 
 
 def _observation(inputs: Inputs, rules: Rules, before: Memory, roster: Roster, workers: list[Worker]) -> Observation:

@@ -12,17 +12,19 @@ from ebbflow.core.memory import Memory, ProviderMemory
 from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Outcome, Result, Verb
 from ebbflow.core.worker import Mark, Worker
+from ebbflow.decision.roster import patience_with
 from ebbflow.decision.upkeep import ending
 
 REFUSED = (Result.CAPACITY, Result.REJECTED)
 
 
-def settle(memory: Memory, inputs: Inputs) -> Memory:
+def settle(memory: Memory, inputs: Inputs, *, drain_deadline_seconds: float) -> Memory:
     """Bring what earlier actions came to into the memory.
 
     Args:
         memory: aged to now.
         inputs: carries the outcomes and the providers' caps.
+        drain_deadline_seconds: how long one is waited for that was last seen busy, and now has to go.
     """
     caps = {look.provider: look.caps for look in inputs.providers}
     by_worker: dict[str, list[Outcome]] = {}
@@ -32,7 +34,12 @@ def settle(memory: Memory, inputs: Inputs) -> Memory:
     for worker in memory.workers:
         settled: Worker | None = worker
         for outcome in by_worker.get(worker.worker_id, ()):
-            settled = settled and _settled(settled, outcome, caps.get(worker.provider), inputs.number)
+            if settled is not None and _is_refused(settled, outcome):
+                patience_seconds = patience_with(settled, drain_deadline_seconds)
+                mark = Mark(inputs.number, outcome.detail, patience_seconds)
+                settled = replace(settled, failure=Failure.REJECTED, detail=outcome.detail, mark=mark)
+            else:
+                settled = settled and _settled(settled, outcome, caps.get(worker.provider))
         if settled is not None:
             workers.append(settled)
     launches = [outcome for outcome in inputs.turn.outcomes if _is_failed_launch(outcome)]
@@ -52,21 +59,32 @@ def _is_failed_launch(outcome: Outcome) -> bool:
 def note_failures(
     providers: Sequence[ProviderMemory], failures: Sequence[tuple[str, str]]
 ) -> tuple[ProviderMemory, ...]:
-    """Start the cooldown of each provider where something failed."""
-    noted = {known.provider: known for known in providers}
+    """Start the cooldown of each provider where something failed: one step of its back-off a turn, however many did.
+
+    Args:
+        providers: aged to now.
+        failures: provider and what happened, of this turn.
+    """
+    details: dict[str, list[str]] = {}
     for provider, detail in failures:
-        known = noted.get(provider)
-        if known is not None:
-            noted[provider] = replace(known, seconds_since_failure=0.0, failures=known.failures + 1, detail=detail)
-    return tuple(noted.values())
+        details.setdefault(provider, []).append(detail)
+    return tuple(_failed(known, details[known.provider]) if known.provider in details else known for known in providers)
 
 
-def _settled(worker: Worker, outcome: Outcome, caps: ProviderCaps | None, number: int) -> Worker | None:
+def _failed(known: ProviderMemory, details: Sequence[str]) -> ProviderMemory:
+    # What was refused and what failed besides in one turn is one step too.
+    steps = 0 if known.failures and known.seconds_since_failure == 0.0 else 1
+    more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+    return replace(known, seconds_since_failure=0.0, failures=known.failures + steps, detail=f"{details[0]}{more}")
+
+
+def _is_refused(worker: Worker, outcome: Outcome) -> bool:
+    return outcome.verb is Verb.REGISTER and outcome.result is Result.REJECTED and worker.mark is None
+
+
+def _settled(worker: Worker, outcome: Outcome, caps: ProviderCaps | None) -> Worker | None:
     if outcome.verb is Verb.LAUNCH:
         return _settled_launch(worker, outcome, caps)
-    if outcome.verb is Verb.REGISTER and outcome.result is Result.REJECTED and worker.mark is None:
-        mark = Mark(number, outcome.detail, deadline_seconds=0.0)
-        return replace(worker, failure=Failure.REJECTED, detail=outcome.detail, mark=mark)
     if outcome.verb is Verb.REGISTER:
         return replace(worker, attempts=worker.attempts + outcome.attempts)
     if outcome.verb in (Verb.DRAIN, Verb.TEAR_DOWN) and outcome.result is Result.BUSY:

@@ -3,6 +3,7 @@
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
+from ebbflow.core.instance import InstanceState
 from ebbflow.core.lifecycle import JOINING, WorkerState
 from ebbflow.core.memory import AvoidedMachine, Memory, ProviderMemory
 from ebbflow.core.observation import Inputs, Spare
@@ -56,4 +57,6 @@ def _has_failed_now(worker: Worker, before: Worker | None) -> bool:
     if worker.state is WorkerState.LOST and worker.failure is not None:
         # Its provider stopped it and says why, as when the account's credit is spent: no blind replacement.
         return before is None or before.state is not WorkerState.LOST
+    if worker.instance is InstanceState.FAILED and worker.registered:
+        return before is None or before.instance is not InstanceState.FAILED
     return worker.state is WorkerState.FAILED and (before is None or before.state is not WorkerState.FAILED)

@@ -21,6 +21,10 @@ CONFIRM_SECONDS = 30.0
 LOST_SECONDS = 10.0
 """Not answering in two looks at least this far apart, a worker is lost. SwarmUI asks its workers every five seconds, so
 two looks that are closer may show one and the same failed question. Source: `src/Backends/SwarmSwarmBackend.cs`."""
+ENDED = (WorkerState.GONE, WorkerState.TERMINATING, WorkerState.FAILED)
+IN_TROUBLE = (InstanceState.FAILED, InstanceState.TERMINATING)
+"""What a provider says of one that ends, or of one that goes on."""
+MAY_RUN = (InstanceState.RUNNING, InstanceState.STARTING, InstanceState.PENDING, InstanceState.UNKNOWN)
 SILENT_SECONDS = 60.0
 """Unanswered in the looks of two claims this far apart, a worker counts as empty."""
 
@@ -66,7 +70,13 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
         else:
             look = looks.get(worker.provider)
             instance = shown.get(worker.provider, {}).get(worker.worker_id)
-            found = _seen_by_provider(worker, look, instance, suspected=worker.provider in suspects)
+            may_work = _may_work(worker, member, inputs)
+            suspected = worker.provider in suspects
+            found = _seen_by_provider(worker, look, instance, suspected=suspected, may_work=may_work)
+            if found.state is WorkerState.GONE and _is_contradicted(worker, member):
+                # One that was thought gone while nobody could be asked comes back as one that is lost and found.
+                state = WorkerState.LOST if worker.state is WorkerState.GONE else worker.state
+                found = replace(found, state=state, instance=None, detail=worker.detail)
         workers.append(_seen_by_master(found, member, inputs, drain_deadline_seconds, before=worker.state))
     looks_without = int(everywhere_complete)
     workers.extend(_adopted(shown, members, workers, inputs, drain_deadline_seconds, looks_without=looks_without))
@@ -79,20 +89,26 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
 def instances_of_ours(look: ProviderLook, inputs: Inputs) -> dict[str, Instance]:
     """Instances of our fleet and home by worker id.
 
-    Of two with one id the one that runs is the worker; of two that run the one that serves, then the one known before.
+    Of two with one id the one that serves is the worker, whatever state its row is in; then one that may run, then the
+    one known before. Where the known one answers and is not listed, another one is not it.
     """
-    order = (InstanceState.RUNNING, InstanceState.STARTING, InstanceState.PENDING)
-    serving = {member.worker_id: member.url for member in inputs.members.members if member.url is not None}
+    members = {member.worker_id: member for member in inputs.members.members if member.url is not None}
     known = {worker.worker_id: worker.instance_id for worker in inputs.memory.workers}
     found: dict[str, tuple[tuple[bool, ...], Instance]] = {}
     for instance in look.listing.instances:
         if instance.fleet != inputs.fleet or instance.home != inputs.home:
             continue
         identity = instance.worker_id
+        member, known_as = members.get(identity), known.get(identity)
+        is_elsewhere = member is not None and member.url != instance.url
+        answers_elsewhere = is_elsewhere and member is not None and member.busy is not None
+        if answers_elsewhere and known_as != instance.instance_id and (known_as or instance.url):
+            continue
         rank = (
-            instance.state not in order,
-            serving.get(identity) not in (None, instance.url),
-            known.get(identity) not in (None, instance.instance_id),
+            answers_elsewhere,
+            instance.state not in MAY_RUN,
+            is_elsewhere,
+            known_as not in (None, instance.instance_id),
         )
         if identity not in found or rank < found[identity][0]:
             found[identity] = (rank, instance)
@@ -112,25 +128,45 @@ def _loses_more_than_half(look: ProviderLook, shown: dict[str, Instance], memory
     return look.listing.complete and missing * 2 > len(expected)
 
 
+def _may_work(worker: Worker, member: Member | None, inputs: Inputs) -> bool:
+    """Whether work may be on it: only the master and itself can say then that there is none."""
+    return worker.registered or member is not None or not inputs.members.complete
+
+
+def _is_contradicted(worker: Worker, member: Member | None) -> bool:
+    """Whether somebody answers for one that its provider has no more, and that nobody has ended."""
+    was_ended = worker.state in (WorkerState.TERMINATING, WorkerState.FAILED)
+    return member is not None and member.busy is not None and not was_ended
+
+
 def _seen_by_provider(
-    worker: Worker, look: ProviderLook | None, instance: Instance | None, *, suspected: bool
+    worker: Worker, look: ProviderLook | None, instance: Instance | None, *, suspected: bool, may_work: bool
 ) -> Worker:
     if instance is not None and has_become_warm(worker, instance):
         return replace(worker, instance=None, state=WorkerState.GONE, detail="stopped; its instance is kept warm")
+    if instance is not None and instance.state is not InstanceState.GONE and worker.state is WorkerState.GONE:
+        # Listed again, it is the same worker again.
+        worker = replace(worker, state=WorkerState.LOST, state_seconds=0.0, joining_seconds=0.0)
     if instance is not None:
+        is_same = worker.instance_id == instance.instance_id and worker.url is not None
         return replace(
             worker,
             instance=instance.state,
             instance_id=instance.instance_id,
             machine=instance.machine or worker.machine,
-            url=instance.url or worker.url,
+            # What was announced once holds for the life of the instance.
+            url=worker.url if is_same else instance.url or worker.url,
             retries=worker.retries if instance.retries is None else instance.retries,
             usd_per_hour=worker.usd_per_hour if instance.usd_per_hour is None else instance.usd_per_hour,
             failure=instance.failure or worker.failure,
             detail=instance.detail or worker.detail,
             absent_looks=0,
             absent_seconds=0.0,
-            state=_state_of(worker, InstanceState.PENDING if is_half_started(worker, instance) else instance.state),
+            state=_state_of(
+                worker,
+                InstanceState.PENDING if is_half_started(worker, instance) else instance.state,
+                may_work=may_work,
+            ),
         )
     if look is None or not look.listing.complete or worker.state in (WorkerState.WISHED, WorkerState.GONE):
         return replace(worker, instance=None)
@@ -148,7 +184,7 @@ def _absent(worker: Worker, *, confirm_looks: int, at_once: bool = False) -> Wor
     return replace(missing, state=WorkerState.GONE, detail=worker.detail or "no longer listed by its provider")
 
 
-def _state_of(worker: Worker, shown: InstanceState) -> WorkerState:
+def _state_of(worker: Worker, shown: InstanceState, *, may_work: bool) -> WorkerState:
     """What the provider's word makes of a worker; the master's word comes after it."""
     firm = {
         InstanceState.TERMINATING: WorkerState.TERMINATING,
@@ -157,10 +193,12 @@ def _state_of(worker: Worker, shown: InstanceState) -> WorkerState:
         InstanceState.STOPPED: WorkerState.LOST,
     }
     state = worker.state
-    if state in (WorkerState.TERMINATING, WorkerState.FAILED, WorkerState.GONE):
+    if state in ENDED:
         # What was given up, or is being ended, does not come back because its process still runs.
         ends = shown in (InstanceState.TERMINATING, InstanceState.GONE) and state is not WorkerState.GONE
         return firm[shown] if ends else state
+    if shown in IN_TROUBLE and may_work:
+        return WorkerState.STARTING if state is WorkerState.WISHED else state
     if shown in firm:
         return firm[shown]
     if shown is InstanceState.UNKNOWN or worker.mark is not None:
@@ -181,7 +219,9 @@ def _seen_by_master(
         mark = Mark(inputs.number, "the master shows it draining", drain_deadline_seconds)
     elif member is not None and _is_back_in_service(member, mark):
         mark = None
-    if state not in (WorkerState.GONE, WorkerState.TERMINATING, WorkerState.FAILED):
+    elif mark is None and complete and joined and worker.instance in IN_TROUBLE and state not in ENDED:
+        mark = Mark(inputs.number, _trouble(worker), drain_deadline_seconds)
+    if state not in ENDED:
         state = _serving_state(worker, member, mark, complete=complete, before=before)
     busy = member.busy if member else None
     silent = complete and busy is None and _is_silent(member, mark, registered=joined)
@@ -194,14 +234,27 @@ def _seen_by_master(
         attempts=0 if state is WorkerState.READY else worker.attempts,
         member=member.state if member else None,
         registered=joined,
-        url=worker.url or (member.url if member else None),
+        url=_address(worker, member),
         busy=busy,
+        last_busy=worker.last_busy if busy is None else busy,
         idle_seconds=_idle(worker, member, inputs.master.caps.idle_source),
         model=member.model if member else None,
         units_per_second=member.units_per_second if member else worker.units_per_second,
         mark=mark,
         unanswered_seconds=_unanswered(worker, silent, complete),
     )
+
+
+def _address(worker: Worker, member: Member | None) -> str | None:
+    """What answers under the master's entry is proven; what was announced is a claim."""
+    if member is None:
+        return worker.url
+    return (member.url if member.busy is not None else None) or worker.url or member.url
+
+
+def _trouble(worker: Worker) -> str:
+    said = "failed" if worker.instance is InstanceState.FAILED else "is being ended"
+    return f"its provider says that it {said}{f': {worker.detail}' if worker.detail else ''}"
 
 
 def _is_back_in_service(member: Member, mark: Mark | None) -> bool:
@@ -271,10 +324,10 @@ def _adopted(
                 continue
             ids.add(worker_id)
             blank = Worker(worker_id, provider, WorkerState.WISHED, instance.capabilities, detail="adopted")
-            found = _seen_by_provider(blank, None, instance, suspected=False)
-            yield _seen_by_master(
-                found, members.get(worker_id), inputs, drain_deadline_seconds, before=WorkerState.WISHED
-            )
+            member = members.get(worker_id)
+            may_work = _may_work(blank, member, inputs)
+            found = _seen_by_provider(blank, None, instance, suspected=False, may_work=may_work)
+            yield _seen_by_master(found, member, inputs, drain_deadline_seconds, before=WorkerState.WISHED)
     for worker_id, member in members.items():
         if worker_id and worker_id not in ids:
             blank = Worker(
@@ -338,6 +391,7 @@ def give_up(
     *,
     launch_timeout_seconds: float,
     retries: int,
+    drain_deadline_seconds: float,
     warm_start_seconds: Mapping[str, float] | None = None,
 ) -> list[Worker]:
     """Fail workers that never became ready in time, and mark what nobody has answered for.
@@ -349,40 +403,47 @@ def give_up(
             announced itself in the meantime is tried in one more turn all the same.
         retries: failed attempts to reach a worker at its URL, after the first, until it is given up; its own number
             goes before. Source: SwarmUI src/Backends/AutoScalingBackend.cs, `DoRetries`.
+        drain_deadline_seconds: how long one is waited for that was last seen busy.
         warm_start_seconds: by provider, how long a warm instance that was started may be pending.
     """
     warm = warm_start_seconds or {}
     return [
-        _given_up(worker, number, launch_timeout_seconds, retries, warm.get(worker.provider, launch_timeout_seconds))
+        _given_up(
+            worker,
+            _why_given_up(worker, launch_timeout_seconds, retries, warm.get(worker.provider, launch_timeout_seconds)),
+            number,
+            drain_deadline_seconds,
+        )
         for worker in workers
     ]
 
 
-def _given_up(worker: Worker, number: int, timeout: float, retries: int, warm_timeout: float) -> Worker:
-    if worker.mark is not None:
+def _given_up(worker: Worker, why: str, number: int, drain_deadline_seconds: float) -> Worker:
+    if not why or worker.mark is not None:
         return worker
+    mark = Mark(number, why, patience_with(worker, drain_deadline_seconds))
     if worker.state is WorkerState.FAILED:
-        return replace(worker, mark=Mark(number, worker.detail or "failed", deadline_seconds=0.0))
-    listed = worker.state in JOINING and worker.instance is not None
-    why = (_never_started(worker, warm_timeout) or _never_ready(worker, timeout, retries)) if listed else ""
-    if why:
-        return replace(
-            worker,
-            state=move(worker.state, WorkerState.FAILED),
-            state_seconds=0.0,
-            failure=Failure.TIMEOUT,
-            detail=why,
-            mark=Mark(number, why, deadline_seconds=0.0),
-        )
+        return replace(worker, mark=mark)
+    if worker.state is WorkerState.LOST:
+        state = move(worker.state, WorkerState.DRAINING)
+        return replace(worker, state=state, state_seconds=0.0, mark=mark)
+    state = move(worker.state, WorkerState.FAILED)
+    return replace(worker, state=state, state_seconds=0.0, failure=Failure.TIMEOUT, detail=why, mark=mark)
+
+
+def patience_with(worker: Worker, drain_deadline_seconds: float) -> float:
+    """The drain deadline of one that has to go: none where it never served, or where it was idle when last heard of."""
+    return drain_deadline_seconds if worker.registered and worker.last_busy is not False else 0.0
+
+
+def _why_given_up(worker: Worker, timeout: float, retries: int, warm_timeout: float) -> str:
+    if worker.state is WorkerState.FAILED:
+        return worker.detail or "failed"
+    if worker.state in JOINING and worker.instance is not None:
+        return _never_started(worker, warm_timeout) or _never_ready(worker, timeout, retries)
     if worker.state is WorkerState.LOST and worker.provider and _is_given_up_for_lost(worker, timeout):
-        why = f"lost for {worker.state_seconds:.0f} s: neither the master nor itself answers for it"
-        return replace(
-            worker,
-            state=move(worker.state, WorkerState.DRAINING),
-            state_seconds=0.0,
-            mark=Mark(number, why, deadline_seconds=0.0),
-        )
-    return worker
+        return f"lost for {worker.state_seconds:.0f} s: neither the master nor itself answers for it"
+    return ""
 
 
 def _never_started(worker: Worker, warm_timeout: float) -> str:

@@ -61,7 +61,7 @@ def keep_up(
         return Upkeep(worker)
     if worker.state is WorkerState.TERMINATING:
         return _act(worker, Verb.TERMINATE, worker.detail or "not gone yet; asked again until it is")
-    if worker.instance is InstanceState.FAILED:
+    if worker.instance is InstanceState.FAILED and worker.state is WorkerState.FAILED and not worker.registered:
         return _act(worker, Verb.TERMINATE, worker.detail or "failed")
     if worker.mark is not None:
         return _take_out(worker, inputs, memory)

@@ -108,11 +108,14 @@ def _still_stops(worker: Worker, short: Mapping[str, int]) -> bool:
     return not is_late and not _is_bad(worker) and short.get(worker.provider, -1) >= 0
 
 
-def end_spares(spares: Sequence[Spare], shares: Sequence[ProviderShare], *, ends_doubles: bool) -> tuple[Action, ...]:
+def end_spares(spares: Sequence[Spare], shares: Sequence[ProviderShare], idle: Container[str]) -> tuple[Action, ...]:
     """End what is warm beyond the number to keep, the most expensive first, and what a worker id has one too many of.
 
-    An instance too many has never been registered where the master is given addresses; elsewhere it may serve, and
-    is only counted and shown.
+    Args:
+        spares: instances that no worker has.
+        shares: the providers.
+        idle: ids of instances too many of which it is known that they work for nobody. Of two where that is not known
+            either may be the one that works, and both are counted.
     """
     actions: list[Action] = []
     for share in shares:
@@ -122,9 +125,8 @@ def end_spares(spares: Sequence[Spare], shares: Sequence[ProviderShare], *, ends
         warm = sorted((spare for spare in here if spare.is_warm), key=lambda spare: (-_price(spare), spare.instance_id))
         for spare in warm[: max(0, len(warm) - share.warm_workers)]:
             actions.append(_end(spare, f"{len(warm)} are kept warm, warm_workers is {share.warm_workers}"))
-        if ends_doubles:
-            doubles = (spare for spare in here if not spare.is_warm)
-            actions.extend(_end(spare, f"one too many of {spare.worker_id}") for spare in doubles)
+        doubles = (spare for spare in here if not spare.is_warm and spare.instance_id in idle)
+        actions.extend(_end(spare, f"one too many of {spare.worker_id}") for spare in doubles)
     return tuple(actions)
 
 

@@ -152,7 +152,7 @@ class PolicyDriver:
                 self.refused.append((launch.provider, "a launch was refused"))
         if decided.observation.spares and not decided.is_paused:
             left = [spare for spare in decided.observation.spares if spare.instance_id not in started]
-            for action in end_spares(left, decided.shares, ends_doubles=True):
+            for action in end_spares(left, decided.shares, idle=()):
                 world.end_stopped(world.stopped[_number(action.instance_id)])
 
     def _observation(self, world: World, memory: Memory, elapsed: float) -> Observation:
@@ -187,6 +187,7 @@ class PolicyDriver:
                 seen.CLAIM,
                 launch_timeout_seconds=readiness.launch_timeout_seconds,
                 retries=readiness.retries,
+                drain_deadline_seconds=self._fleet.drain.deadline_seconds,
             )
         return workers
 

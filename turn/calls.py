@@ -142,7 +142,15 @@ class Acting:
                     provider, lambda: provider.list_instances(self.opened.fleet.name), f"list {worker.provider}"
                 )
         rows = shared.listing.instances if shared.listing else ()
+        # Another instance with its id is not it, whatever its row says.
+        known = worker.instance_id
         return next(
-            (row for row in rows if row.worker_id == worker.worker_id and row.home == self.opened.home),
+            (
+                row
+                for row in rows
+                if row.worker_id == worker.worker_id
+                and row.home == self.opened.home
+                and known in (None, row.instance_id)
+            ),
             None,
         )

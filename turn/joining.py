@@ -80,7 +80,7 @@ def _as_announced(worker: Worker, instance: Instance | None) -> Worker:
     if instance is None:
         return worker
     retries = worker.retries if instance.retries is None else instance.retries
-    return replace(worker, url=instance.url or worker.url, retries=retries)
+    return replace(worker, url=worker.url or instance.url, retries=retries)
 
 
 def _register_seconds(acting: Acting) -> float:

@@ -116,8 +116,10 @@ async def _look(acting: Acting, worker: Worker, drained: DrainAnswer) -> tuple[R
     if not members.complete:
         return Result.WAITING, f"members unknown: {members.detail}"
     member = next((member for member in members.members if member.worker_id == worker.worker_id), None)
+    if member is None and drained is DrainAnswer.SILENT and worker.registered:
+        return _silence(worker)
     if member is None:
-        empty = drained is DrainAnswer.GONE
+        empty = drained in (DrainAnswer.GONE, DrainAnswer.SILENT)
         return (Result.DONE, "not a member") if empty else (Result.WAITING, "not a member, and not seen empty")
     if not _is_out(member, drained, acting.opened.master.caps.drain):
         return Result.WAITING, f"the master shows it {member.state.value}: work may still reach it"
@@ -127,7 +129,7 @@ async def _look(acting: Acting, worker: Worker, drained: DrainAnswer) -> tuple[R
 def _is_out(member: Member, drained: DrainAnswer, way: DrainWay) -> bool:
     """Whether no new work is given to it, as far as its master can say so."""
     if member.state is MemberState.LOST:
-        return drained is DrainAnswer.GONE
+        return drained in (DrainAnswer.GONE, DrainAnswer.SILENT)
     # A master that cannot refuse work shows no change; that it is idle in both looks is all that can be waited for.
     return member.state is MemberState.DRAINING or way is not DrainWay.NATIVE
 
@@ -137,10 +139,23 @@ def _emptiness(worker: Worker, member: Member) -> tuple[Result, str]:
         return Result.WAITING, "still works"
     if member.busy is False:
         return Result.DONE, "empty"
-    silent = worker.unanswered_seconds
-    if silent is not None and silent >= SILENT_SECONDS:
-        return Result.DONE, f"nobody has answered for it for {silent:.0f} s"
-    return Result.SILENT, "nobody answers for it"
+    return _silence(worker)
+
+
+def _silence(worker: Worker) -> tuple[Result, str]:
+    """Nobody answering is not "empty" yet: after a minute where it was idle before, else through its drain deadline."""
+    silent_seconds, mark = worker.unanswered_seconds or 0.0, worker.mark
+    if worker.last_busy is False or mark is None:
+        patience_seconds, is_over = SILENT_SECONDS, True
+    else:
+        patience_seconds, is_over = max(SILENT_SECONDS, mark.deadline_seconds), not mark.remaining_seconds
+    if is_over and silent_seconds >= patience_seconds:
+        return Result.DONE, f"nobody has answered for it for {silent_seconds:.0f} s"
+    last = {True: "busy", False: "idle", None: "never heard of"}[worker.last_busy]
+    return (
+        Result.SILENT,
+        f"nobody answers for it, and it was {last} before: {patience_seconds:.0f} s are waited for that",
+    )
 
 
 async def _asked_to_end(acting: Acting, worker: Worker) -> None:

@@ -29,10 +29,10 @@ def test_any_other_step_names_worker_state_and_target(current: WorkerState, foll
     )
 
 
-def test_what_is_gone_stays_gone() -> None:
-    assert [following for current, following in ALLOWED if current is WorkerState.GONE] == [WorkerState.GONE]
-    with pytest.raises(LifecycleError, match="may become: nothing"):
-        move(WorkerState.GONE, WorkerState.READY)
+def test_gone_and_listed_again_is_the_same_worker_again_but_never_a_wish() -> None:
+    assert move(WorkerState.GONE, WorkerState.READY) is WorkerState.READY
+    with pytest.raises(LifecycleError, match="is gone and cannot become wished"):
+        move(WorkerState.GONE, WorkerState.WISHED)
 
 
 def test_nothing_becomes_a_wish_again() -> None:

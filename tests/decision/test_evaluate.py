@@ -329,7 +329,7 @@ def test_a_failed_worker_cools_its_provider_down() -> None:
         inputs, members=MemberList(), providers=(changed(inputs.providers[0], listing=InstanceList((failed,))),)
     )
     decided = evaluate(seen, RULES)
-    assert did(decided) == ["terminate demo-3f9c-1-0"]
+    assert did(decided) == ["drain demo-3f9c-1-0"]
     (provider,) = decided.memory.providers
     assert (provider.failures, provider.detail) == (1, "demo-3f9c-1-0: exit code 1")
     assert "placement.cooldown" in rules_of(decided)

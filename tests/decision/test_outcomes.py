@@ -22,6 +22,7 @@ def told(worker: Worker, *outcomes: Outcome, idempotent: bool = True) -> Memory:
     return settle(
         memory,
         inputs_of(providers=(look,), memory=memory, outcomes=outcomes),
+        drain_deadline_seconds=900.0,
     )
 
 
@@ -112,8 +113,19 @@ def test_a_note_about_a_forgotten_worker_changes_nothing() -> None:
 
 def test_failures_are_counted_where_the_provider_is_known() -> None:
     known = (ProviderMemory("local/a", "here", seconds_since_failure=50.0, failures=2),)
-    noted = note_failures(known, [("local/a", "first"), ("local/a", "second"), ("gone/b", "whatever")])
-    assert noted == (ProviderMemory("local/a", "here", 0.0, 4, "second"),)
+    noted = note_failures(known, [("local/a", "first"), ("gone/b", "whatever")])
+    assert noted == (ProviderMemory("local/a", "here", 0.0, 3, "first"),)
+
+
+def test_regression_eight_launches_refused_in_one_turn_count_as_one_failure() -> None:
+    known = (ProviderMemory("local/a", "here"),)
+    noted = note_failures(known, [("local/a", f"no nodes for {number}") for number in range(8)])
+    assert noted == (ProviderMemory("local/a", "here", 0.0, 1, "no nodes for 0 (and 7 more)"),)
+
+
+def test_what_is_refused_and_what_fails_in_one_turn_is_one_failure() -> None:
+    refused = note_failures((ProviderMemory("local/a", "here", 50.0, 2),), [("local/a", "no nodes")])
+    assert [known.failures for known in note_failures(refused, [("local/a", "exit code 1")])] == [3]
 
 
 def test_failed_attempts_to_reach_a_worker_are_counted_over_turns() -> None:

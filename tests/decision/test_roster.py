@@ -30,9 +30,15 @@ def member(state: MemberState = MemberState.READY, *, worker_id: str = ID, busy:
     return Member(worker_id, "7", state, "http://w", busy)
 
 
-def inputs(listing: InstanceList, members: MemberList = UNKNOWN_MEMBERS, *, caps: ProviderCaps = CAPS) -> Inputs:
+def inputs(
+    listing: InstanceList,
+    members: MemberList = UNKNOWN_MEMBERS,
+    *,
+    caps: ProviderCaps = CAPS,
+    memory: Memory | None = None,
+) -> Inputs:
     look = ProviderLook("local/a", caps, listing)
-    return inputs_of(members=members, providers=(look,))
+    return inputs_of(members=members, providers=(look,), memory=memory or Memory())
 
 
 def turn(
@@ -48,7 +54,7 @@ def turn(
         members = MemberList(() if members is None else (members,))
     known = (workers,) if isinstance(workers, Worker) else workers
     memory = Memory(workers=known).aged(elapsed)
-    seen = inputs(listing or InstanceList(instances), members, caps=caps)
+    seen = inputs(listing or InstanceList(instances), members, caps=caps, memory=memory)
     return reconcile(seen, memory, drain_deadline_seconds=900.0)
 
 
@@ -126,10 +132,10 @@ def test_a_wish_that_is_not_listed_stays_a_wish() -> None:
         (WorkerState.WISHED, InstanceState.RUNNING, WorkerState.STARTING),
         (WorkerState.PENDING, InstanceState.STARTING, WorkerState.STARTING),
         (WorkerState.PENDING, InstanceState.UNKNOWN, WorkerState.PENDING),
-        (WorkerState.STARTING, InstanceState.FAILED, WorkerState.FAILED),
+        (WorkerState.STARTING, InstanceState.FAILED, WorkerState.STARTING),
         (WorkerState.STARTING, InstanceState.STOPPED, WorkerState.LOST),
         (WorkerState.LOST, InstanceState.RUNNING, WorkerState.STARTING),
-        (WorkerState.READY, InstanceState.TERMINATING, WorkerState.TERMINATING),
+        (WorkerState.READY, InstanceState.TERMINATING, WorkerState.READY),
         (WorkerState.READY, InstanceState.GONE, WorkerState.GONE),
         (WorkerState.READY, InstanceState.PENDING, WorkerState.PENDING),
         (WorkerState.TERMINATING, InstanceState.RUNNING, WorkerState.TERMINATING),
@@ -210,6 +216,98 @@ def test_of_two_instances_with_one_id_the_one_that_runs_is_the_worker() -> None:
     for rows in ((ended, instance()), (instance(), ended)):
         look = inputs(InstanceList(rows))
         assert instances_of_ours(look.providers[0], look)[ID].instance_id == "i-1"
+
+
+def member_of(worker: Worker, *, busy: bool | None) -> Member:
+    return Member(worker.worker_id, "7", MemberState.READY, worker.url, busy)
+
+
+@pytest.mark.parametrize("caps", [CAPS, SURE])
+@pytest.mark.parametrize("busy", [True, False])
+def test_regression_one_that_answers_is_not_gone_because_complete_lists_lack_it(caps: ProviderCaps, busy: bool) -> None:
+    members = MemberList((member_of(READY, busy=busy),))
+    found = (READY, *OTHERS)
+    for _ in range(4):
+        found = turn(found, *SHOWN, members=members, caps=caps).workers
+    assert (found[0].state, found[0].instance, found[0].busy) == (WorkerState.READY, None, busy)
+
+
+def test_regression_three_that_work_are_not_gone_because_two_lists_were_empty() -> None:
+    members = MemberList(tuple(member_of(worker, busy=True) for worker in (READY, *OTHERS)))
+    found = (READY, *OTHERS)
+    for _ in range(3):
+        found = turn(found, members=members, caps=SURE).workers
+    assert [worker.state for worker in found] == [WorkerState.READY] * 3
+
+
+@pytest.mark.parametrize("busy", [True, None])
+def test_gone_and_listed_again_is_the_same_worker_again(busy: bool | None) -> None:
+    gone = replace(READY, state=WorkerState.GONE, absent_looks=2)
+    roster = turn(gone, instance(), members=member_of(READY, busy=busy))
+    assert (only(roster).state, roster.spares) == (WorkerState.READY, ())
+
+
+def test_one_that_was_being_ended_is_still_marked_when_it_is_listed_again() -> None:
+    gone = replace(READY, state=WorkerState.GONE, mark=MARK)
+    found = only(turn(gone, instance(), members=member(busy=True)))
+    assert (found.state, found.mark is not None) == (WorkerState.DRAINING, True)
+
+
+DOUBLE = replace(instance(), instance_id="i-2", url="http://double")
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        pytest.param((instance(InstanceState.UNKNOWN), DOUBLE), id="its row says unknown"),
+        pytest.param((instance(InstanceState.GONE), DOUBLE), id="its row says gone"),
+        pytest.param((replace(instance(), url="http://elsewhere"), DOUBLE), id="its address changed"),
+        pytest.param((DOUBLE,), id="its row is missing"),
+        pytest.param((replace(instance(), state=InstanceState.TERMINATING), DOUBLE), id="it is said to be ending"),
+    ],
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_regression_of_two_instances_of_one_id_the_one_that_works_stays_the_worker(
+    shown: tuple[Instance, ...], order: int
+) -> None:
+    found = only(turn(READY, *shown[::order], members=member(busy=True)))
+    assert (found.instance_id, found.url, found.may_exist) == ("i-1", "http://w", True)
+
+
+def test_what_was_announced_once_holds_for_the_life_of_the_instance() -> None:
+    found = only(turn(READY, replace(instance(), url="http://elsewhere"), members=member(busy=False)))
+    assert found.url == "http://w"
+
+
+@pytest.mark.parametrize("shown", [InstanceState.FAILED, InstanceState.TERMINATING])
+@pytest.mark.parametrize("busy", [True, None, False])
+def test_regression_a_row_that_says_failed_marks_who_has_served_and_does_not_end_it(
+    shown: InstanceState, busy: bool | None
+) -> None:
+    found = only(turn(READY, replace(instance(shown), detail="a sidecar crashed"), members=member(busy=busy)))
+    assert found.state is WorkerState.DRAINING
+    assert found.mark is not None
+    assert (found.mark.number, found.mark.deadline_seconds, found.mark.forced) == (5, 900.0, False)
+    assert found.mark.reason.startswith("its provider says that it ")
+
+
+def test_a_row_that_says_failed_fails_who_never_served() -> None:
+    starting = replace(READY, state=WorkerState.STARTING, registered=False)
+    assert only(turn(starting, instance(InstanceState.FAILED))).state is WorkerState.FAILED
+
+
+@pytest.mark.parametrize(("last_busy", "deadline"), [(True, 900.0), (None, 900.0), (False, 0.0)])
+def test_who_is_lost_is_waited_for_as_long_as_it_may_work(last_busy: bool | None, deadline: float) -> None:
+    lost = replace(READY, state=WorkerState.LOST, last_busy=last_busy, unanswered_seconds=60.0)
+    found = given_up(lost)
+    assert found.mark is not None
+    assert found.mark.deadline_seconds == deadline
+
+
+def test_what_was_heard_last_is_remembered_while_nobody_answers() -> None:
+    busy = only(turn(READY, instance(), members=member(busy=True)))
+    silent = only(turn(busy, instance(), members=member(MemberState.LOST, busy=None)))
+    assert (silent.busy, silent.last_busy) == (None, True)
 
 
 def test_foreign_members_are_shown() -> None:
@@ -320,7 +418,7 @@ def test_a_half_made_entry_is_no_worker() -> None:
 
 
 def given_up(worker: Worker, *, retries: int = 1) -> Worker:
-    (found,) = give_up([worker], 5, launch_timeout_seconds=600.0, retries=retries)
+    (found,) = give_up([worker], 5, launch_timeout_seconds=600.0, retries=retries, drain_deadline_seconds=900.0)
     return found
 
 

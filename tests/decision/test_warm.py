@@ -119,20 +119,20 @@ def test_a_warm_instance_that_a_wish_is_about_to_start_is_no_spare() -> None:
 
 def test_the_most_expensive_beyond_the_number_to_keep_are_ended() -> None:
     dear = replace(SPARE, instance_id="8", usd_per_hour=0.02)
-    (ended,) = end_spares([SPARE, dear], [SHARE], ends_doubles=True)
+    (ended,) = end_spares([SPARE, dear], [SHARE], idle=())
     assert (ended.verb, ended.instance_id, ended.reason) == (
         Verb.TERMINATE,
         "8",
         "2 are kept warm, warm_workers is 1",
     )
-    assert end_spares([SPARE, dear], [replace(SHARE, complete=False)], ends_doubles=True) == ()
+    assert end_spares([SPARE, dear], [replace(SHARE, complete=False)], idle=()) == ()
 
 
-def test_one_too_many_of_a_worker_is_ended_where_only_registered_workers_get_work() -> None:
+def test_one_too_many_of_a_worker_is_ended_where_it_is_known_to_work_for_nobody() -> None:
     double = replace(SPARE, is_warm=False)
-    (ended,) = end_spares([double], [SHARE], ends_doubles=True)
+    (ended,) = end_spares([double], [SHARE], idle={double.instance_id})
     assert ended.reason == "one too many of sdxl-3f9c-1-7"
-    assert end_spares([double], [SHARE], ends_doubles=False) == ()
+    assert end_spares([double], [SHARE], idle=()) == ()
 
 
 def launched(

@@ -6,26 +6,25 @@ fleet and a master of its own, because most of the time is spent between two loo
 
 import asyncio
 import json
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from ebbflow.flows.scale_down import scale_down
+from tests.e2e import turn_process
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.world import PrefectWorlds, ProviderKind, World, opened_worlds
 
 pytestmark = pytest.mark.anyio
 
-TURN_PROCESS = Path(__file__).with_name("turn_process.py")
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload([turn_process.__name__])
 CLAIM = r"POST /api/variables/ .*ebbflow_t"
 AT_ONCE = 4
 
@@ -74,14 +73,12 @@ async def crash(world: World, point: Crash, parameters: dict[str, Any]) -> None:
     """Run a flow in a process that dies at a point, and make sure that it did."""
     before = max(await world.claims(), default=0)
     options = json.dumps({"flow": point.flow, "parameters": parameters, **point.at})
-    process = await anyio.run_process(
-        [sys.executable, str(TURN_PROCESS), options],
-        env=dict(world.environment),
-        check=False,
-        stderr=subprocess.STDOUT,
-    )
-    told = f"the flow's process ended with {process.returncode}; it said:\n{process.stdout.decode()[-3000:]}"
-    assert process.returncode == -signal.SIGKILL, told
+    log = world.folder / "flow.log"
+    process = FORKS.Process(target=turn_process.run_forked, args=(options, dict(world.environment), log))
+    await anyio.to_thread.run_sync(process.start)
+    await anyio.to_thread.run_sync(process.join)
+    told = f"the flow's process ended with {process.exitcode}; it said:\n{log.read_text(errors='replace')[-3000:]}"
+    assert process.exitcode == -signal.SIGKILL, told
     assert max(await world.claims(), default=0) == before + point.claims, told
 
 
@@ -226,4 +223,3 @@ async def test_two_turns_after_a_crash_the_fleet_is_right(
 
 def test_the_flows_that_are_killed_are_the_ones_that_are_deployed() -> None:
     assert scale_down.name == "scale-down"
-    assert os.access(TURN_PROCESS, os.R_OK)

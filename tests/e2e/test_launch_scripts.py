@@ -88,13 +88,15 @@ async def test_a_worker_that_never_answers_is_given_up_after_its_attempts_over_t
     script = world.write_script("silent.sh", f"{retries}echo '{START}NewURL: http://127.0.0.1:9{END}'; exec sleep 600")
     await world.save(script=script)
     fleet = world.fleet()
-    await world.acted(after=20, fleet=fleet)
-    if attempts > 2:
+    turns = 0
+    while turns < 6:
+        given_up = await world.acted(after=20, fleet=fleet)
+        turns += 1
         (worker,) = (await world.record()).memory.workers
-        assert worker.mark is None
-        await world.acted(after=20, fleet=fleet)
-    given_up = await world.acted(after=20, fleet=fleet)
-    (worker,) = (await world.record()).memory.workers
+        if worker.mark is not None:
+            break
+    # Each turn sees what the one before noted; a slow machine may need more of them.
+    assert turns >= attempts
     assert f"nobody answered as a worker in {attempts} attempts" in worker.detail, given_up.said
     await world.acted(after=20, fleet=fleet)
     assert world.processes() == {}

@@ -1,7 +1,8 @@
 """One run of a flow as a plain process that can kill itself with SIGKILL at a chosen outside call.
 
 Nothing of ours is replaced: only `httpx.AsyncClient.send` and `subprocess.Popen` are watched, and the process dies
-right after (or before) the call that fits. `python turn_process.py '{"flow": "autoscale", "parameters": {...}, ...}'`
+right after (or before) the call that fits. `python turn_process.py '{"flow": "autoscale", "parameters": {...}, ...}'`,
+or, where there are many, forked by a process that has imported the flows: the import takes longer than the run.
 """
 
 import asyncio
@@ -11,9 +12,16 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
+from prefect.context import root_settings_context
+
+from ebbflow.flows.autoscale import autoscale
+from ebbflow.flows.scale_down import scale_down
+from ebbflow.flows.scale_up import scale_up
 
 
 def die() -> None:
@@ -60,12 +68,8 @@ def watch_starts(die_at: int) -> None:
     subprocess.Popen.__init__ = init  # type: ignore[method-assign]
 
 
-def main(plain: str) -> None:
+def run(plain: str) -> None:
     """Run the flow, with the crash armed."""
-    from ebbflow.flows.autoscale import autoscale
-    from ebbflow.flows.scale_down import scale_down
-    from ebbflow.flows.scale_up import scale_up
-
     options = json.loads(plain)
     flows: dict[str, Any] = {"autoscale": autoscale, "scale_up": scale_up, "scale_down": scale_down}
     watch_starts(options.get("die_at_start", 0))
@@ -80,5 +84,17 @@ def main(plain: str) -> None:
     print(f"ended: {state.name}: {state.message}", flush=True)
 
 
+def run_forked(plain: str, environment: Mapping[str, str], log: Path) -> None:
+    """The same in a process that was forked after the import: with an environment, and into a file."""
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(output, stream.fileno())
+    os.environ.clear()
+    os.environ.update(environment)
+    # The settings were read when Prefect was imported, from another environment.
+    with root_settings_context():
+        run(plain)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1])
+    run(sys.argv[1])

@@ -170,7 +170,8 @@ class LyingWorld(World):
         alive_since = max(box.boots_at, box.kept_at, box.silent_until)
         if box.hung or box.state(self.now) is not InstanceState.RUNNING or self.now - alive_since < LIVES_ALONE:
             return
-        if box.worker_id in self.entries:
+        entry = self.entries.get(box.worker_id)
+        if entry is not None and entry.instance_id == box.instance_id:
             raise self.violate(f"{box.worker_id} serves, and got no sign of life for {self.now - alive_since:.0f} s")
         del self.boxes[box.instance_id]
 
@@ -234,7 +235,9 @@ class LyingWorld(World):
             return
         heard, silent_since = self.heard.get(box.worker_id), self.silent_since.get(box.worker_id, math.inf)
         entry = self.entries.get(box.worker_id)
-        if heard is None and (entry is None or entry.instance_id != box.instance_id):
+        is_elsewhere = entry is not None and entry.instance_id != box.instance_id
+        if is_elsewhere or (heard is None and entry is None):
+            # Work came to another instance with its id, or to none.
             return
         if heard is not None and not heard.busy:
             if self.age - silent_since < SILENT_SECONDS:
@@ -436,8 +439,10 @@ class LyingSchedule(Schedule):
         world = self.world
         workers = {worker.worker_id: worker for worker in world.memory().workers}
         boxes = {box.worker_id: box for box in world.ours()}
-        if len(boxes) != len(world.ours()):
-            return f"one too many: {world.ours()}"
+        # Of an id that is on its way out one after the other is ended.
+        stay = Counter(box.worker_id for box in world.ours() if _stays(workers.get(box.worker_id)))
+        if twice := [name for name, count in stay.items() if count > 1]:
+            return f"one too many of {', '.join(twice)}: {world.ours()}"
         if lost := boxes.keys() - workers.keys():
             return f"nobody knows of {', '.join(sorted(lost))}"
         # What was ended in these turns keeps its place until two looks have not found it.
@@ -468,6 +473,11 @@ class LyingSchedule(Schedule):
         return entry is not None and entry.enabled and entry.instance_id == box.instance_id
 
 
+def _stays(worker: Worker | None) -> bool:
+    ends = (WorkerState.TERMINATING, WorkerState.FAILED)
+    return worker is None or (worker.mark is None and worker.state not in ends)
+
+
 def _should_serve(worker: Worker) -> bool:
     return worker.mark is None and worker.instance is InstanceState.RUNNING
 
@@ -481,6 +491,7 @@ async def live(
     scene: Callable[[Schedule], Awaitable[None]] = Schedule.warm_up,
     times: Times | None = None,
     tally: Counter[str] | None = None,
+    rounds: int = ROUNDS,
 ) -> LyingWorld:
     """A fleet's life among liars: some age, then lies and good turns in turn. What happens in it is added to a tally.
 
@@ -494,7 +505,7 @@ async def live(
     try:
         await scene(schedule)
         world.faulty = True
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for _ in range(TURNS_WITH_LIES):
                 await schedule.lying_turn()
             await schedule.good_turns()

@@ -376,7 +376,7 @@ class World:
                 entry.enabled = True
             return DrainAnswer.BUSY
         if entry is None:
-            return DrainAnswer.GONE
+            return DrainAnswer.SILENT if box is not None and box.hung else DrainAnswer.GONE
         entry.enabled = False
         return DrainAnswer.ACCEPTED
 

@@ -18,7 +18,7 @@ import pytest
 
 from tests.endurance import Endurance
 from tests.turn.lies import Lie
-from tests.turn.lying_world import Times, live
+from tests.turn.lying_world import ROUNDS, Times, live
 from tests.turn.model_world import BY_NAME, SETTINGS, Knobs, Setting, Violation
 from tests.turn.scenes import (
     Scene,
@@ -52,29 +52,12 @@ FAMILIES: dict[str, tuple[Lie, ...]] = {
     "silence, master restarted": (Lie.SILENCE, Lie.FORGETFUL),
 }
 
-BACK_AGAIN = ("issue 17, line 1", (STOPPED, FORGOTTEN, TOO_MANY, NOT_RIGHT, ALONE))
-TWICE = ("issue 17, line 2", (STOPPED, FORGOTTEN))
-SILENT = ("issue 17, line 3", ("was ended too early",))
-ONE_ROW = ("issue 17, line 4", (STOPPED, FORGOTTEN))
 UNMARKED = ("issue 17, line 8", (STOPPED, FORGOTTEN, TOO_MANY, NOT_RIGHT, ALONE))
 LOST = ("issue 17, line 9", (STOPPED, FORGOTTEN, TOO_MANY, NOT_RIGHT, ALONE))
 STEPPED_BACK = ("issue 17, line 10", (NOT_RIGHT, ALONE))
 NO_NUMBER = ("issue 17, line 15", ("a turn fails: Out of range float values",))
 
 KNOWN: dict[str, tuple[str, tuple[str, ...]]] = {
-    Lie.VANISHED.value: BACK_AGAIN,
-    Lie.EMPTY.value: BACK_AGAIN,
-    Lie.GONE.value: BACK_AGAIN,
-    Lie.STALE.value: BACK_AGAIN,
-    Lie.TWIN.value: TWICE,
-    Lie.DOUBLE.value: TWICE,
-    "two instances, unknown state": TWICE,
-    "two instances, other address": TWICE,
-    "two instances, chain lost": TWICE,
-    Lie.SILENCE.value: SILENT,
-    "silence, master restarted": SILENT,
-    Lie.FAILED.value: ONE_ROW,
-    Lie.ENDING.value: ONE_ROW,
     Lie.UNMARKED.value: UNMARKED,
     Lie.LOST_HOME.value: LOST,
     "chain lost, rows missing": LOST,
@@ -110,7 +93,9 @@ def lived(setting: Setting, lies: tuple[Lie, ...], seeds: Iterable[int]) -> Live
     for seed in seeds:
         cases += 1
         try:
-            run(partial(live, setting=setting, lies=lies, seed=seed, knobs=Knobs(), tally=told))
+            # Half of them are short: more of them see more than longer ones do.
+            rounds = 1 + seed % ROUNDS
+            run(partial(live, setting=setting, lies=lies, seed=seed, knobs=Knobs(), tally=told, rounds=rounds))
         except Violation as violation:
             faults.append(f"seed {seed}: {violation}")
     return Lived(cases, told, tuple(faults))
@@ -134,7 +119,7 @@ def is_told(lies: tuple[Lie, ...], setting: Setting) -> list[str]:
 
 def check_none_is_rare(came: Lived, lies: tuple[Lie, ...], setting: Setting) -> None:
     """A search in which nothing happens finds nothing."""
-    happens = {"launches": 2, "drains": 1, "stops": 0.5, **{lie: 1 for lie in is_told(lies, setting)}}
+    happens = {"launches": 2, "drains": 1, "stops": 0.4, **{lie: 1 for lie in is_told(lies, setting)}}
     rare = [what for what, least in happens.items() if came.told[what] < least * came.cases / max(1, len(lies))]
     assert not rare, f"too rare: {rare} in {came.counts}"
 
@@ -162,7 +147,7 @@ def test_no_lie_of_thousands_stops_who_works_or_keeps_a_fleet_wrong(
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 def test_all_lies_together_stop_nobody_who_works(setting: Setting, tells: Tells) -> None:
-    came = lived(setting, HONEST_ENOUGH, range(15))
+    came = lived(setting, HONEST_ENOUGH, range(30))
     tells(setting.name, came.counts)
     judge("all together", came)
     check_none_is_rare(came, HONEST_ENOUGH, setting)
@@ -203,7 +188,7 @@ LESSONS = (
     Lesson("adopted", "local", Knobs(adopts=False), NOT_RIGHT, lies=(Lie.LOST_CHAIN,)),
     Lesson("absent once is unknown", "local", Knobs(absent_once_is_unknown=False), TOO_MANY, lies=(Lie.VANISHED,)),
     Lesson("half a fleet at once is unknown", "local", Knobs(half_lost_is_unknown=False), TOO_MANY, lies=(Lie.EMPTY,)),
-    Lesson("partial is unknown", "local", Knobs(partial_is_unknown=False), FORGOTTEN),
+    Lesson("partial is unknown", "local", Knobs(partial_is_unknown=False), TOO_MANY, lies=(Lie.LOST_CHAIN,)),
     Lesson("durations", "kubernetes", Knobs(ages_are_capped=False), STOPPED, lies=(Lie.CLOCK_FORWARD,)),
     Lesson("settle time", "slurm", Knobs(settles=False), TOO_MANY, scene=record_lost_before_listing, times=SLURM),
     Lesson("marked stay out", "local", Knobs(marked_stay_out=False), "although it is marked", lies=(Lie.FORGETFUL,)),

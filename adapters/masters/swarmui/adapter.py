@@ -169,13 +169,14 @@ class SwarmUIAdapter:
         with self._time_limit("drain"):
             entries = await self._entries_of(worker.worker_id)
             may_veto = not entries or (deadline_seconds <= 0 and not force)
-            if may_veto and await self._any_busy(worker, entries):
+            busy = await self._is_busy(worker, entries) if may_veto else False
+            if busy:
                 # Only the oldest of duplicates comes back: together they would count double.
                 for entry in entries[:1]:
                     await self._toggle(entry, enabled=True)
                 return DrainAnswer.BUSY
             if not entries:
-                return DrainAnswer.GONE
+                return DrainAnswer.SILENT if busy is None else DrainAnswer.GONE
             for entry in entries:
                 await self._toggle(entry, enabled=False)
             return DrainAnswer.ACCEPTED
@@ -248,9 +249,11 @@ class SwarmUIAdapter:
         others = {str(Title(self._fleet, self._home, worker_id)) for worker_id in worker_ids}
         return [entry for entry in entries if not self._is_own(entry) or entry.title in others]
 
-    async def _any_busy(self, worker: Worker, entries: Sequence[Entry]) -> bool:
-        addresses = {worker_address(worker.url), *(entry.address for entry in entries)}
-        return any((await self._workers.are_busy(addresses)).values())
+    async def _is_busy(self, worker: Worker, entries: Sequence[Entry]) -> bool | None:
+        """What it says of itself at any of its addresses; None: not all of them answered, and none said busy."""
+        addresses = {worker_address(worker.url), *(entry.address for entry in entries)} - {""}
+        said = (await self._workers.are_busy(addresses)).values()
+        return True if True in said else None if None in said else False
 
     async def _upsert(self, worker_id: str, address: str) -> Registration:
         entries = await self._entries()
