@@ -141,6 +141,13 @@ class LedgerContract:
         assert found is not None
         assert found.artifact_id == won.artifact_id
 
+    async def test_a_claim_of_the_future_is_one_from_before_its_clock_was_set_back(self, world: LedgerWorld) -> None:
+        assert await claim_once(world.ledger(), record_of(world.fleet, 1)) is not None
+        await world.pass_time(-3600.0)
+        found = await world.ledger().newest_claim(world.fleet)
+        assert found is not None
+        assert -3600.0 - CLOCK_SLACK_SECONDS <= found.age_seconds < -3500.0
+
     async def test_who_asks_again_with_the_same_record_has_it_still(self, world: LedgerWorld) -> None:
         record = record_of(world.fleet, 1)
         artifact_id = await world.ledger().store(record, summary="")

@@ -11,6 +11,9 @@ from ebbflow.core.errors import RecordError
 from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Record, parse_record
 
+ROUNDED_SECONDS = 2.0
+"""How far two timestamps of one ledger may be apart through rounding."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -22,7 +25,16 @@ class Claim:
     """Of the record's text."""
     budget_seconds: float
     age_seconds: float = 0.0
-    """By the ledger's own timestamps, rounded down."""
+    """By the ledger's own timestamps, rounded down. Below zero: its clock was set back since."""
+
+
+def claim_age(seconds: float) -> float:
+    """The age of a claim from two timestamps, of which the later one may be to the second below.
+
+    Args:
+        seconds: the difference; less than `-ROUNDED_SECONDS` only where the clock was set back in between.
+    """
+    return seconds if seconds < -ROUNDED_SECONDS else max(0.0, seconds)
 
 
 @dataclass(frozen=True, slots=True)

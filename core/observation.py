@@ -1,8 +1,9 @@
 """Everything known at one instant: the inputs as they came in, and the observation that policies decide on."""
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 
-from ebbflow.core.instance import InstanceList, ProviderCaps
+from ebbflow.core.instance import Instance, InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, MasterCaps, MemberList
 from ebbflow.core.memory import Memory, OverrideKind, RecentClaim
@@ -53,6 +54,8 @@ class TurnFacts:
     elapsed_seconds: float
     """Since the last claim: at least nothing, at most two intervals."""
     budget_seconds: float
+    clock_back_seconds: float = 0.0
+    """How much later than now the last claim was made, by the ledger's clock: it was set back since."""
     at_seconds: float = 0.0
     """When, as epoch seconds UTC by the ledger's own clock; for schedules and for nothing else."""
     head: RecentClaim | None = None
@@ -85,6 +88,12 @@ class Inputs:
     """In order of preference; removed providers that may still hold workers come last."""
     memory: Memory
     """As the last record left it, not yet aged."""
+
+
+def is_ours(instance: Instance, inputs: Inputs, remembered: Container[str]) -> bool:
+    """Whether it carries our fleet and home; or no home any more, because marks were rewritten, and a known id."""
+    lost_its_marks = not instance.home and instance.worker_id in remembered
+    return instance.fleet == inputs.fleet and (instance.home == inputs.home or lost_its_marks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Worker:
     units_per_second: float | None = None
     """Measured performance in units of work, where the master measures it."""
     last_busy: bool | None = None
-    """What the master or the worker said last; None: neither has ever said."""
+    """While `busy` is unknown, what was said last; None: neither the master nor itself has ever said."""
     mark: Mark | None = None
     warm_instance_id: str = ""
     """The warm instance that its launch starts; empty where it is a new one."""
@@ -81,6 +81,11 @@ class Worker:
     def is_supply(self) -> bool:
         """Whether policies count it: serves or starts, and is neither marked nor retiring."""
         return self.mark is None and not self.is_retiring and self.state in SUPPLY
+
+    @property
+    def heard_busy(self) -> bool | None:
+        """Whether it worked when the master or itself said so last; None: neither ever did."""
+        return self.last_busy if self.busy is None else self.busy
 
     @property
     def may_exist(self) -> bool:

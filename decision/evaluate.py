@@ -184,6 +184,9 @@ def _predecessors_act(memory: Memory, inputs: Inputs) -> bool:
 
 
 def _chain_reasons(inputs: Inputs) -> tuple[Reason, ...]:
+    if inputs.turn.clock_back_seconds:
+        text = f"the ledger's clock was set back by {inputs.turn.clock_back_seconds:.0f} s or more: nothing grows older"
+        return (Reason("chain.clock", text),)
     if inputs.turn.broken:
         return (Reason("chain.broken", f"{inputs.turn.broken}: memory starts at zero, what is listed is adopted"),)
     if inputs.turn.head is None:

@@ -11,7 +11,7 @@ from ebbflow.core.instance import Failure, Instance, InstanceState
 from ebbflow.core.lifecycle import JOINING, SUPPLY, WorkerState, move
 from ebbflow.core.member import IdleSource, Member, MemberState
 from ebbflow.core.memory import Memory
-from ebbflow.core.observation import Inputs, ProviderLook, Spare
+from ebbflow.core.observation import Inputs, ProviderLook, Spare, is_ours
 from ebbflow.core.plan import Reason
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.warm import find_spares, has_become_warm, is_half_started
@@ -96,7 +96,7 @@ def instances_of_ours(look: ProviderLook, inputs: Inputs) -> dict[str, Instance]
     known = {worker.worker_id: worker.instance_id for worker in inputs.memory.workers}
     found: dict[str, tuple[tuple[bool, ...], Instance]] = {}
     for instance in look.listing.instances:
-        if instance.fleet != inputs.fleet or instance.home != inputs.home:
+        if not is_ours(instance, inputs, known):
             continue
         identity = instance.worker_id
         member, known_as = members.get(identity), known.get(identity)
@@ -236,7 +236,7 @@ def _seen_by_master(
         registered=joined,
         url=_address(worker, member),
         busy=busy,
-        last_busy=worker.last_busy if busy is None else busy,
+        last_busy=worker.heard_busy if busy is None else None,
         idle_seconds=_idle(worker, member, inputs.master.caps.idle_source),
         model=member.model if member else None,
         units_per_second=member.units_per_second if member else worker.units_per_second,
@@ -351,6 +351,7 @@ def _without_instance(member: Member) -> Member:
 def _remarks(
     inputs: Inputs, workers: Sequence[Worker], suspects: frozenset[str], spares: Sequence[Spare]
 ) -> Iterator[Reason]:
+    known = {worker.worker_id for worker in inputs.memory.workers}
     for look in inputs.providers:
         if not look.listing.complete:
             text = f"{look.provider}: listing unknown ({look.listing.detail}): its workers keep their last state"
@@ -363,8 +364,15 @@ def _remarks(
         foreign = sorted(
             f"{instance.worker_id} (home {instance.home})"
             for instance in look.listing.instances
-            if instance.fleet == inputs.fleet and instance.home != inputs.home
+            if instance.fleet == inputs.fleet and instance.home != inputs.home and instance.worker_id not in known
         )
+        unmarked = sorted({row.worker_id for row in look.listing.instances if not row.home and row.worker_id in known})
+        if unmarked:
+            text = (
+                f"{look.provider}: ours, but somebody took our marks off {', '.join(unmarked)}: counted and kept; "
+                "find out what rewrites labels, annotations or comments there"
+            )
+            yield Reason("roster.unmarked", text)
         if foreign:
             yield Reason("roster.foreign", f"{look.provider}: another home's, never touched: {', '.join(foreign)}")
     for look in inputs.providers:
@@ -433,7 +441,7 @@ def _given_up(worker: Worker, why: str, number: int, drain_deadline_seconds: flo
 
 def patience_with(worker: Worker, drain_deadline_seconds: float) -> float:
     """The drain deadline of one that has to go: none where it never served, or where it was idle when last heard of."""
-    return drain_deadline_seconds if worker.registered and worker.last_busy is not False else 0.0
+    return drain_deadline_seconds if worker.registered and worker.heard_busy is not False else 0.0
 
 
 def _why_given_up(worker: Worker, timeout: float, retries: int, warm_timeout: float) -> str:

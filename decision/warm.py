@@ -11,7 +11,7 @@ from dataclasses import replace
 from ebbflow.core.instance import Instance, InstanceState
 from ebbflow.core.lifecycle import JOINING, WorkerState
 from ebbflow.core.memory import Memory
-from ebbflow.core.observation import Inputs, ProviderLook, Spare
+from ebbflow.core.observation import Inputs, ProviderLook, Spare, is_ours
 from ebbflow.core.plan import Action, Verb
 from ebbflow.core.worker import Worker
 from ebbflow.decision.placement.shares import ProviderShare
@@ -40,10 +40,11 @@ def find_spares(
 ) -> Iterator[Spare]:
     """Instances of ours that no worker has, or will have by a launch that was decided."""
     living = {worker.worker_id for worker in workers if worker.may_exist}
+    known = {worker.worker_id for worker in inputs.memory.workers}
     taken = {worker.warm_instance_id for worker in workers if worker.may_exist and worker.provider == look.provider}
     ended = (InstanceState.GONE, InstanceState.TERMINATING)
     for instance in look.listing.instances:
-        if (instance.fleet, instance.home) != (inputs.fleet, inputs.home) or instance.state in ended:
+        if not is_ours(instance, inputs, known) or instance.state in ended:
             continue
         is_worker = instance.worker_id in living and shown.get(instance.worker_id) == instance
         if is_worker or instance.instance_id in taken:

@@ -20,7 +20,7 @@ from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 
 from ebbflow.core.canonical import digest, encode
-from ebbflow.core.chain import Claim, Stored
+from ebbflow.core.chain import Claim, Stored, claim_age
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import check_home
 from ebbflow.core.plan import Outcome
@@ -211,7 +211,7 @@ def _parse_claim(fleet: str, number: int, variable: dict[str, Any], now: datetim
             str(UUID(value["artifact"])),
             str(value["sha256"]),
             budget_seconds,
-            max(0.0, (now - datetime.fromisoformat(variable["created"])).total_seconds()),
+            claim_age((now - datetime.fromisoformat(variable["created"])).total_seconds()),
         )
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ConfigError(

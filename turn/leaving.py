@@ -145,13 +145,13 @@ def _emptiness(worker: Worker, member: Member) -> tuple[Result, str]:
 def _silence(worker: Worker) -> tuple[Result, str]:
     """Nobody answering is not "empty" yet: after a minute where it was idle before, else through its drain deadline."""
     silent_seconds, mark = worker.unanswered_seconds or 0.0, worker.mark
-    if worker.last_busy is False or mark is None:
+    if worker.heard_busy is False or mark is None:
         patience_seconds, is_over = SILENT_SECONDS, True
     else:
         patience_seconds, is_over = max(SILENT_SECONDS, mark.deadline_seconds), not mark.remaining_seconds
     if is_over and silent_seconds >= patience_seconds:
         return Result.DONE, f"nobody has answered for it for {silent_seconds:.0f} s"
-    last = {True: "busy", False: "idle", None: "never heard of"}[worker.last_busy]
+    last = {True: "busy", False: "idle", None: "never heard of"}[worker.heard_busy]
     return (
         Result.SILENT,
         f"nobody answers for it, and it was {last} before: {patience_seconds:.0f} s are waited for that",

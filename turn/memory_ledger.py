@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ebbflow.core.canonical import digest, encode
-from ebbflow.core.chain import Claim, Stored
+from ebbflow.core.chain import Claim, Stored, claim_age
 from ebbflow.core.ids import check_home
 from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Record
@@ -48,7 +48,7 @@ class MemoryLedger:
         if not claims:
             return None
         number = max(claims)
-        return replace(claims[number], age_seconds=max(0.0, float(int(self.clock() - self.claimed_at[fleet, number]))))
+        return replace(claims[number], age_seconds=claim_age(float(int(self.clock() - self.claimed_at[fleet, number]))))
 
     async def stored(self, artifact_id: str) -> Stored | None:
         """One record with its note."""

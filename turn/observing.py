@@ -17,6 +17,7 @@ from ebbflow.core.worker import Worker
 from ebbflow.decision.roster import instances_of_ours
 from ebbflow.turn.budget import Budget
 from ebbflow.turn.opened import OpenFleet
+from ebbflow.turn.plausible import plausible_demand, plausible_list, plausible_members
 from ebbflow.turn.surroundings import Log
 from ebbflow.turn.together import together
 
@@ -92,14 +93,14 @@ async def _demand(opened: OpenFleet, budget: Budget) -> Demand | ConfigError:
     demand = await _asked(master.demand, master.caps.call_seconds, budget)
     if isinstance(demand, FleetError):
         return demand if isinstance(demand, ConfigError) else Demand(complete=False, detail=str(demand))
-    return demand
+    return plausible_demand(demand)
 
 
 async def _members(opened: OpenFleet, budget: Budget) -> MemberList | ConfigError:
     members = await _asked(opened.master.members, opened.master.caps.call_seconds, budget)
     if isinstance(members, FleetError):
         return members if isinstance(members, ConfigError) else MemberList((), complete=False, detail=str(members))
-    return members
+    return plausible_members(members)
 
 
 async def _listing(opened: OpenFleet, name: str, budget: Budget) -> ProviderLook | ConfigError:
@@ -110,7 +111,7 @@ async def _listing(opened: OpenFleet, name: str, budget: Budget) -> ProviderLook
         return listing
     if isinstance(listing, FleetError):
         listing = InstanceList((), complete=False, detail=str(listing))
-    return ProviderLook(name, caps, listing)
+    return ProviderLook(name, caps, plausible_list(listing))
 
 
 async def _asked(call: Callable[[], Awaitable[T]], seconds: float, budget: Budget) -> T | FleetError:

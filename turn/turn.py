@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from ebbflow.core.chain import Claim, Head
+from ebbflow.core.errors import ConfigError
 from ebbflow.core.memory import Memory, RecentClaim
 from ebbflow.core.observation import Inputs, MasterLook, ScaleRequest, TurnFacts
 from ebbflow.core.plan import Outcome
@@ -37,14 +38,17 @@ async def take_turn(
         OverrideRefused: the request goes beyond the fleet's limits; nothing was done.
     """
     ledger, reader = around.ledger, ChainReader(around.ledger)
-    home = await ledger.home(create=not dry_run)
-    at_seconds = await ledger.now()
     head = await reader.head(fleet.name)
-    memory = head.record.memory if head and head.record else Memory()
+    record = head.record if head else None
+    said_home = await ledger.home(create=not dry_run and record is None)
+    home = record.home if record else said_home
+    at_seconds = await ledger.now()
+    memory = record.memory if record else Memory()
     remembered = [worker.provider for worker in memory.workers if worker.may_exist]
     async with around.open_fleet(fleet, home, remembered=remembered, dry_run=dry_run) as opened:
         if not dry_run:
             await keep_alive(opened, memory.workers, around.log)
+        _check_home(record, said_home)
         if _is_too_early(fleet, head) and request is None and not dry_run:
             return Skipped(SkipReason.TOO_EARLY, "the last turn is younger than half an interval")
         opened.check()
@@ -67,8 +71,18 @@ async def take_turn(
         return Acted(record, evaluation, outcomes, acting.shared.logs)
 
 
+def _check_home(record: Record | None, said: str) -> None:
+    if record is not None and record.home != said:
+        raise ConfigError(
+            f"record {record.number} of fleet {record.fleet!r}: its workers carry the home {record.home!r}, and "
+            f"the Variable ebbflow_home is gone or says another one: set it to {record.home!r} to go on with them, or "
+            f"delete the Variables ebbflow_{record.fleet}_* to begin anew and leave them to themselves"
+        )
+
+
 def _is_too_early(fleet: Fleet, head: Head | None) -> bool:
-    return head is not None and head.claim.age_seconds < fleet.interval_seconds / 2
+    # A claim of the future is an old one, seen after the clock was set back; nobody knows how old.
+    return head is not None and 0.0 <= head.claim.age_seconds < fleet.interval_seconds / 2
 
 
 async def _inputs(
@@ -83,6 +97,7 @@ async def _inputs(
 ) -> Inputs:
     fleet = opened.fleet
     record = head.record if head is not None else None
+    age_seconds = head.claim.age_seconds if head is not None else 0.0
     memory = record.memory if record is not None else Memory()
     demand, members, looks = await observe(opened, memory, budget, around.log)
     unread = await reader.notes([claim for claim in memory.claims if not claim.noted])
@@ -96,8 +111,9 @@ async def _inputs(
         chain=record.chain if record is not None else around.random_word(4),
         number=head.claim.number + 1 if head is not None else 1,
         turn=TurnFacts(
-            elapsed_seconds=min(head.claim.age_seconds, 2 * fleet.interval_seconds) if head and record else 0.0,
+            elapsed_seconds=max(0.0, min(age_seconds, 2 * fleet.interval_seconds)) if record else 0.0,
             budget_seconds=fleet.budget_seconds,
+            clock_back_seconds=max(0.0, -age_seconds),
             at_seconds=at_seconds,
             head=_recent(head),
             outcomes=tuple(outcome for number in sorted(unread) for outcome in unread[number]),
@@ -118,7 +134,7 @@ def _recent(head: Head | None) -> RecentClaim | None:
     if head is None:
         return None
     claim = head.claim
-    return RecentClaim(claim.number, claim.artifact_id, claim.budget_seconds, claim.age_seconds)
+    return RecentClaim(claim.number, claim.artifact_id, claim.budget_seconds, max(0.0, claim.age_seconds))
 
 
 def _record(fleet: Fleet, evaluation: Evaluation, head: Head | None, around: Surroundings) -> Record:

@@ -310,6 +310,17 @@ def test_what_was_heard_last_is_remembered_while_nobody_answers() -> None:
     assert (silent.busy, silent.last_busy) == (None, True)
 
 
+def test_regression_one_of_ours_whose_marks_somebody_took_off_is_counted_and_named() -> None:
+    roster = turn(READY, instance(home=""), members=member(busy=True))
+    assert (only(roster).state, only(roster).instance) == (WorkerState.READY, InstanceState.RUNNING)
+    assert rules(roster) == ["roster.unmarked"]
+
+
+def test_one_without_marks_that_no_record_knows_is_a_strangers() -> None:
+    roster = turn((), instance(home=""))
+    assert (roster.workers, roster.spares) == ((), ())
+
+
 def test_foreign_members_are_shown() -> None:
     roster = turn((), members=MemberList((), foreign=("demo-zzzz-1-0 (home other)",)))
     assert [reason.rule for reason in roster.reasons] == ["roster.foreign"]

@@ -141,7 +141,7 @@ def pass_time(environment: Mapping[str, str], fleet: str, seconds: float) -> Non
         connection.execute(
             "UPDATE variable SET created = strftime('%Y-%m-%d %H:%M:%f', created, ?) || '000' "
             "WHERE name GLOB ? AND name NOT GLOB ?",
-            (f"-{seconds} seconds", f"ebbflow_{fleet}_[0-9]*", f"ebbflow_{fleet}_*[^0-9]*"),
+            (f"{-seconds:+} seconds", f"ebbflow_{fleet}_[0-9]*", f"ebbflow_{fleet}_*[^0-9]*"),
         )
 
 

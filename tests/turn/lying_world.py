@@ -107,6 +107,9 @@ class LyingWorld(World):
             self.clock_is_off -= self.rng.choice([3.0, 70.0, 3600.0])
         elif lie is Lie.CLOCK_FORWARD:
             self.clock_is_off += self.rng.choice([3.0, 70.0, 3600.0])
+        elif self.ledger.kept_home != HOME:
+            # With its records lost as well nobody could tell this fleet from a new one.
+            return
         elif lie is Lie.LOST_RECORD:
             self.lose_record()
             self.forget()
@@ -115,7 +118,7 @@ class LyingWorld(World):
             self.ledger.records.clear()
             self.ledger.claimed_at.clear()
             self.forget()
-        elif lie is Lie.LOST_HOME:
+        elif lie is Lie.LOST_HOME and self.ledger.claims:
             self.ledger.kept_home = f"h{len(self.homes):04d}"
             self.homes.add(self.ledger.kept_home)
         elif lie is Lie.FORGETFUL and not self.setting.self_joining:

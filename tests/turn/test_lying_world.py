@@ -52,19 +52,10 @@ FAMILIES: dict[str, tuple[Lie, ...]] = {
     "silence, master restarted": (Lie.SILENCE, Lie.FORGETFUL),
 }
 
-UNMARKED = ("issue 17, line 8", (STOPPED, FORGOTTEN, TOO_MANY, NOT_RIGHT, ALONE))
 LOST = ("issue 17, line 9", (STOPPED, FORGOTTEN, TOO_MANY, NOT_RIGHT, ALONE))
-STEPPED_BACK = ("issue 17, line 10", (NOT_RIGHT, ALONE))
-NO_NUMBER = ("issue 17, line 15", ("a turn fails: Out of range float values",))
 
 KNOWN: dict[str, tuple[str, tuple[str, ...]]] = {
-    Lie.UNMARKED.value: UNMARKED,
-    Lie.LOST_HOME.value: LOST,
     "chain lost, rows missing": LOST,
-    Lie.CLOCK_BACK.value: STEPPED_BACK,
-    Lie.NUMBERS.value: NO_NUMBER,
-    Lie.MEMBER_NUMBERS.value: NO_NUMBER,
-    Lie.DEMAND_NUMBERS.value: NO_NUMBER,
 }
 """By family: the line that names the fault, and how it shows. Nothing else is expected."""
 
@@ -119,8 +110,10 @@ def is_told(lies: tuple[Lie, ...], setting: Setting) -> list[str]:
 
 def check_none_is_rare(came: Lived, lies: tuple[Lie, ...], setting: Setting) -> None:
     """A search in which nothing happens finds nothing."""
-    happens = {"launches": 2, "drains": 1, "stops": 0.4, **{lie: 1 for lie in is_told(lies, setting)}}
-    rare = [what for what, least in happens.items() if came.told[what] < least * came.cases / max(1, len(lies))]
+    # A fleet whose demand is unknown, or whose home is another one, moves nobody; it does so after the last lie.
+    moves = 0.05 if Lie.LOST_HOME in lies else 0.2 if Lie.DEMAND_NUMBERS in lies else 0.4
+    happens = {"launches": 2, "drains": moves, "stops": moves, **{lie: 1 for lie in is_told(lies, setting)}}
+    rare = [what for what, least in happens.items() if came.told[what] < least * came.cases / max(1, 2 * len(lies) - 2)]
     assert not rare, f"too rare: {rare} in {came.counts}"
 
 

@@ -278,3 +278,27 @@ def test_a_provider_that_hangs_is_unknown_after_its_time_and_the_turn_goes_on() 
     (look,) = result.evaluation.inputs.providers
     assert (look.listing.complete, look.listing.detail) == (False, "no answer within 5 s")
     assert any(reason.rule == "roster.unknown" for reason in result.record.plan.reasons)
+
+
+@pytest.mark.parametrize("said", [None, "other"])
+async def test_regression_a_home_that_was_deleted_or_changed_never_makes_a_second_fleet(said: str | None) -> None:
+    outside = Outside()
+    await turn(outside)
+    await turn(outside)
+    launched = list(outside.host.launched)
+    outside.ledger.kept_home = said
+    outside.queue.kept_alive.clear()
+    with pytest.raises(ConfigError, match="to go on with them"):
+        await turn(outside, after=60.0)
+    assert list(outside.host.launched) == launched
+    assert outside.ledger.kept_home == said
+    assert set(outside.queue.kept_alive) == set(launched)
+
+
+async def test_regression_a_clock_that_was_set_back_an_hour_skips_no_turn() -> None:
+    outside = Outside()
+    await turn(outside)
+    result = await turn(outside, after=-3600.0)
+    assert isinstance(result, Held | Acted)
+    assert result.record.turn.elapsed_seconds == 0.0
+    assert result.record.plan.reasons[0].rule == "chain.clock"

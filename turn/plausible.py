@@ -1,0 +1,75 @@
+"""What providers and masters say, without the numbers that cannot be so: they are unknown, never zero and never errors.
+
+A worker, a queue and a neighbour can say anything: a price that is no number, an idle time below zero. Such a number
+must not fail a turn, take part in an order, or be stored.
+"""
+
+import math
+from dataclasses import replace
+from typing import TypeVar
+
+from ebbflow.core.instance import Instance, InstanceList
+from ebbflow.core.member import Demand, Member, MemberList
+
+MOST_RETRIES = 240
+"""As many as a fleet's own `readiness.retries` may be."""
+MOST_USD_PER_HOUR = 1e6
+MOST_SECONDS = 1e9
+"""Thirty years."""
+MOST_UNITS = 1e15
+
+Number = TypeVar("Number", int, float)
+
+
+def plausible_list(listing: InstanceList) -> InstanceList:
+    """A provider's list: prices and retries that cannot be so are unknown."""
+    rows = tuple(_plausible_row(row) for row in listing.instances)
+    return listing if rows == listing.instances else replace(listing, instances=rows)
+
+
+def plausible_members(members: MemberList) -> MemberList:
+    """A master's members: idle times and speeds that cannot be so are unknown."""
+    rows = tuple(_plausible_member(member) for member in members.members)
+    return members if rows == members.members else replace(members, members=rows)
+
+
+def plausible_demand(demand: Demand) -> Demand:
+    """A master's demand: unknown where a count is below zero; other numbers that cannot be so are unknown each."""
+    counts = {"queued": demand.queued, "running": demand.running}
+    counts |= {
+        f"work that requires {shape.requires}": shape.count for shape in (*demand.shapes, *demand.running_shapes)
+    }
+    wrong = [f"{name} {count}" for name, count in counts.items() if count < 0]
+    if wrong:
+        return Demand(complete=False, detail=f"the master says {', '.join(wrong)}, which cannot be")
+    if not _is_between(demand.source_age_seconds, 0.0, MOST_SECONDS):
+        return Demand(complete=False, detail=f"the master's figures are {demand.source_age_seconds} s old")
+    return replace(
+        demand,
+        waiting=_within(demand.waiting, MOST_UNITS),
+        queued_units=_within(demand.queued_units, MOST_UNITS),
+        arrived=_within(demand.arrived, MOST_UNITS),
+        served=_within(demand.served, MOST_UNITS),
+        served_units=_within(demand.served_units, MOST_UNITS),
+    )
+
+
+def _plausible_row(row: Instance) -> Instance:
+    usd_per_hour, retries = _within(row.usd_per_hour, MOST_USD_PER_HOUR), _within(row.retries, MOST_RETRIES)
+    is_so = (usd_per_hour, retries) == (row.usd_per_hour, row.retries)
+    return row if is_so else replace(row, usd_per_hour=usd_per_hour, retries=retries)
+
+
+def _plausible_member(member: Member) -> Member:
+    idle_seconds = _within(member.idle_seconds, MOST_SECONDS)
+    units_per_second = _within(member.units_per_second, MOST_UNITS)
+    is_so = (idle_seconds, units_per_second) == (member.idle_seconds, member.units_per_second)
+    return member if is_so else replace(member, idle_seconds=idle_seconds, units_per_second=units_per_second)
+
+
+def _within(number: Number | None, most: float) -> Number | None:
+    return number if number is not None and _is_between(number, 0.0, most) else None
+
+
+def _is_between(number: float, least: float, most: float) -> bool:
+    return math.isfinite(number) and least <= number <= most
