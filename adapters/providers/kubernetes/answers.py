@@ -1,6 +1,6 @@
 """What an API server's refusal means for a launch or a termination. Pure.
 
-One code has several meanings, so its `reason` and message are read as well: 409 is three things, 403 at least three.
+One code has several meanings, so its `reason` and message are read as well: 409 is four things, 403 at least three.
 Source: kubernetes/kubernetes, pkg/registry/core/pod and plugin/pkg/admission, by their messages.
 """
 
@@ -29,6 +29,11 @@ def is_used_up(answer: KubernetesAnswer) -> bool:
     return answer.status == 409 and BEING_DELETED in answer.message
 
 
+def is_beaten(answer: KubernetesAnswer) -> bool:
+    """Whether somebody else changed what it had to change as well, such as a quota's count: nothing was done."""
+    return answer.status == 409 and answer.reason == "Conflict" and not is_used_up(answer)
+
+
 def is_in_doubt(answer: KubernetesAnswer) -> bool:
     """Whether the server may have done it, or may do it yet, in spite of its answer."""
     return answer.status == 429 or answer.status >= 500
@@ -46,6 +51,8 @@ def launch_error(answer: KubernetesAnswer, tried: str) -> FleetError:
             return CapacityUnavailable(said)
         case 403 if NAMESPACE_ENDS in answer.message:
             return ConfigError(said)
+        case 409 if is_beaten(answer):
+            return ProviderUnavailable(said)
         case 409:
             return LaunchRejected(f"{said}; a worker id is never used again")
         case 429:
