@@ -3,7 +3,7 @@
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
-from ebbflow.core.instance import InstanceState
+from ebbflow.core.instance import Failure, InstanceState
 from ebbflow.core.lifecycle import JOINING, WorkerState
 from ebbflow.core.memory import AvoidedMachine, Memory, ProviderMemory
 from ebbflow.core.observation import Inputs, Spare
@@ -54,6 +54,9 @@ def _has_failed_now(worker: Worker, before: Worker | None) -> bool:
     """Whether it failed since the last turn, or ended by itself before it ever served."""
     if worker.state is WorkerState.GONE:
         return before is not None and before.state in JOINING and before.mark is None and not worker.registered
+    if worker.state is WorkerState.PENDING and worker.failure is Failure.CAPACITY:
+        # It may start yet; until then nothing more is asked for there.
+        return before is None or before.failure is not Failure.CAPACITY
     if worker.state is WorkerState.LOST and worker.failure is not None:
         # Its provider stopped it and says why, as when the account's credit is spent: no blind replacement.
         return before is None or before.state is not WorkerState.LOST

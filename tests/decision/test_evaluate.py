@@ -1,12 +1,13 @@
 """A whole decision: from what was seen to plan and memory, the same bytes every time."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ebbflow.core.canonical import canonical, encode
 from ebbflow.core.errors import ConfigError, OverrideRefused
-from ebbflow.core.instance import Instance, InstanceList, InstanceState, ProviderCaps
+from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, Member, MemberList, MemberState
 from ebbflow.core.memory import Memory, OverrideKind, ProviderMemory, RecentClaim
@@ -333,6 +334,26 @@ def test_a_failed_worker_cools_its_provider_down() -> None:
     (provider,) = decided.memory.providers
     assert (provider.failures, provider.detail) == (1, "demo-3f9c-1-0: exit code 1")
     assert "placement.cooldown" in rules_of(decided)
+
+
+def test_regression_a_job_that_cannot_start_rests_its_provider_and_counts_once() -> None:
+    inputs = serving(1, queued=25)
+    blocked = Instance(
+        "demo-3f9c-1-0", "i-1", InstanceState.PENDING, "demo", "h0me0", failure=Failure.CAPACITY, detail="Licenses"
+    )
+    starting = replace(inputs.memory.workers[0], state=WorkerState.PENDING, registered=False, url=None)
+    seen = changed(
+        inputs,
+        members=MemberList(),
+        providers=(changed(inputs.providers[0], listing=InstanceList((blocked,))),),
+        memory=replace(inputs.memory, workers=(starting,)),
+    )
+    first = evaluate(seen, RULES)
+    (provider,) = first.memory.providers
+    assert (provider.failures, provider.detail) == (1, "demo-3f9c-1-0: Licenses")
+    assert first.plan.of(Verb.LAUNCH) == ()
+    (provider,) = evaluate(later(first, seen, elapsed=30.0), RULES).memory.providers
+    assert provider.failures == 1
 
 
 def test_the_same_inputs_give_the_same_bytes() -> None:

@@ -46,7 +46,51 @@ GONE_WORDS = {
 FAILED_WORDS = frozenset({"COMPLETED", "FAILED", "BOOT_FAIL", "OUT_OF_MEMORY", "DEADLINE"})
 ENDED_WORDS = FAILED_WORDS | frozenset(GONE_WORDS)
 
-_BLOCKED = ("PartitionNodeLimit", "PartitionTimeLimit", "PartitionDown", "ReqNodeNotAvail", "QOS", "Assoc")
+WAITS = frozenset(
+    {
+        "",
+        "None",
+        "BeginTime",
+        "BurstBufferOperation",
+        "BurstBufferResources",
+        "BurstBufferStageIn",
+        "Cleaning",
+        "Dependency",
+        "FedJobLock",
+        "JobArrayTaskLimit",
+        "MpiPortsBusy",
+        "Priority",
+        "Prolog",
+        "Reservation",
+        "Resources",
+        "SchedDefer",
+        "WaitingForScheduling",
+    }
+)
+"""Reasons for which a job waits its turn. Source: squeue(1), "JOB REASON CODES"."""
+BLOCKED = (
+    "Account",
+    "Assoc",
+    "BadConstraints",
+    "FrontEndDown",
+    "Invalid",
+    "Licenses",
+    "Max",
+    "NodeDown",
+    "Nodes required for job are DOWN",
+    "PartitionConfig",
+    "PartitionDown",
+    "PartitionInactive",
+    "PartitionNodeLimit",
+    "PartitionTimeLimit",
+    "QOS",
+    "ReqNodeNotAvail",
+    "ReservationDeleted",
+    "SystemFailure",
+)
+"""How the reasons begin for which a job does not start, however long it waits, until somebody changes something."""
+STRANGE_SECONDS = 300.0
+"""A reason that is in neither list counts as one for which a job does not start once it has waited for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +285,10 @@ def judge(job: Job, said: Result | None, *, announces: bool, now: float) -> JobV
         job: as listed.
         said: what it announced, in this run of the job.
         announces: whether it is expected to announce an address.
-        now: epoch seconds; says only for how long a failed job is still shown as such.
+        now: epoch seconds; says how long a failed job is still shown as such, and how long a strange one has waited.
     """
     if job.is_pending:
-        return _judge_pending(job)
+        return _judge_pending(job, now)
     if job.state in RUNNING_WORDS:
         return _judge_running(said, announces=announces)
     if job.state in STOPPED_WORDS:
@@ -261,15 +305,21 @@ def judge(job: Job, said: Result | None, *, announces: bool, now: float) -> JobV
     return verdict
 
 
-def _judge_pending(job: Job) -> JobVerdict:
+def _judge_pending(job: Job, now: float) -> JobVerdict:
     if job.starts_at is not None and job.starts_at - (job.submitted_at or 0.0) > FAR_AWAY_SECONDS:
         return JobVerdict(InstanceState.TERMINATING, "being ended before it starts")
     if job.restarts:
         detail = f"requeued by Slurm ({job.restarts} times): ended, as it would come back late and elsewhere"
         return JobVerdict(InstanceState.FAILED, detail, Failure.CAPACITY)
-    if job.reason.startswith(_BLOCKED):
+    # Some releases write blanks, some underscores.
+    reason = job.reason.replace("_", " ")
+    if "held" in reason.lower():
+        # Not every release ends a held job at its deadline: nobody may wait for it.
+        return JobVerdict(InstanceState.FAILED, f"held: {job.reason}; ended, it would not start", Failure.CAPACITY)
+    is_strange = reason not in WAITS and now - (now if job.submitted_at is None else job.submitted_at) > STRANGE_SECONDS
+    if reason.startswith(BLOCKED) or is_strange:
         return JobVerdict(InstanceState.PENDING, f"cannot start: {job.reason}", Failure.CAPACITY)
-    return JobVerdict(InstanceState.PENDING, f"waits: {job.reason}" if job.reason not in ("", "None") else "")
+    return JobVerdict(InstanceState.PENDING, f"waits: {job.reason}" if reason not in ("", "None") else "")
 
 
 def _judge_running(said: Result | None, *, announces: bool) -> JobVerdict:

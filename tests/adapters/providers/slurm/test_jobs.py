@@ -45,13 +45,14 @@ def row(
     state: str = "RUNNING",
     reason: str = "None",
     *,
+    submitted: str = "999000",
     starts: str = "N/A",
     ended: str = "N/A",
     restarts: str = "0",
     name: str = NAME,
     comment: str = MARK,
 ) -> str:
-    fields = (job_id, state, reason, "n1", "999000", starts, ended, restarts, name, comment)
+    fields = (job_id, state, reason, "n1", submitted, starts, ended, restarts, name, comment)
     return "\x1f".join(fields) + "\x1e\n"
 
 
@@ -132,7 +133,10 @@ def announced(*messages: str) -> str:
         ("PENDING", "None", {}, "", (PENDING, None, "")),
         ("PENDING", "Resources", {}, "", (PENDING, None, "waits: Resources")),
         ("PENDING", "Priority", {}, "", (PENDING, None, "waits: Priority")),
-        ("PENDING", "JobHeldUser", {}, "", (PENDING, None, "waits: JobHeldUser")),
+        ("PENDING", "JobHeldUser", {}, "", (FAILED, Failure.CAPACITY, "held: JobHeldUser")),
+        ("PENDING", "JobHeldAdmin", {}, "", (FAILED, Failure.CAPACITY, "held: JobHeldAdmin")),
+        ("PENDING", "launch failed requeued held", {}, "", (FAILED, Failure.CAPACITY, "held: launch failed")),
+        ("PENDING", "user_env_retrieval_failed_requeued_held", {}, "", (FAILED, Failure.CAPACITY, "held: user_env")),
         ("PENDING", "BeginTime", {}, "", (PENDING, None, "waits: BeginTime")),
         ("PENDING", "BeginTime", {"restarts": "1"}, "", (FAILED, Failure.CAPACITY, "requeued by Slurm (1 times)")),
         ("PENDING", "BeginTime", {"starts": "31000000"}, "", (TERMINATING, None, "before it starts")),
@@ -142,6 +146,26 @@ def announced(*messages: str) -> str:
         ("PENDING", "ReqNodeNotAvail, UnavailableNodes:n1", {}, "", (PENDING, Failure.CAPACITY, "UnavailableNodes:n1")),
         ("PENDING", "QOSMaxJobsPerUserLimit", {}, "", (PENDING, Failure.CAPACITY, "QOSMax")),
         ("PENDING", "AssocGrpGRES", {}, "", (PENDING, Failure.CAPACITY, "AssocGrp")),
+        (
+            "PENDING",
+            "Nodes required for job are DOWN, DRAINED",
+            {},
+            "",
+            (PENDING, Failure.CAPACITY, "cannot start: Nod"),
+        ),
+        ("PENDING", "Nodes_required_for_job_are_DOWN", {}, "", (PENDING, Failure.CAPACITY, "cannot start: Nodes_")),
+        ("PENDING", "PartitionInactive", {}, "", (PENDING, Failure.CAPACITY, "PartitionInactive")),
+        ("PENDING", "PartitionConfig", {}, "", (PENDING, Failure.CAPACITY, "PartitionConfig")),
+        ("PENDING", "Licenses", {}, "", (PENDING, Failure.CAPACITY, "Licenses")),
+        ("PENDING", "MaxGRESPerAccount", {}, "", (PENDING, Failure.CAPACITY, "MaxGRESPerAccount")),
+        ("PENDING", "MoonPhase", {"submitted": str(int(NOW - 60))}, "", (PENDING, None, "waits: MoonPhase")),
+        (
+            "PENDING",
+            "MoonPhase",
+            {"submitted": str(int(NOW - 400))},
+            "",
+            (PENDING, Failure.CAPACITY, "cannot start: M"),
+        ),
         ("CONFIGURING", "None", {}, "", (PENDING, None, "")),
         ("REQUEUE_HOLD", "None", {"restarts": "2"}, "", (FAILED, Failure.CAPACITY, "requeued by Slurm (2 times)")),
         ("SPECIAL_EXIT", "None", {}, "", (PENDING, None, "")),
