@@ -18,7 +18,7 @@ from ebbflow.decision.decide import Circumstances, Decided, decide
 from ebbflow.decision.outcomes import settle
 from ebbflow.decision.placement.shares import Launch, Placed, ProviderEntry, ProviderShare, share_of
 from ebbflow.decision.provider_memory import providers_after
-from ebbflow.decision.roster import Roster, give_up, instances_of_ours, reconcile
+from ebbflow.decision.roster import Roster, give_up, instances_of_ours, is_same_address, reconcile
 from ebbflow.decision.rules import Rules
 from ebbflow.decision.upkeep import keep_up, sweep, without_given_up
 from ebbflow.decision.warm import end_spares, keep_warm, leaving
@@ -136,9 +136,9 @@ def _works_for_nobody(spare: Spare, workers: Mapping[str, Worker], inputs: Input
     never_served = worker.state is WorkerState.FAILED and not worker.registered
     if worker.state is WorkerState.TERMINATING or never_served:
         return True
-    urls = {member.url for member in inputs.members.members if member.worker_id == worker.worker_id}
-    runs = worker.instance is InstanceState.RUNNING and worker.busy is not None
-    return runs and worker.url is not None and urls == {worker.url}
+    runs = worker.instance is InstanceState.RUNNING and worker.busy is not None and worker.url is not None
+    members = [member for member in inputs.members.members if member.worker_id == worker.worker_id]
+    return runs and bool(members) and all(is_same_address(member.url, worker.url) for member in members)
 
 
 def _observation(inputs: Inputs, rules: Rules, before: Memory, roster: Roster, workers: list[Worker]) -> Observation:

@@ -24,6 +24,7 @@ two looks that are closer may show one and the same failed question. Source: `sr
 ENDED = (WorkerState.GONE, WorkerState.TERMINATING, WorkerState.FAILED)
 IN_TROUBLE = (InstanceState.FAILED, InstanceState.TERMINATING)
 """What a provider says of one that ends, or of one that goes on."""
+SAYS_IT_ENDS = (*IN_TROUBLE, InstanceState.GONE)
 MAY_RUN = (InstanceState.RUNNING, InstanceState.STARTING, InstanceState.PENDING, InstanceState.UNKNOWN)
 SILENT_SECONDS = 60.0
 """Unanswered in the looks of two claims this far apart, a worker counts as empty."""
@@ -76,7 +77,7 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
             if found.state is WorkerState.GONE and _is_contradicted(worker, member):
                 # One that was thought gone while nobody could be asked comes back as one that is lost and found.
                 state = WorkerState.LOST if worker.state is WorkerState.GONE else worker.state
-                found = replace(found, state=state, instance=None, detail=worker.detail)
+                found = replace(found, state=state)
         workers.append(_seen_by_master(found, member, inputs, drain_deadline_seconds, before=worker.state))
     looks_without = int(everywhere_complete)
     workers.extend(_adopted(shown, members, workers, inputs, drain_deadline_seconds, looks_without=looks_without))
@@ -100,7 +101,7 @@ def instances_of_ours(look: ProviderLook, inputs: Inputs) -> dict[str, Instance]
             continue
         identity = instance.worker_id
         member, known_as = members.get(identity), known.get(identity)
-        is_elsewhere = member is not None and member.url != instance.url
+        is_elsewhere = member is not None and not is_same_address(member.url, instance.url)
         answers_elsewhere = is_elsewhere and member is not None and member.busy is not None
         if answers_elsewhere and known_as != instance.instance_id and (known_as or instance.url):
             continue
@@ -113,6 +114,11 @@ def instances_of_ours(look: ProviderLook, inputs: Inputs) -> dict[str, Instance]
         if identity not in found or rank < found[identity][0]:
             found[identity] = (rank, instance)
     return {identity: instance for identity, (_, instance) in found.items()}
+
+
+def is_same_address(one: str | None, other: str | None) -> bool:
+    """Whether two texts name one address: masters drop the slash that a worker put at its end."""
+    return (one or "").rstrip("/").lower() == (other or "").rstrip("/").lower()
 
 
 def _loses_more_than_half(look: ProviderLook, shown: dict[str, Instance], memory: Memory) -> bool:
@@ -219,7 +225,7 @@ def _seen_by_master(
         mark = Mark(inputs.number, "the master shows it draining", drain_deadline_seconds)
     elif member is not None and _is_back_in_service(member, mark):
         mark = None
-    elif mark is None and complete and joined and worker.instance in IN_TROUBLE and state not in ENDED:
+    elif mark is None and complete and joined and worker.instance in SAYS_IT_ENDS and state not in ENDED:
         mark = Mark(inputs.number, _trouble(worker), drain_deadline_seconds)
     if state not in ENDED:
         state = _serving_state(worker, member, mark, complete=complete, before=before)
@@ -253,7 +259,8 @@ def _address(worker: Worker, member: Member | None) -> str | None:
 
 
 def _trouble(worker: Worker) -> str:
-    said = "failed" if worker.instance is InstanceState.FAILED else "is being ended"
+    words = {InstanceState.FAILED: "failed", InstanceState.GONE: "is gone, while somebody answers for it"}
+    said = words.get(worker.instance or InstanceState.UNKNOWN, "is being ended")
     return f"its provider says that it {said}{f': {worker.detail}' if worker.detail else ''}"
 
 

@@ -274,6 +274,12 @@ def test_regression_of_two_instances_of_one_id_the_one_that_works_stays_the_work
     assert (found.instance_id, found.url, found.may_exist) == ("i-1", "http://w", True)
 
 
+def test_regression_an_address_with_a_slash_at_its_end_is_no_other_one() -> None:
+    shown = replace(instance(), instance_id="its process", url="http://w/")
+    found = only(turn(READY, shown, members=member(busy=True)))
+    assert (found.instance_id, found.instance) == ("its process", InstanceState.RUNNING)
+
+
 def test_what_was_announced_once_holds_for_the_life_of_the_instance() -> None:
     found = only(turn(READY, replace(instance(), url="http://elsewhere"), members=member(busy=False)))
     assert found.url == "http://w"

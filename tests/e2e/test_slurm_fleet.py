@@ -290,13 +290,13 @@ async def test_a_job_that_a_site_requeues_is_ended_before_it_comes_back_and_repl
 ) -> None:
     fleet = await on_slurm(worlds, slurm)
     await fleet.serving(1)
+    await fleet.world.acted()
     ((job_id, worker),) = fleet.jobs().items()
     slurm.run("scontrol", "update", f"JobId={job_id}", "Requeue=1")
     slurm.run("scontrol", "requeue", job_id)
     await fleet.until_jobs(1, "PENDING")
-    await fleet.world.acted()
-    await fleet.world.acted()
-    assert worker not in fleet.jobs("RUNNING", "PENDING").values()
+    # It had served: who is idle, and then silent for a minute, is ended.
+    await fleet.world.acts_until(lambda: worker not in fleet.jobs("RUNNING", "PENDING").values(), "it is ended")
     await _is_replaced(fleet, worker)
 
 
