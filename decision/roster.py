@@ -371,9 +371,10 @@ def _remarks(
         foreign = sorted(
             f"{instance.worker_id} (home {instance.home})"
             for instance in look.listing.instances
-            if instance.fleet == inputs.fleet and instance.home != inputs.home and instance.worker_id not in known
+            if instance.fleet == inputs.fleet and not is_ours(instance, inputs, known)
         )
-        unmarked = sorted({row.worker_id for row in look.listing.instances if not row.home and row.worker_id in known})
+        ours = (row for row in look.listing.instances if is_ours(row, inputs, known))
+        unmarked = sorted({row.worker_id for row in ours if not row.home})
         if unmarked:
             text = (
                 f"{look.provider}: ours, but somebody took our marks off {', '.join(unmarked)}: counted and kept; "

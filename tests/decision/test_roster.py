@@ -322,6 +322,13 @@ def test_regression_one_of_ours_whose_marks_somebody_took_off_is_counted_and_nam
     assert rules(roster) == ["roster.unmarked"]
 
 
+def test_another_homes_instance_is_shown_although_its_id_is_one_of_ours() -> None:
+    roster = turn((READY, *OTHERS), instance(), *SHOWN, instance(home="other"), members=UNKNOWN_MEMBERS)
+    assert [reason.text for reason in roster.reasons if reason.rule == "roster.foreign"] == [
+        f"local/a: another home's, never touched: {ID} (home other)"
+    ]
+
+
 def test_one_without_marks_that_no_record_knows_is_a_strangers() -> None:
     roster = turn((), instance(home=""))
     assert (roster.workers, roster.spares) == ((), ())

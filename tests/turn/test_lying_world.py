@@ -112,7 +112,7 @@ def check_none_is_rare(came: Lived, lies: tuple[Lie, ...], setting: Setting) -> 
     """A search in which nothing happens finds nothing."""
     # A fleet whose demand is unknown, or whose home is another one, moves nobody; it does so after the last lie.
     moves = 0.05 if Lie.LOST_HOME in lies else 0.2 if Lie.DEMAND_NUMBERS in lies else 0.4
-    happens = {"launches": 2, "drains": moves, "stops": moves, **{lie: 1 for lie in is_told(lies, setting)}}
+    happens = {"launches": 2, "drains": 2.5 * moves, "stops": moves, **{lie: 1 for lie in is_told(lies, setting)}}
     rare = [what for what, least in happens.items() if came.told[what] < least * came.cases / max(1, 2 * len(lies) - 2)]
     assert not rare, f"too rare: {rare} in {came.counts}"
 
