@@ -13,6 +13,10 @@ from uvicorn.server import ServerState
 TURNS_TO_ACCEPT = 5
 """Of the event loop, from a kernel's accepted connection to its protocol's first call, with some to spare."""
 
+IDLE_SECONDS = 130
+"""That a connection may be idle; SwarmUI's own server (Kestrel) keeps it as long. At uvicorn's five seconds, which is
+also when httpx gives up an idle one, a request can meet the end of its connection."""
+
 
 @runtime_checkable
 class Mortal(Protocol):
@@ -67,7 +71,15 @@ async def serve(app: ASGIApp, *, port: int = 0, host: str = "127.0.0.1", sends_d
 def _server_for(app: ASGIApp, *, sends_date: bool) -> uvicorn.Server:
     # uvicorn's `Server.serve` takes over the process's signals and needs 0.2 s to stop; only its protocol is used here.
     droppable = _Droppable(app)
-    config = uvicorn.Config(droppable, http="h11", ws="none", log_config=None, access_log=False, date_header=sends_date)
+    config = uvicorn.Config(
+        droppable,
+        http="h11",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        date_header=sends_date,
+        timeout_keep_alive=IDLE_SECONDS,
+    )
     config.load()
     server = uvicorn.Server(config)
     droppable.state = server.server_state
