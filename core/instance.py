@@ -83,6 +83,10 @@ class Instance:
     retries: int | None = None
     """Attempts to reach it after the first, as its own start asked for; None: the fleet's `readiness.retries`."""
     failure: Failure | None = None
+    is_declared: bool = False
+    """Failed by a text, of its worker or left over in its status, that tells nothing once it has announced itself."""
+    ends_soon: str = ""
+    """Why its provider means to end it, while it works as before; the provider may take that back."""
     detail: str = ""
     """A sentence for people: the provider's reason."""
     usd_per_hour: float | None = None

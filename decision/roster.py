@@ -70,7 +70,7 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
             member = member and _without_instance(member)
         else:
             look = looks.get(worker.provider)
-            instance = shown.get(worker.provider, {}).get(worker.worker_id)
+            instance = _without_its_word(shown.get(worker.provider, {}).get(worker.worker_id), worker, member)
             may_work = _may_work(worker, member, inputs)
             suspected = worker.provider in suspects
             found = _seen_by_provider(worker, look, instance, suspected=suspected, may_work=may_work)
@@ -78,6 +78,7 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
                 # One that was thought gone while nobody could be asked comes back as one that is lost and found.
                 state = WorkerState.LOST if worker.state is WorkerState.GONE else worker.state
                 found = replace(found, state=state)
+            found = _ends_soon(found, instance, inputs.number, drain_deadline_seconds)
         workers.append(_seen_by_master(found, member, inputs, drain_deadline_seconds, before=worker.state))
     looks_without = int(everywhere_complete)
     workers.extend(_adopted(shown, members, workers, inputs, drain_deadline_seconds, looks_without=looks_without))
@@ -137,6 +138,33 @@ def _loses_more_than_half(look: ProviderLook, shown: dict[str, Instance], memory
 def _may_work(worker: Worker, member: Member | None, inputs: Inputs) -> bool:
     """Whether work may be on it: only the master and itself can say then that there is none."""
     return worker.registered or member is not None or not inputs.members.complete
+
+
+def _without_its_word(instance: Instance | None, worker: Worker, member: Member | None) -> Instance | None:
+    """The instance without a failure that texts declare, where the worker has announced itself before.
+
+    What is printed later may quote who sends it work, and what a status says may be older than the worker.
+    """
+    if instance is None or not instance.is_declared:
+        return instance
+    is_known = worker.instance_id == instance.instance_id and worker.url is not None
+    if not (is_known or worker.registered or member is not None):
+        return instance
+    return replace(instance, state=InstanceState.STARTING, failure=None, detail="", is_declared=False)
+
+
+def _ends_soon(worker: Worker, instance: Instance | None, number: int, drain_deadline_seconds: float) -> Worker:
+    """Marked where its provider means to end it: drained and looked at as any other, should it come to that or not."""
+    if (
+        instance is None
+        or not instance.ends_soon
+        or worker.mark is not None
+        or worker.state in (*ENDED, WorkerState.WISHED)
+    ):
+        return worker
+    return replace(
+        worker, mark=Mark(number, f"its provider means to end it: {instance.ends_soon}", drain_deadline_seconds)
+    )
 
 
 def _is_contradicted(worker: Worker, member: Member | None) -> bool:
@@ -333,7 +361,9 @@ def _adopted(
             blank = Worker(worker_id, provider, WorkerState.WISHED, instance.capabilities, detail="adopted")
             member = members.get(worker_id)
             may_work = _may_work(blank, member, inputs)
-            found = _seen_by_provider(blank, None, instance, suspected=False, may_work=may_work)
+            believed = _without_its_word(instance, blank, member)
+            found = _seen_by_provider(blank, None, believed, suspected=False, may_work=may_work)
+            found = _ends_soon(found, instance, inputs.number, drain_deadline_seconds)
             yield _seen_by_master(found, member, inputs, drain_deadline_seconds, before=WorkerState.WISHED)
     for worker_id, member in members.items():
         if worker_id and worker_id not in ids:

@@ -297,6 +297,35 @@ def test_regression_a_row_that_says_failed_marks_who_has_served_and_does_not_end
     assert found.mark.reason.startswith("its provider says that it ")
 
 
+DECLARED = replace(instance(InstanceState.FAILED), failure=Failure.CAPACITY, is_declared=True, detail="no weights")
+
+
+@pytest.mark.parametrize(
+    ("worker", "answer"), [(replace(READY, registered=False), None), (READY, None), (None, member()), (READY, member())]
+)
+def test_regression_a_prompt_that_a_worker_prints_does_not_declare_it_failed(
+    worker: Worker | None, answer: Member | None
+) -> None:
+    found = only(turn((worker,) if worker else (), DECLARED, members=answer))
+    assert (found.failure, found.mark) == (None, None)
+    assert found.state not in (WorkerState.FAILED, WorkerState.TERMINATING)
+
+
+def test_who_has_announced_nothing_may_declare_that_it_failed() -> None:
+    starting = replace(READY, state=WorkerState.STARTING, url=None, registered=False)
+    found = only(turn(starting, DECLARED))
+    assert (found.state, found.failure) == (WorkerState.FAILED, Failure.CAPACITY)
+
+
+@pytest.mark.parametrize("busy", [True, None])
+def test_regression_one_that_its_provider_means_to_end_is_marked_and_not_ended(busy: bool | None) -> None:
+    found = only(turn(READY, replace(instance(), ends_soon="PreemptionByScheduler"), members=member(busy=busy)))
+    assert (found.state, found.failure) == (WorkerState.DRAINING, None)
+    assert found.mark is not None
+    assert found.mark.deadline_seconds == 900.0
+    assert found.mark.reason == "its provider means to end it: PreemptionByScheduler"
+
+
 def test_a_row_that_says_failed_fails_who_never_served() -> None:
     starting = replace(READY, state=WorkerState.STARTING, registered=False)
     assert only(turn(starting, instance(InstanceState.FAILED))).state is WorkerState.FAILED

@@ -81,8 +81,11 @@ class KubernetesAddresses:
         return answer.data if answer.status in (200, 204) else None
 
     async def _said(self, pod: Pod, *, deadline: float) -> Announced | None:
-        """A log that cannot be read leaves the address unknown: a node that does not answer is no fault of a worker."""
-        for lines in (LOG_LINES, None):
+        """A log that cannot be read leaves the address unknown: a node that does not answer is no fault of a worker.
+
+        What it printed first is the worker's own; later lines may quote who sends it work.
+        """
+        for lines in (None, LOG_LINES):
             try:
                 text = await self.log(pod, deadline=deadline, lines=lines)
             except NoAnswer:
@@ -90,8 +93,7 @@ class KubernetesAddresses:
             if text is None:
                 return None
             said = _read(text, pod)
-            is_whole = len(text) < LOG_LIMIT_BYTES and text.count(b"\n") < LOG_LINES
-            if said is not None or is_whole:
+            if said is not None or len(text) < LOG_LIMIT_BYTES:
                 return said
         return None
 

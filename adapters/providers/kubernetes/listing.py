@@ -104,8 +104,9 @@ class KubernetesListing:
         metadata, notes = pod["metadata"], _notes(pod)
         url = announced.url if announced else self._addresses.derived(pod)
         found = state_of(PodLook(pod, now, url, self._patience, self._addresses.container(pod), node_is_coming))
+        runs_on = found.state not in (InstanceState.TERMINATING, InstanceState.FAILED)
         if announced and announced.failure and found.state is not InstanceState.TERMINATING:
-            found = PodState(InstanceState.FAILED, "WorkerSaid", announced.detail, announced.failure)
+            found = PodState(InstanceState.FAILED, "WorkerSaid", announced.detail, announced.failure, found.ends_soon)
         name, home, detail = str(metadata["name"]), (metadata.get("labels") or {}).get(HOME, ""), str(found)
         worker = parse_worker_id(name)
         if TEMPLATE not in notes or worker is None or worker.fleet != fleet:
@@ -120,6 +121,8 @@ class KubernetesListing:
             url=url,
             retries=announced.retries if announced else None,
             failure=found.failure,
+            is_declared=runs_on and found.state is InstanceState.FAILED,
+            ends_soon=found.ends_soon,
             detail=detail if found.reason != "Ready" or not home else "",
             usd_per_hour=self._settings.usd_per_hour,
             capabilities=said or tuple(self._settings.capabilities),

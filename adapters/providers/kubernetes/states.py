@@ -1,12 +1,14 @@
 """From a pod to a worker's state, with a reason for people. Pure: the same pod at the same time is the same state.
 
-Rows are tried in order, the first that fits decides. Source: Kubernetes docs, "Pod Lifecycle"; pkg/kubelet for the
+Rows are tried in order, the first that fits decides. Only the worker's own container is judged; what others beside or
+before it do delays its start, and is told as the reason. Source: Kubernetes docs, "Pod Lifecycle"; pkg/kubelet for the
 reasons of containers, pkg/controller/nodelifecycle for what a lost node does to its pods.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from datetime import datetime
+from math import inf
 from typing import Any
 
 from ebbflow.core.instance import Failure, InstanceState
@@ -19,6 +21,8 @@ PULL_REASONS = frozenset(
 START_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PostStartHookError"}
 )
+NEVER_HEALS = frozenset({"InvalidImageName"})
+CRASHES = frozenset({"CrashLoopBackOff"})
 CAPACITY_REASONS = frozenset(
     {
         "Evicted",
@@ -73,10 +77,20 @@ class PodState:
     detail: str = ""
     """What else a person would like to know; may be empty."""
     failure: Failure | None = None
+    ends_soon: str = ""
+    """Why the cluster means to end it; it may take that back."""
 
     def __str__(self) -> str:
         """The sentence that a record shows."""
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    container: str
+    reason: str
+    text: str
+    status: Mapping[str, Any]
 
 
 def state_of(look: PodLook) -> PodState:
@@ -84,7 +98,7 @@ def state_of(look: PodLook) -> PodState:
     for rule in _RULES:
         found = rule(look)
         if found is not None:
-            return found
+            return replace(found, ends_soon=_disruption(look.pod))
     return PodState(InstanceState.UNKNOWN, "UnknownPhase", f"phase {_status(look.pod).get('phase')!r}")
 
 
@@ -131,11 +145,12 @@ def _terminating(look: PodLook) -> PodState | None:
     return PodState(InstanceState.TERMINATING, "Terminating", "is being ended")
 
 
-def _disrupted(look: PodLook) -> PodState | None:
-    condition = _condition(look.pod, "DisruptionTarget")
-    if condition.get("status") != "True" or _status(look.pod).get("phase") in ("Failed", "Succeeded"):
-        return None
-    return PodState(InstanceState.TERMINATING, condition.get("reason") or "DisruptionTarget", _message(condition))
+def _disruption(pod: Pod) -> str:
+    """Source: Kubernetes docs, "Disruptions", pod disruption conditions: set before a pod is ended, or is not."""
+    condition = _condition(pod, "DisruptionTarget")
+    if condition.get("status") != "True" or _status(pod).get("phase") in ("Failed", "Succeeded"):
+        return ""
+    return ": ".join(filter(None, (condition.get("reason") or "DisruptionTarget", _message(condition))))
 
 
 def _finished(look: PodLook) -> PodState | None:
@@ -143,7 +158,7 @@ def _finished(look: PodLook) -> PodState | None:
     if status.get("phase") not in ("Failed", "Succeeded"):
         return None
     reason, detail = status.get("reason"), _message(status)
-    ended = next((end for end in _terminated(look.pod) if end[1].get("exitCode")), None)
+    ended = _end_of(look)
     if ended is not None:
         name, how = ended
         reason = reason or how.get("reason") or "Error"
@@ -151,6 +166,18 @@ def _finished(look: PodLook) -> PodState | None:
     elif not reason:
         reason, detail = "ExitedZero", "the worker ended by itself"
     return PodState(InstanceState.FAILED, reason, detail, _failure_of(reason))
+
+
+def _end_of(look: PodLook) -> tuple[str, Mapping[str, Any]] | None:
+    """What ended the pod, unless it ended well: the worker, or what failed before the worker could start.
+
+    The kubelet ends sidecars when the worker is done, so that their exit codes tell nothing.
+    """
+    ended = dict(_terminated(look.pod))
+    own = ended.pop(look.container, None)
+    if own is not None:
+        return (look.container, own) if own.get("exitCode") else None
+    return next(((name, how) for name, how in ended.items() if how.get("exitCode")), None)
 
 
 def _failure_of(reason: str) -> Failure | None:
@@ -168,38 +195,48 @@ def _exit_of(container: str, how: Mapping[str, Any]) -> str:
 
 
 def _invalid_image(look: PodLook) -> PodState | None:
-    waiting = _waiting(look.pod, {"InvalidImageName"})
+    waiting = _own_waiting(look, NEVER_HEALS)
     if waiting is None:
         return None
     return PodState(InstanceState.FAILED, waiting.reason, waiting.text, Failure.REJECTED)
 
 
 def _pulling_fails(look: PodLook) -> PodState | None:
-    return _waits_at_most(look, PULL_REASONS, look.patience.pull_seconds)
+    return _waits_at_most(look, _own_waiting(look, PULL_REASONS), look.patience.pull_seconds)
 
 
 def _starting_fails(look: PodLook) -> PodState | None:
-    return _waits_at_most(look, START_REASONS, look.patience.start_seconds)
+    return _waits_at_most(look, _own_waiting(look, START_REASONS), look.patience.start_seconds)
 
 
-def _waits_at_most(look: PodLook, reasons: frozenset[str], seconds: float) -> PodState | None:
-    waiting = _waiting(look.pod, reasons)
+def _waits_at_most(look: PodLook, waiting: _Waiting | None, seconds: float) -> PodState | None:
     if waiting is None:
         return None
-    age = _started_ago(look.pod, look.now)
-    if age > seconds:
-        text = f"{waiting.text}, for {age:.0f} s (allowed are {seconds:g} s)"
+    waited = look.now - _waits_since(look.pod, waiting.status)
+    if waited > seconds:
+        text = f"{waiting.text}, for {waited:.0f} s (allowed are {seconds:g} s)"
         return PodState(InstanceState.FAILED, waiting.reason, text, Failure.REJECTED)
     return PodState(InstanceState.STARTING, waiting.reason, waiting.text)
 
 
 def _crashes(look: PodLook) -> PodState | None:
-    waiting = _waiting(look.pod, {"CrashLoopBackOff"})
+    waiting = _own_waiting(look, CRASHES)
     if waiting is None:
         return None
     last = (waiting.status.get("lastState") or {}).get("terminated") or {}
     text = _exit_of(waiting.container, last) if last else waiting.text
     return PodState(InstanceState.FAILED, last.get("reason") or waiting.reason, text, Failure.OUTPUT)
+
+
+def _start_is_held(look: PodLook) -> PodState | None:
+    """The worker has not begun, and what has to begin before or with it has trouble."""
+    if _status(look.pod).get("phase") != "Pending" or not _has_node(look.pod) or _has_begun(look):
+        return None
+    waiting = _waiting(_container_statuses(look.pod), PULL_REASONS | START_REASONS | NEVER_HEALS | CRASHES)
+    if waiting is None:
+        return None
+    held = replace(waiting, text=f"container {waiting.container} holds up the start: {waiting.text}")
+    return _waits_at_most(look, held, max(look.patience.pull_seconds, look.patience.start_seconds))
 
 
 def _node_lost(look: PodLook) -> PodState | None:
@@ -261,7 +298,7 @@ def _running(look: PodLook) -> PodState | None:
         if look.url is not None:
             return PodState(InstanceState.RUNNING, "Ready")
         return PodState(InstanceState.STARTING, "WaitingForURL", "runs, and has announced no address")
-    age = _started_ago(look.pod, look.now)
+    age = look.now - _waits_since(look.pod, {})
     if age > look.patience.start_seconds and not _was_ready(look.pod):
         text = f"not ready for {age:.0f} s (allowed are {look.patience.start_seconds:g} s)"
         return PodState(InstanceState.FAILED, "StartTimeout", text, Failure.TIMEOUT)
@@ -271,13 +308,12 @@ def _running(look: PodLook) -> PodState | None:
 def _preparing(look: PodLook) -> PodState | None:
     if _status(look.pod).get("phase") != "Pending":
         return None
-    waiting = _waiting(look.pod, {"ContainerCreating", "PodInitializing"})
+    waiting = _own_waiting(look, {"ContainerCreating", "PodInitializing"})
     return PodState(InstanceState.STARTING, waiting.reason if waiting else "ContainerCreating")
 
 
 _RULES: tuple[Callable[[PodLook], PodState | None], ...] = (
     _terminating,
-    _disrupted,
     _finished,
     _invalid_image,
     _pulling_fails,
@@ -285,6 +321,7 @@ _RULES: tuple[Callable[[PodLook], PodState | None], ...] = (
     _crashes,
     _node_lost,
     _unscheduled,
+    _start_is_held,
     _silent_node,
     _worker_ended,
     _running,
@@ -292,21 +329,29 @@ _RULES: tuple[Callable[[PodLook], PodState | None], ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    container: str
-    reason: str
-    text: str
-    status: Mapping[str, Any]
+def _own_waiting(look: PodLook, reasons: Set[str]) -> _Waiting | None:
+    """What the worker's own container waits for."""
+    return _waiting(
+        [status for status in _container_statuses(look.pod) if status.get("name") == look.container], reasons
+    )
 
 
-def _waiting(pod: Pod, reasons: frozenset[str] | set[str]) -> _Waiting | None:
-    for status in _container_statuses(pod):
+def _waiting(statuses: Iterable[Mapping[str, Any]], reasons: Set[str]) -> _Waiting | None:
+    for status in statuses:
         waiting = (status.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in reasons:
             name = str(status.get("name"))
             return _Waiting(name, waiting["reason"], _message(waiting) or f"container {name} waits", status)
     return None
+
+
+def _has_begun(look: PodLook) -> bool:
+    """Whether the worker's container runs, or ran before."""
+    return any(
+        status.get("name") == look.container
+        and any(kind in (status.get(at) or {}) for at in ("state", "lastState") for kind in ("running", "terminated"))
+        for status in _container_statuses(look.pod)
+    )
 
 
 def _terminated(pod: Pod) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -332,9 +377,22 @@ def _was_ready(pod: Pod) -> bool:
     return changed is None or not started or changed > min(started)
 
 
-def _started_ago(pod: Pod, now: float) -> float:
-    started = parse_time(_status(pod).get("startTime"))
-    return now - started if started is not None else _created_ago(pod, now)
+def _waits_since(pod: Pod, container: Mapping[str, Any]) -> float:
+    """When the phase began that a pod, or one container, is in: a limit of time is its phase's, not the pod's.
+
+    The latest of what the pod tells: the kubelet took it, its init containers were done, its readiness changed, the
+    container ended before. Source: pkg/kubelet/status, pkg/kubelet/kubelet_pods.go.
+    """
+    ended = ((container.get("lastState") or {}).get("terminated") or {}).get("finishedAt")
+    initialized, ready = _condition(pod, "Initialized"), _condition(pod, "Ready")
+    moments = [
+        parse_time(pod["metadata"].get("creationTimestamp")),
+        parse_time(_status(pod).get("startTime")),
+        parse_time(initialized.get("lastTransitionTime")) if initialized.get("status") == "True" else None,
+        parse_time(ready.get("lastTransitionTime")),
+        parse_time(ended),
+    ]
+    return max((moment for moment in moments if moment is not None), default=inf)
 
 
 def _created_ago(pod: Pod, now: float) -> float:

@@ -58,8 +58,10 @@ def instance_of(row: Row, owner: Owner, *, url: str | None, now: float, said: An
         said: what its log announced, where that is read.
     """
     state, failure, detail = _state(row, has_url=url is not None, now=now)
+    # A status text stays until something writes another, so it may be older than the worker's announcement.
+    is_declared = state is InstanceState.FAILED and _is_broken(row)
     if said is not None and said.failure is not None and state is InstanceState.STARTING:
-        state, failure, detail = InstanceState.FAILED, said.failure, said.detail
+        state, failure, detail, is_declared = InstanceState.FAILED, said.failure, said.detail, True
     return Instance(
         worker_id=owner.worker_id,
         instance_id=str(row["id"]),
@@ -69,6 +71,7 @@ def instance_of(row: Row, owner: Owner, *, url: str | None, now: float, said: An
         url=url if state is InstanceState.RUNNING else None,
         retries=said.retries if said is not None else None,
         failure=failure,
+        is_declared=is_declared,
         detail=detail,
         usd_per_hour=usd_per_hour(
             row, is_stopped=state is InstanceState.STOPPED and row.get("actual_status") != "frozen"
@@ -124,11 +127,19 @@ def _is_cold(row: Row) -> bool:
     return row.get("intended_status") == "stopped" and row.get("actual_status") in RESTING
 
 
+def _message(row: Row) -> str:
+    said = row.get("status_msg")
+    return said.strip()[:300] if isinstance(said, str) else ""
+
+
+def _is_broken(row: Row) -> bool:
+    return row.get("actual_status") != "running" and any(text in _message(row) for text in BROKEN)
+
+
 def _state(row: Row, *, has_url: bool, now: float) -> tuple[InstanceState, Failure | None, str]:
     """The first rule that fits."""
-    actual, intended, said = row.get("actual_status"), row.get("intended_status"), row.get("status_msg")
-    message = said.strip()[:300] if isinstance(said, str) else ""
-    if any(text in message for text in BROKEN):
+    actual, intended, message = row.get("actual_status"), row.get("intended_status"), _message(row)
+    if _is_broken(row):
         return InstanceState.FAILED, Failure.OUTPUT, message
     if actual in ("unknown", "offline"):
         return InstanceState.UNKNOWN, None, f"its machine is {actual}"

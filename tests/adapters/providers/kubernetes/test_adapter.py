@@ -435,6 +435,9 @@ class TestUrl:
             (b"NewURL: w:1\n", "failed", None, "bad_url"),
             (b"DeclareFailed: no GPU\n", "failed", None, "declared failed: no GPU"),
             (b"NewURL: http://w:1\n" + b"step\n" * 1000, "running", "http://w:1", ""),
+            (b"NewURL: http://w:1\n" + b"step\n" * 1000 + b"NewURL: http://x:1\n", "running", "http://w:1", ""),
+            (b"NewURL: http://w:1\n" + b"step\n" * 1000 + b"DeclareFailed: x\n", "running", "http://w:1", ""),
+            (b"loading\n" * 70_000 + b"NewURL: http://w:1\n", "running", "http://w:1", ""),
         ],
     )
     async def test_by_what_the_worker_prints(

@@ -40,6 +40,11 @@ def waiting(reason: str, message: str = "") -> list[dict[str, Any]]:
     return [container(ready=False, waiting={"reason": reason, "message": message})]
 
 
+def beside(name: str, *, ready: bool = False, **state: Any) -> list[dict[str, Any]]:
+    """The status of another container than the worker's."""
+    return [{"name": name, "ready": ready, "state": state}]
+
+
 def unscheduled(reason: str = "Unschedulable", message: str = "0/1 nodes are available") -> list[dict[str, Any]]:
     return conditions(PodScheduled={"status": "False", "reason": reason, "message": message})
 
@@ -54,10 +59,10 @@ ROWS: list[tuple[str, dict[str, Any], float, str, str, Failure | None, str]] = [
     ("stuck being ended", pod(deleted=at(40)), 161, "terminating", "TerminatingStuck", None, "node n1"),
     (
         "evicted in a moment",
-        pod(conditions=conditions(DisruptionTarget={"status": "True", "reason": "EvictionByEvictionAPI"})),
+        pod(conditions=[*READY, *conditions(DisruptionTarget={"status": "True", "reason": "EvictionByEvictionAPI"})]),
         30,
-        "terminating",
-        "EvictionByEvictionAPI",
+        "running",
+        "Ready",
         None,
         "",
     ),
@@ -155,11 +160,51 @@ ROWS: list[tuple[str, dict[str, Any], float, str, str, Failure | None, str]] = [
     ),
     (
         "an image of an init container",
-        pod("Pending", initContainerStatuses=waiting("ErrImagePull")),
+        pod("Pending", initContainerStatuses=beside("setup", waiting={"reason": "ErrImagePull"})),
+        1800,
+        "starting",
+        "ErrImagePull",
+        None,
+        "container setup holds up the start",
+    ),
+    (
+        "an image of an init container for too long",
+        pod("Pending", initContainerStatuses=beside("setup", waiting={"reason": "ErrImagePull"})),
         1801,
         "failed",
         "ErrImagePull",
         Failure.REJECTED,
+        "container setup holds up the start",
+    ),
+    (
+        "init containers that took half an hour, and then an image that is pulled",
+        pod(
+            "Pending",
+            conditions=conditions(Initialized={"status": "True", "lastTransitionTime": at(1800)}),
+            containerStatuses=waiting("ImagePullBackOff"),
+        ),
+        3600,
+        "starting",
+        "ImagePullBackOff",
+        None,
+        "",
+    ),
+    (
+        "a container that served for an hour, and whose start is tried again",
+        pod(
+            conditions=conditions(Ready={"status": "False", "lastTransitionTime": at(3600)}),
+            containerStatuses=[
+                container(
+                    False,
+                    last={"reason": "Error", "exitCode": 1, "finishedAt": at(3600)},
+                    waiting={"reason": "CreateContainerConfigError"},
+                )
+            ],
+        ),
+        3700,
+        "starting",
+        "CreateContainerConfigError",
+        None,
         "",
     ),
     (
@@ -346,6 +391,48 @@ def test_every_pod_has_a_state_and_a_reason_for_people(
     assert (found.state, found.reason, found.failure) == (InstanceState(state), reason, failure)
     assert words in str(found)
     assert str(found).startswith(reason)
+
+
+TROUBLE = ["CrashLoopBackOff", "InvalidImageName", "ImagePullBackOff", "CreateContainerConfigError"]
+
+
+@pytest.mark.parametrize("where", ["initContainerStatuses", "containerStatuses"])
+@pytest.mark.parametrize("reason", TROUBLE)
+@pytest.mark.parametrize("phase", ["Running", "Pending"])
+def test_regression_a_sidecars_trouble_never_fails_a_worker_that_runs(where: str, reason: str, phase: str) -> None:
+    """Native sidecars are init containers, plain ones are containers; while one waits for its image, the pod pends."""
+    statuses: dict[str, list[dict[str, Any]]] = {"containerStatuses": [RUNS], "initContainerStatuses": []}
+    statuses[where] = [*beside("proxy", waiting={"reason": reason}), *statuses[where]]
+    readiness = conditions(Ready={"status": "False", "lastTransitionTime": at(7200)})
+    shown = pod(phase, conditions=readiness, **statuses)
+    found = state_of(PodLook(shown, START + 9999, URL, Patience()))
+    assert (found.state, found.failure) == (InstanceState.STARTING, None), found
+
+
+@pytest.mark.parametrize("reason", TROUBLE)
+def test_a_sidecars_trouble_holds_up_the_start_and_is_the_reason_for_people(reason: str) -> None:
+    statuses = [*beside("proxy", waiting={"reason": reason, "message": "back-off"}), *waiting("PodInitializing")]
+    found = state_of(PodLook(pod("Pending", containerStatuses=statuses), START + 60, None, Patience()))
+    assert (found.state, found.reason) == (InstanceState.STARTING, reason)
+    assert found.detail == "container proxy holds up the start: back-off"
+
+
+@pytest.mark.parametrize("where", ["initContainerStatuses", "containerStatuses"])
+@pytest.mark.parametrize(("code", "reason"), [(0, "ExitedZero"), (3, "Error")])
+def test_regression_a_sidecars_exit_code_is_not_blamed_for_the_workers_end(where: str, code: int, reason: str) -> None:
+    own = container(False, terminated={"reason": "Completed" if code == 0 else "Error", "exitCode": code})
+    statuses: dict[str, list[dict[str, Any]]] = {"containerStatuses": [own], "initContainerStatuses": []}
+    statuses[where] = [*beside("proxy", terminated={"reason": "Error", "exitCode": 143}), *statuses[where]]
+    found = state_of(PodLook(pod("Failed", **statuses), START + 60, None, Patience()))
+    assert (found.state, found.reason) == (InstanceState.FAILED, reason)
+    assert "143" not in str(found)
+
+
+@pytest.mark.parametrize(("status", "why"), [("True", "EvictionByEvictionAPI: by kubectl drain"), ("False", "")])
+def test_regression_a_disruption_that_is_set_and_withdrawn_is_only_told(status: str, why: str) -> None:
+    disrupted = {"status": status, "reason": "EvictionByEvictionAPI", "message": "by kubectl drain"}
+    found = state_of(PodLook(pod(conditions=[*READY, *conditions(DisruptionTarget=disrupted)]), START, URL, Patience()))
+    assert (found.state, found.ends_soon) == (InstanceState.RUNNING, why)
 
 
 def test_a_ready_pod_without_an_address_is_starting() -> None:
