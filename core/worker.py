@@ -76,6 +76,8 @@ class Worker:
     """Since neither the master nor the worker itself answered for it; None while one of them does."""
     failure: Failure | None = None
     detail: str = ""
+    launch_trouble: str = ""
+    """What its launch came to last, where the answer was neither that it is there nor a refusal; else empty."""
 
     @property
     def is_supply(self) -> bool:

@@ -16,6 +16,8 @@ from ebbflow.decision.roster import patience_with
 from ebbflow.decision.upkeep import ending
 
 REFUSED = (Result.CAPACITY, Result.REJECTED)
+TROUBLE = (Result.UNKNOWN, Result.FAILED)
+"""Of a launch: it may have been carried out all the same, and listings decide."""
 
 
 def settle(memory: Memory, inputs: Inputs, *, drain_deadline_seconds: float) -> Memory:
@@ -103,4 +105,8 @@ def _settled_launch(worker: Worker, outcome: Outcome, caps: ProviderCaps | None)
     never_sent = outcome.result is Result.NOT_BEGUN
     if never_sent and caps is not None and not caps.idempotent_launch:
         return None
+    if outcome.result in TROUBLE:
+        return replace(worker, launch_trouble=outcome.detail or outcome.result.value)
+    if outcome.result is Result.DONE and worker.launch_trouble:
+        return replace(worker, launch_trouble="", absent_looks=0, absent_seconds=0.0)
     return worker

@@ -7,7 +7,7 @@ what is ours and not remembered is adopted.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ebbflow.core.instance import Failure, Instance, InstanceState
+from ebbflow.core.instance import Failure, Instance, InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import JOINING, SUPPLY, WorkerState, move
 from ebbflow.core.member import IdleSource, Member, MemberState
 from ebbflow.core.memory import Memory
@@ -73,7 +73,10 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
             instance = _without_its_word(shown.get(worker.provider, {}).get(worker.worker_id), worker, member)
             may_work = _may_work(worker, member, inputs)
             suspected = worker.provider in suspects
-            found = _seen_by_provider(worker, look, instance, suspected=suspected, may_work=may_work)
+            is_due = (
+                look is not None and bool(worker.launch_trouble) and _is_listed_by_now(worker, look, inputs, memory)
+            )
+            found = _seen_by_provider(worker, look, instance, suspected=suspected, may_work=may_work, is_due=is_due)
             if found.state is WorkerState.GONE and _is_contradicted(worker, member):
                 # One that was thought gone while nobody could be asked comes back as one that is lost and found.
                 state = WorkerState.LOST if worker.state is WorkerState.GONE else worker.state
@@ -174,7 +177,13 @@ def _is_contradicted(worker: Worker, member: Member | None) -> bool:
 
 
 def _seen_by_provider(
-    worker: Worker, look: ProviderLook | None, instance: Instance | None, *, suspected: bool, may_work: bool
+    worker: Worker,
+    look: ProviderLook | None,
+    instance: Instance | None,
+    *,
+    suspected: bool,
+    may_work: bool,
+    is_due: bool = False,
 ) -> Worker:
     if instance is not None and has_become_warm(worker, instance):
         return replace(worker, instance=None, state=WorkerState.GONE, detail="stopped; its instance is kept warm")
@@ -202,9 +211,29 @@ def _seen_by_provider(
                 may_work=may_work,
             ),
         )
-    if look is None or not look.listing.complete or worker.state in (WorkerState.WISHED, WorkerState.GONE):
+    if look is None or not look.listing.complete or worker.state is WorkerState.GONE:
         return replace(worker, instance=None)
+    if worker.state is WorkerState.WISHED:
+        return _wish_absent(worker, look.caps) if is_due and not suspected else replace(worker, instance=None)
     return _absent(worker, confirm_looks=1 if look.caps.absence_is_gone and not suspected else 2, at_once=not suspected)
+
+
+def _is_listed_by_now(worker: Worker, look: ProviderLook, inputs: Inputs, memory: Memory) -> bool:
+    """Whether a complete list shows the wish, if its launch was carried out at all."""
+    settled = worker.state_seconds >= inputs.turn.budget_seconds + look.caps.settle_seconds
+    return settled and memory.is_over(worker.launch_number)
+
+
+def _wish_absent(worker: Worker, caps: ProviderCaps) -> Worker:
+    """A launch without a clear answer has failed where complete lists lack it: its provider rests.
+
+    Where it may be sent again under the same id, it is so once before a second list decides.
+    """
+    looks = 2 if caps.idempotent_launch else 1
+    found = _absent(worker, confirm_looks=looks, at_once=True)
+    if found.state is not WorkerState.GONE:
+        return found
+    return replace(found, detail=f"its launch had no clear answer, and no list shows it: {worker.launch_trouble}")
 
 
 def _absent(worker: Worker, *, confirm_looks: int, at_once: bool = False) -> Worker:

@@ -104,6 +104,37 @@ def test_the_first_turn_launches_what_is_wanted_under_ids_of_its_own_number() ->
     assert decided.memory.seconds_since_start == 0.0
 
 
+@pytest.mark.parametrize("result", [Result.UNKNOWN, Result.FAILED])
+@pytest.mark.parametrize(("caps", "sent", "turns"), [(CAPS, 2, 2), (ProviderCaps("here"), 1, 1)])
+def test_regression_submissions_without_a_clear_answer_went_on_for_seventy_five_turns(
+    result: Result, caps: ProviderCaps, sent: int, turns: int
+) -> None:
+    rules = fleet_of(("local/a", 4), ("local/b", 4), policy=VanillaPolicy(), limits=Limits(max_workers=1))
+    looks = tuple(ProviderLook(name, caps, InstanceList()) for name in ("local/a", "local/b"))
+    seen, launches = changed(FIRST, providers=looks), []
+    for number in range(1, turns + 2):
+        decided = evaluate(seen, rules)
+        launched = [(action.worker_id, action.provider) for action in decided.plan.actions]
+        launches += launched
+        said = tuple(Outcome(Verb.LAUNCH, name, place, result, "odd text") for name, place in launched)
+        seen = changed(later(decided, seen), outcomes=said, noted=(number,), demand=FIRST.demand)
+    assert [place for _, place in launches] == ["local/a"] * sent + ["local/b"]
+    assert len({name for name, place in launches if place == "local/a"}) == 1, "it is sent again under the same id"
+    rests = decided.memory.provider("local/a")
+    assert rests is not None
+    assert (rests.failures, "odd text" in rests.detail) == (1, True)
+
+
+def test_a_launch_that_was_answered_at_last_is_waited_for() -> None:
+    seen = FIRST
+    for number, result in enumerate((Result.UNKNOWN, Result.DONE, Result.DONE, Result.DONE), 1):
+        decided = evaluate(seen, RULES)
+        said = tuple(Outcome(Verb.LAUNCH, action.worker_id, "local/a", result) for action in decided.plan.actions)
+        seen = changed(later(decided, seen), outcomes=said, noted=(number,))
+    assert [worker.state for worker in decided.memory.workers] == [WorkerState.WISHED] * 2
+    assert decided.memory.providers[0].failures == 0
+
+
 def test_ids_carry_the_claims_number_in_base_36() -> None:
     decided = evaluate(changed(FIRST, number=46), RULES)
     assert did(decided) == ["launch demo-3f9c-1a-0", "launch demo-3f9c-1a-1"]

@@ -1,6 +1,7 @@
 """What `sbatch` and its kin say when they refuse: whether a job may exist all the same, and who must act. Pure.
 
-Source: the messages of src/common/slurm_errno.c, Slurm 22.05 to 24.11.
+Source: the messages of src/common/slurm_errno.c, Slurm 22.05 to 26.05: those that a controller answers a
+submission with. What says that a message was lost on its way is not among them.
 """
 
 import re
@@ -46,13 +47,61 @@ _REFUSALS = (
     _Refusal("reservation is invalid", ("reservation",), "`scontrol show reservation` shows what there is"),
     _Refusal("Access denied to requested reservation", ("reservation",), "ask for access, or leave the field empty"),
     _Refusal("User's group not permitted to use this partition", ("partition", "account")),
+    _Refusal("No partition specified or system default partition", ("partition",), "`sinfo -s` shows what there is"),
+    _Refusal("Multiple partition job request not supported", ("partition",)),
     _Refusal("Requested time limit is invalid", ("time_minutes", "partition"), "the partition allows less"),
+    _Refusal("Time limit specification required", ("time_minutes",), "the partition has no default"),
+    _Refusal("Requested nodes not in this partition", ("partition", "extra_arguments")),
+    _Refusal("Invalid node name specified", ("extra_arguments",), "`sinfo -N` shows the nodes there are"),
+    _Refusal("Node count specification invalid", ("partition", "extra_arguments")),
+    _Refusal("More processors requested than permitted", ("cpus", "partition")),
+    _Refusal("CPU count specification invalid", ("cpus",)),
+    _Refusal("Job size specification needs to be provided", ("gpus", "gres", "cpus", "memory")),
+    _Refusal("Memory required by task is not available", ("memory",)),
+    _Refusal("Requested more tasks than available processors", ("cpus", "extra_arguments")),
+    _Refusal("Task count specification invalid", ("extra_arguments",)),
+    _Refusal("Cannot request more threads per core", ("extra_arguments",)),
+    _Refusal("Invalid license specification", ("extra_arguments",), "`scontrol show licenses` shows what there is"),
+    _Refusal("Job --batch option is invalid", ("extra_arguments", "constraint")),
+    _Refusal("Invalid Trackable RESource (TRES) specification", ("gres", "extra_arguments")),
+    _Refusal("Invalid GRES specification", ("gres", "gpus"), "all of it with a type, or none of it"),
+    _Refusal("Duplicate generic resource (gres) specification", ("gres", "gpus")),
+    _Refusal("Requested GRES option unsupported", ("gres", "extra_arguments")),
+    _Refusal("Insufficient GRES available in allocation", ("gres", "gpus")),
+    _Refusal("Invalid preferred feature specification", ("extra_arguments",)),
+    _Refusal("Multiple KNL NUMA and/or MCDRAM constraints", ("constraint",)),
+    _Refusal("Invalid KNL configuration", ("constraint",)),
+    _Refusal("Invalid time-min specification", ("extra_arguments", "time_minutes")),
+    _Refusal("Invalid job array specification", ("extra_arguments",)),
+    _Refusal("Invalid wckey specification", ("extra_arguments",)),
+    _Refusal("Invalid accounting frequency requested", ("extra_arguments",)),
+    _Refusal("Job dependency problem", ("extra_arguments",)),
+    _Refusal("Invalid Burst Buffer request", ("extra_arguments",)),
+    _Refusal("Burst Buffer permission denied", ("extra_arguments",)),
+    _Refusal("Invalid cluster name", ("cluster",)),
+    _Refusal("No eligible clusters for federated job", ("cluster",)),
+    _Refusal("Container runtime not configured or invalid", ("extra_arguments",)),
+    _Refusal("Container support is not configured", ("extra_arguments",)),
     _Refusal("does not look like a batch script"),
     _Refusal("Batch script is empty"),
     _Refusal("Pathname of a file, directory or other parameter too long"),
+    _Refusal("sbatch: fatal:", ("extra_arguments", "gres", "gpus")),
     _Refusal("Job violates accounting/QOS policy", ("account", "qos"), "a limit of yours is used up", is_capacity=True),
-    _Refusal("Requested partition configuration not available now", ("partition",), is_capacity=True),
+    _Refusal("breached requested QOS usage threshold", ("account", "qos"), is_capacity=True),
     _Refusal("Job submit limit", ("account", "qos"), is_capacity=True),
+    _Refusal("Requested partition configuration not available now", ("partition",), is_capacity=True),
+    _Refusal("Required partition not available (inactive or drain)", ("partition",), is_capacity=True),
+    _Refusal("Required node not available (down, drained or reserved)", ("extra_arguments",), is_capacity=True),
+    _Refusal("Requested nodes are busy", ("partition",), is_capacity=True),
+    _Refusal("Requested reservation is in use", ("reservation",), is_capacity=True),
+    _Refusal("Requested reservation not usable now", ("reservation",), is_capacity=True),
+    _Refusal("Job can not start due to maintenance reservation", ("partition", "time_minutes"), is_capacity=True),
+    _Refusal("Immediate execution impossible", ("extra_arguments",), is_capacity=True),
+    _Refusal("Burst Buffer resource limit exceeded", ("extra_arguments",), is_capacity=True),
+    _Refusal("System submissions disabled", is_capacity=True),
+    _Refusal(
+        "Unable to create job record, try again", advice="the cluster holds as many jobs as it may", is_capacity=True
+    ),
 )
 
 _JOB_ID = re.compile(r"(?P<id>[0-9]+)(;\S*)?")

@@ -401,7 +401,7 @@ TROUBLE = ["CrashLoopBackOff", "InvalidImageName", "ImagePullBackOff", "CreateCo
 @pytest.mark.parametrize("phase", ["Running", "Pending"])
 def test_regression_a_sidecars_trouble_never_fails_a_worker_that_runs(where: str, reason: str, phase: str) -> None:
     """Native sidecars are init containers, plain ones are containers; while one waits for its image, the pod pends."""
-    statuses: dict[str, list[dict[str, Any]]] = {"containerStatuses": [RUNS], "initContainerStatuses": []}
+    statuses: dict[str, Any] = {"containerStatuses": [RUNS], "initContainerStatuses": []}
     statuses[where] = [*beside("proxy", waiting={"reason": reason}), *statuses[where]]
     readiness = conditions(Ready={"status": "False", "lastTransitionTime": at(7200)})
     shown = pod(phase, conditions=readiness, **statuses)
@@ -421,7 +421,7 @@ def test_a_sidecars_trouble_holds_up_the_start_and_is_the_reason_for_people(reas
 @pytest.mark.parametrize(("code", "reason"), [(0, "ExitedZero"), (3, "Error")])
 def test_regression_a_sidecars_exit_code_is_not_blamed_for_the_workers_end(where: str, code: int, reason: str) -> None:
     own = container(False, terminated={"reason": "Completed" if code == 0 else "Error", "exitCode": code})
-    statuses: dict[str, list[dict[str, Any]]] = {"containerStatuses": [own], "initContainerStatuses": []}
+    statuses: dict[str, Any] = {"containerStatuses": [own], "initContainerStatuses": []}
     statuses[where] = [*beside("proxy", terminated={"reason": "Error", "exitCode": 143}), *statuses[where]]
     found = state_of(PodLook(pod("Failed", **statuses), START + 60, None, Patience()))
     assert (found.state, found.reason) == (InstanceState.FAILED, reason)

@@ -18,6 +18,7 @@ from ebbflow.adapters.providers.slurm.script import batch_script
 from ebbflow.adapters.providers.slurm.settings import SlurmSettings
 from ebbflow.contracts.provider import BreakBackend, MakeProvider, ProviderContract
 from ebbflow.core.errors import (
+    CapacityUnavailable,
     ConfigError,
     FleetError,
     LaunchOutcomeUnknown,
@@ -544,6 +545,9 @@ class TestRefusals:
             ({"gres": "levitation:1"}, ["gres='levitation:1'", "Invalid generic resource"]),
             ({"constraint": "warm"}, ["constraint='warm'", "Invalid feature specification"]),
             ({"extra_arguments": ["--levitate"]}, ["--levitate", "extra_arguments"]),
+            ({"extra_arguments": ["--licenses=levitation"]}, ["Invalid license specification"]),
+            ({"extra_arguments": ["--nodelist=n99"]}, ["Invalid node name specified"]),
+            ({"extra_arguments": ["--batch=warm"]}, ["--batch option is invalid"]),
         ],
     )
     async def test_what_the_cluster_refuses_names_the_field_and_leaves_no_worker(
@@ -557,6 +561,16 @@ class TestRefusals:
         listing = await provider.list_instances("sdxl")
         assert listing.complete
         assert worker_id not in {each.worker_id for each in listing.instances}
+
+    @pytest.mark.parametrize("state", ["DRAIN", "INACTIVE"])
+    async def test_regression_a_partition_that_was_closed_is_capacity_and_no_unknown_outcome(
+        self, slurm: Cluster, state: str
+    ) -> None:
+        worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
+        slurm.run("scontrol", "create", f"PartitionName=closed{state.lower()}", "Nodes=n1", f"State={state}")
+        with pytest.raises(CapacityUnavailable, match="inactive or drain"):
+            await SlurmAdapter(settings(slurm, partition=f"closed{state.lower()}")).launch(request(worker_id))
+        assert slurm.jobs(name=f"ebbflow.sdxl.{worker_id}") == {}
 
 
 FAKES = {
