@@ -121,6 +121,8 @@ class Memory:
     manager: str = ""
     """The deployment that ran `autoscale` last; two of them for one fleet are refused."""
     manager_age_seconds: float = 0.0
+    awaits_first_look: bool = False
+    """Not yet has everybody told all since the chain began, so nobody knows what is from before it."""
 
     def aged(self, elapsed_seconds: float) -> "Memory":
         """The same memory, `elapsed_seconds` later. What an override has outlived is dropped."""

@@ -3,6 +3,7 @@
 from collections.abc import Container
 from dataclasses import dataclass, field
 
+from ebbflow.core.ids import parse_worker_id
 from ebbflow.core.instance import Instance, InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, MasterCaps, MemberList
@@ -91,9 +92,15 @@ class Inputs:
 
 
 def is_ours(instance: Instance, inputs: Inputs, remembered: Container[str]) -> bool:
-    """Whether it carries our fleet and home; or no home any more, because marks were rewritten, and a known id."""
-    lost_its_marks = not instance.home and instance.worker_id in remembered
-    return instance.fleet == inputs.fleet and (instance.home == inputs.home or lost_its_marks)
+    """Whether it carries our fleet and home; or no home any more, because marks were rewritten, and an id of ours.
+
+    Such is one that the record knows, or one of this chain: nobody else draws its four characters.
+    """
+    if instance.fleet != inputs.fleet or instance.home:
+        return instance.fleet == inputs.fleet and instance.home == inputs.home
+    name = parse_worker_id(instance.worker_id)
+    is_of_chain = name is not None and (name.fleet, name.chain) == (inputs.fleet, inputs.chain)
+    return is_of_chain or instance.worker_id in remembered
 
 
 @dataclass(frozen=True, slots=True)

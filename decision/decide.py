@@ -40,6 +40,8 @@ class Circumstances:
     """How late a turn's run may still launch, and so how many launches fit a provider's rate."""
     predecessors_act: bool = False
     """A run whose record is lost may still be launching now."""
+    quiet_seconds: float = 0.0
+    """How old the chain has to be at least before it launches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def decide(
         chain_age_seconds=circumstances.chain_age_seconds,
         budget_seconds=circumstances.budget_seconds,
         predecessors_act=circumstances.predecessors_act,
+        quiet_seconds=circumstances.quiet_seconds,
         members_complete=circumstances.members_complete,
     )
     return Decided(seen, decision, kept, overrides, bounded, placed)

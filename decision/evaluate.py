@@ -15,10 +15,12 @@ from ebbflow.core.observation import Inputs, Observation, Spare
 from ebbflow.core.plan import Action, Plan, Reason, Verb
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.decide import Circumstances, Decided, decide
+from ebbflow.decision.giving_up import give_up
 from ebbflow.decision.outcomes import settle
 from ebbflow.decision.placement.shares import Launch, Placed, ProviderEntry, ProviderShare, share_of
 from ebbflow.decision.provider_memory import providers_after
-from ebbflow.decision.roster import Roster, give_up, instances_of_ours, is_same_address, reconcile
+from ebbflow.decision.roster import Roster, reconcile
+from ebbflow.decision.rows import CONFIRM_SECONDS, instances_of_ours, is_same_address
 from ebbflow.decision.rules import Rules
 from ebbflow.decision.upkeep import keep_up, sweep, without_given_up
 from ebbflow.decision.warm import end_spares, keep_warm, leaving
@@ -85,7 +87,7 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         launch_timeout_seconds=rules.readiness.launch_timeout_seconds,
         has_room=found.existing <= rules.limits.max_workers,
     )
-    circumstances = _circumstances(inputs, before)
+    circumstances = _circumstances(inputs, before, found)
     decided = decide(replace(found, workers=tuple(awaited)), shares, rules, circumstances)
     observation, placed = decided.observation, decided.placed
     marked = _marked(observation.workers, placed, inputs.number, rules)
@@ -110,8 +112,10 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         actions=(*launches, *actions, *ended, *(action for _, action in swept if action is not None)),
         reasons=(*_chain_reasons(inputs), *roster.reasons, *given_up, *decided.reasons, *notes),
     )
+    is_young = before.chain_age_seconds < circumstances.quiet_seconds
     memory = replace(
         before,
+        awaits_first_look=is_young and not (_is_listed(inputs) and inputs.members.complete),
         workers=(*kept, *wishes),
         providers=providers,
         overrides=decided.overrides,
@@ -155,7 +159,7 @@ def _observation(inputs: Inputs, rules: Rules, before: Memory, roster: Roster, w
     )
 
 
-def _circumstances(inputs: Inputs, before: Memory) -> Circumstances:
+def _circumstances(inputs: Inputs, before: Memory, found: Observation) -> Circumstances:
     return Circumstances(
         overrides=before.overrides,
         request=inputs.turn.request,
@@ -164,6 +168,7 @@ def _circumstances(inputs: Inputs, before: Memory) -> Circumstances:
         chain_age_seconds=before.chain_age_seconds,
         budget_seconds=inputs.turn.budget_seconds,
         predecessors_act=_predecessors_act(before, inputs),
+        quiet_seconds=CONFIRM_SECONDS if _may_go_on(inputs, found) else 0.0,
     )
 
 
@@ -172,6 +177,8 @@ def _aged(inputs: Inputs) -> Memory:
     claims = aged.claims if inputs.turn.head is None else (*aged.claims, inputs.turn.head)
     read = set(inputs.turn.noted)
     claims = tuple(replace(claim, noted=claim.noted or claim.number in read) for claim in claims)
+    if aged.awaits_first_look:
+        aged = replace(aged, chain_age_seconds=0.0)
     return replace(aged, claims=tuple(claim for claim in claims if not claim.is_over))
 
 
@@ -181,6 +188,16 @@ def _predecessors_act(memory: Memory, inputs: Inputs) -> bool:
         return bool(memory.claims)
     head = inputs.turn.head.number if inputs.turn.head else 0
     return any(claim.number != head and claim.age_seconds >= memory.chain_age_seconds for claim in memory.claims)
+
+
+def _may_go_on(inputs: Inputs, found: Observation) -> bool:
+    """Whether workers may be from before this chain: its first list may lack some, and a second one is to agree."""
+    is_unclear = bool(inputs.turn.broken) or not inputs.members.complete or not _is_listed(inputs)
+    return is_unclear or any(not worker.launch_number for worker in found.workers)
+
+
+def _is_listed(inputs: Inputs) -> bool:
+    return all(look.listing.complete for look in inputs.providers)
 
 
 def _chain_reasons(inputs: Inputs) -> tuple[Reason, ...]:

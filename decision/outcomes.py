@@ -12,7 +12,7 @@ from ebbflow.core.memory import Memory, ProviderMemory
 from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Outcome, Result, Verb
 from ebbflow.core.worker import Mark, Worker
-from ebbflow.decision.roster import patience_with
+from ebbflow.decision.giving_up import patience_with
 from ebbflow.decision.upkeep import ending
 
 REFUSED = (Result.CAPACITY, Result.REJECTED)
@@ -88,7 +88,9 @@ def _settled(worker: Worker, outcome: Outcome, caps: ProviderCaps | None) -> Wor
     if outcome.verb is Verb.LAUNCH:
         return _settled_launch(worker, outcome, caps)
     if outcome.verb is Verb.REGISTER:
-        return replace(worker, attempts=worker.attempts + outcome.attempts)
+        # A master that forgets it before it is seen there must not make it one that never worked.
+        joined = worker.registered or outcome.result is Result.DONE
+        return replace(worker, attempts=worker.attempts + outcome.attempts, registered=joined)
     if outcome.verb in (Verb.DRAIN, Verb.TEAR_DOWN) and outcome.result is Result.BUSY:
         # It went back into service: the record takes the mark back.
         return replace(worker, mark=None, stops=False)

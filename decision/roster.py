@@ -4,30 +4,32 @@ The provider's listing is the truth. A source that failed or answered partly cha
 what is ours and not remembered is adopted.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ebbflow.core.instance import Failure, Instance, InstanceState, ProviderCaps
+from ebbflow.core.instance import Instance, InstanceState
 from ebbflow.core.lifecycle import JOINING, SUPPLY, WorkerState, move
 from ebbflow.core.member import IdleSource, Member, MemberState
 from ebbflow.core.memory import Memory
-from ebbflow.core.observation import Inputs, ProviderLook, Spare, is_ours
+from ebbflow.core.observation import Inputs, Spare, is_ours
 from ebbflow.core.plan import Reason
 from ebbflow.core.worker import Mark, Worker
-from ebbflow.decision.warm import find_spares, has_become_warm, is_half_started
+from ebbflow.decision.rows import (
+    ENDED,
+    IN_TROUBLE,
+    absent,
+    has_joined,
+    instances_of_ours,
+    is_contradicted,
+    loses_more_than_half,
+    seen_by_provider,
+)
+from ebbflow.decision.warm import find_spares
 
-CONFIRM_SECONDS = 30.0
-"""Two complete listings at least this far apart without a worker say that it is gone."""
 LOST_SECONDS = 10.0
 """Not answering in two looks at least this far apart, a worker is lost. SwarmUI asks its workers every five seconds, so
 two looks that are closer may show one and the same failed question. Source: `src/Backends/SwarmSwarmBackend.cs`."""
-ENDED = (WorkerState.GONE, WorkerState.TERMINATING, WorkerState.FAILED)
-IN_TROUBLE = (InstanceState.FAILED, InstanceState.TERMINATING)
-"""What a provider says of one that ends, or of one that goes on."""
 SAYS_IT_ENDS = (*IN_TROUBLE, InstanceState.GONE)
-MAY_RUN = (InstanceState.RUNNING, InstanceState.STARTING, InstanceState.PENDING, InstanceState.UNKNOWN)
-SILENT_SECONDS = 60.0
-"""Unanswered in the looks of two claims this far apart, a worker counts as empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
     by_certainty = sorted(inputs.members.members, key=lambda member: member.busy is not False)
     members = {member.worker_id: member for member in by_certainty}
     suspects = frozenset(
-        look.provider for look in inputs.providers if _loses_more_than_half(look, shown[look.provider], memory)
+        look.provider for look in inputs.providers if loses_more_than_half(look, shown[look.provider], memory)
     )
     everywhere_complete = all(look.listing.complete for look in inputs.providers) and not suspects
     places = {worker_id: provider for provider, instances in shown.items() for worker_id in instances}
@@ -66,22 +68,22 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
         worker = replace(remembered, provider=remembered.provider or places.get(remembered.worker_id, ""))
         member = members.get(worker.worker_id)
         if not worker.provider:
-            found = _absent(worker, confirm_looks=2) if everywhere_complete else replace(worker, instance=None)
+            found = absent(worker, confirm_looks=2) if everywhere_complete else replace(worker, instance=None)
             member = member and _without_instance(member)
         else:
-            look = looks.get(worker.provider)
-            instance = _without_its_word(shown.get(worker.provider, {}).get(worker.worker_id), worker, member)
-            may_work = _may_work(worker, member, inputs)
-            suspected = worker.provider in suspects
-            is_due = (
-                look is not None and bool(worker.launch_trouble) and _is_listed_by_now(worker, look, inputs, memory)
+            found = seen_by_provider(
+                worker,
+                shown.get(worker.provider, {}).get(worker.worker_id),
+                looks.get(worker.provider),
+                member,
+                inputs,
+                memory,
+                is_suspect=worker.provider in suspects,
+                drain_deadline_seconds=drain_deadline_seconds,
             )
-            found = _seen_by_provider(worker, look, instance, suspected=suspected, may_work=may_work, is_due=is_due)
-            if found.state is WorkerState.GONE and _is_contradicted(worker, member):
-                # One that was thought gone while nobody could be asked comes back as one that is lost and found.
-                state = WorkerState.LOST if worker.state is WorkerState.GONE else worker.state
-                found = replace(found, state=state)
-            found = _ends_soon(found, instance, inputs.number, drain_deadline_seconds)
+        if found.state is WorkerState.GONE and is_contradicted(worker, member):
+            # One that was thought gone while nobody could be asked comes back as one that is lost and found.
+            found = replace(found, state=WorkerState.LOST if worker.state is WorkerState.GONE else worker.state)
         workers.append(_seen_by_master(found, member, inputs, drain_deadline_seconds, before=worker.state))
     looks_without = int(everywhere_complete)
     workers.extend(_adopted(shown, members, workers, inputs, drain_deadline_seconds, looks_without=looks_without))
@@ -89,186 +91,6 @@ def reconcile(inputs: Inputs, memory: Memory, *, drain_deadline_seconds: float) 
         spare for look in inputs.providers for spare in find_spares(look, inputs, shown[look.provider], workers)
     )
     return Roster(tuple(workers), suspects, spares, tuple(_remarks(inputs, workers, suspects, spares)))
-
-
-def instances_of_ours(look: ProviderLook, inputs: Inputs) -> dict[str, Instance]:
-    """Instances of our fleet and home by worker id.
-
-    Of two with one id the one that serves is the worker, whatever state its row is in; then one that may run, then the
-    one known before. Where the known one answers and is not listed, another one is not it.
-    """
-    members = {member.worker_id: member for member in inputs.members.members if member.url is not None}
-    known = {worker.worker_id: worker.instance_id for worker in inputs.memory.workers}
-    found: dict[str, tuple[tuple[bool, ...], Instance]] = {}
-    for instance in look.listing.instances:
-        if not is_ours(instance, inputs, known):
-            continue
-        identity = instance.worker_id
-        member, known_as = members.get(identity), known.get(identity)
-        is_elsewhere = member is not None and not is_same_address(member.url, instance.url)
-        answers_elsewhere = is_elsewhere and member is not None and member.busy is not None
-        if answers_elsewhere and known_as != instance.instance_id and (known_as or instance.url):
-            continue
-        rank = (
-            answers_elsewhere,
-            instance.state not in MAY_RUN,
-            is_elsewhere,
-            known_as not in (None, instance.instance_id),
-        )
-        if identity not in found or rank < found[identity][0]:
-            found[identity] = (rank, instance)
-    return {identity: instance for identity, (_, instance) in found.items()}
-
-
-def is_same_address(one: str | None, other: str | None) -> bool:
-    """Whether two texts name one address: masters drop the slash that a worker put at its end."""
-    return (one or "").rstrip("/").lower() == (other or "").rstrip("/").lower()
-
-
-def _loses_more_than_half(look: ProviderLook, shown: dict[str, Instance], memory: Memory) -> bool:
-    # A worker that we are ending, or that was missing before, is expected to be missing.
-    expected = [
-        worker
-        for worker in memory.workers
-        if worker.provider == look.provider
-        and worker.state not in (WorkerState.WISHED, WorkerState.TERMINATING, WorkerState.GONE)
-        and worker.absent_looks == 0
-    ]
-    missing = sum(worker.worker_id not in shown for worker in expected)
-    return look.listing.complete and missing * 2 > len(expected)
-
-
-def _may_work(worker: Worker, member: Member | None, inputs: Inputs) -> bool:
-    """Whether work may be on it: only the master and itself can say then that there is none."""
-    return worker.registered or member is not None or not inputs.members.complete
-
-
-def _without_its_word(instance: Instance | None, worker: Worker, member: Member | None) -> Instance | None:
-    """The instance without a failure that texts declare, where the worker has announced itself before.
-
-    What is printed later may quote who sends it work, and what a status says may be older than the worker.
-    """
-    if instance is None or not instance.is_declared:
-        return instance
-    is_known = worker.instance_id == instance.instance_id and worker.url is not None
-    if not (is_known or worker.registered or member is not None):
-        return instance
-    return replace(instance, state=InstanceState.STARTING, failure=None, detail="", is_declared=False)
-
-
-def _ends_soon(worker: Worker, instance: Instance | None, number: int, drain_deadline_seconds: float) -> Worker:
-    """Marked where its provider means to end it: drained and looked at as any other, should it come to that or not."""
-    if (
-        instance is None
-        or not instance.ends_soon
-        or worker.mark is not None
-        or worker.state in (*ENDED, WorkerState.WISHED)
-    ):
-        return worker
-    return replace(
-        worker, mark=Mark(number, f"its provider means to end it: {instance.ends_soon}", drain_deadline_seconds)
-    )
-
-
-def _is_contradicted(worker: Worker, member: Member | None) -> bool:
-    """Whether somebody answers for one that its provider has no more, and that nobody has ended."""
-    was_ended = worker.state in (WorkerState.TERMINATING, WorkerState.FAILED)
-    return member is not None and member.busy is not None and not was_ended
-
-
-def _seen_by_provider(
-    worker: Worker,
-    look: ProviderLook | None,
-    instance: Instance | None,
-    *,
-    suspected: bool,
-    may_work: bool,
-    is_due: bool = False,
-) -> Worker:
-    if instance is not None and has_become_warm(worker, instance):
-        return replace(worker, instance=None, state=WorkerState.GONE, detail="stopped; its instance is kept warm")
-    if instance is not None and instance.state is not InstanceState.GONE and worker.state is WorkerState.GONE:
-        # Listed again, it is the same worker again.
-        worker = replace(worker, state=WorkerState.LOST, state_seconds=0.0, joining_seconds=0.0)
-    if instance is not None:
-        is_same = worker.instance_id == instance.instance_id and worker.url is not None
-        return replace(
-            worker,
-            instance=instance.state,
-            instance_id=instance.instance_id,
-            machine=instance.machine or worker.machine,
-            # What was announced once holds for the life of the instance.
-            url=worker.url if is_same else instance.url or worker.url,
-            retries=worker.retries if instance.retries is None else instance.retries,
-            usd_per_hour=worker.usd_per_hour if instance.usd_per_hour is None else instance.usd_per_hour,
-            failure=instance.failure or worker.failure,
-            detail=instance.detail or worker.detail,
-            absent_looks=0,
-            absent_seconds=0.0,
-            state=_state_of(
-                worker,
-                InstanceState.PENDING if is_half_started(worker, instance) else instance.state,
-                may_work=may_work,
-            ),
-        )
-    if look is None or not look.listing.complete or worker.state is WorkerState.GONE:
-        return replace(worker, instance=None)
-    if worker.state is WorkerState.WISHED:
-        return _wish_absent(worker, look.caps) if is_due and not suspected else replace(worker, instance=None)
-    return _absent(worker, confirm_looks=1 if look.caps.absence_is_gone and not suspected else 2, at_once=not suspected)
-
-
-def _is_listed_by_now(worker: Worker, look: ProviderLook, inputs: Inputs, memory: Memory) -> bool:
-    """Whether a complete list shows the wish, if its launch was carried out at all."""
-    settled = worker.state_seconds >= inputs.turn.budget_seconds + look.caps.settle_seconds
-    return settled and memory.is_over(worker.launch_number)
-
-
-def _wish_absent(worker: Worker, caps: ProviderCaps) -> Worker:
-    """A launch without a clear answer has failed where complete lists lack it: its provider rests.
-
-    Where it may be sent again under the same id, it is so once before a second list decides.
-    """
-    looks = 2 if caps.idempotent_launch else 1
-    found = _absent(worker, confirm_looks=looks, at_once=True)
-    if found.state is not WorkerState.GONE:
-        return found
-    return replace(found, detail=f"its launch had no clear answer, and no list shows it: {worker.launch_trouble}")
-
-
-def _absent(worker: Worker, *, confirm_looks: int, at_once: bool = False) -> Worker:
-    looks = worker.absent_looks + 1
-    confirmed = looks >= confirm_looks and (
-        worker.absent_seconds >= CONFIRM_SECONDS or (confirm_looks == 1 and at_once)
-    )
-    missing = replace(worker, instance=None, absent_looks=looks)
-    if not confirmed:
-        return missing
-    return replace(missing, state=WorkerState.GONE, detail=worker.detail or "no longer listed by its provider")
-
-
-def _state_of(worker: Worker, shown: InstanceState, *, may_work: bool) -> WorkerState:
-    """What the provider's word makes of a worker; the master's word comes after it."""
-    firm = {
-        InstanceState.TERMINATING: WorkerState.TERMINATING,
-        InstanceState.GONE: WorkerState.GONE,
-        InstanceState.FAILED: WorkerState.FAILED,
-        InstanceState.STOPPED: WorkerState.LOST,
-    }
-    state = worker.state
-    if state in ENDED:
-        # What was given up, or is being ended, does not come back because its process still runs.
-        ends = shown in (InstanceState.TERMINATING, InstanceState.GONE) and state is not WorkerState.GONE
-        return firm[shown] if ends else state
-    if shown in IN_TROUBLE and may_work:
-        return WorkerState.STARTING if state is WorkerState.WISHED else state
-    if shown in firm:
-        return firm[shown]
-    if shown is InstanceState.UNKNOWN or worker.mark is not None:
-        return state
-    if shown is InstanceState.PENDING and state is not WorkerState.DRAINING:
-        return WorkerState.PENDING
-    return WorkerState.STARTING if state in (*JOINING, WorkerState.LOST) else state
 
 
 def _seen_by_master(
@@ -282,7 +104,7 @@ def _seen_by_master(
         mark = Mark(inputs.number, "the master shows it draining", drain_deadline_seconds)
     elif member is not None and _is_back_in_service(member, mark):
         mark = None
-    elif mark is None and complete and joined and worker.instance in SAYS_IT_ENDS and state not in ENDED:
+    elif mark is None and complete and has_joined(worker, member) and _says_it_ends(worker) and state not in ENDED:
         mark = Mark(inputs.number, _trouble(worker), drain_deadline_seconds)
     if state not in ENDED:
         state = _serving_state(worker, member, mark, complete=complete, before=before)
@@ -313,6 +135,10 @@ def _address(worker: Worker, member: Member | None) -> str | None:
     if member is None:
         return worker.url
     return (member.url if member.busy is not None else None) or worker.url or member.url
+
+
+def _says_it_ends(worker: Worker) -> bool:
+    return worker.instance in SAYS_IT_ENDS
 
 
 def _trouble(worker: Worker) -> str:
@@ -389,10 +215,16 @@ def _adopted(
             ids.add(worker_id)
             blank = Worker(worker_id, provider, WorkerState.WISHED, instance.capabilities, detail="adopted")
             member = members.get(worker_id)
-            may_work = _may_work(blank, member, inputs)
-            believed = _without_its_word(instance, blank, member)
-            found = _seen_by_provider(blank, None, believed, suspected=False, may_work=may_work)
-            found = _ends_soon(found, instance, inputs.number, drain_deadline_seconds)
+            found = seen_by_provider(
+                blank,
+                instance,
+                None,
+                member,
+                inputs,
+                inputs.memory,
+                is_suspect=False,
+                drain_deadline_seconds=drain_deadline_seconds,
+            )
             yield _seen_by_master(found, member, inputs, drain_deadline_seconds, before=WorkerState.WISHED)
     for worker_id, member in members.items():
         if worker_id and worker_id not in ids:
@@ -410,7 +242,7 @@ def _adopted(
 
 
 def _without_instance(member: Member) -> Member:
-    """Only the master knows it: never supply; forgotten there once no provider has it either."""
+    """Only the master knows it: never supply; forgotten there once no provider has it and nobody answers for it."""
     return replace(member, state=MemberState.LOST)
 
 
@@ -458,89 +290,3 @@ def _remarks(
         yield Reason("roster.duplicate", f"the master lists more than once: {', '.join(twice)}")
     if inputs.members.foreign:
         yield Reason("roster.foreign", f"the master lists another home's: {', '.join(inputs.members.foreign)}")
-
-
-def give_up(
-    workers: Sequence[Worker],
-    number: int,
-    *,
-    launch_timeout_seconds: float,
-    retries: int,
-    drain_deadline_seconds: float,
-    warm_start_seconds: Mapping[str, float] | None = None,
-) -> list[Worker]:
-    """Fail workers that never became ready in time, and mark what nobody has answered for.
-
-    Args:
-        workers: as reconciled.
-        number: the claim that sets the marks.
-        launch_timeout_seconds: counted from the wish, the adoption, or the last time it was ready; a worker that
-            announced itself in the meantime is tried in one more turn all the same.
-        retries: failed attempts to reach a worker at its URL, after the first, until it is given up; its own number
-            goes before. Source: SwarmUI src/Backends/AutoScalingBackend.cs, `DoRetries`.
-        drain_deadline_seconds: how long one is waited for that was last seen busy.
-        warm_start_seconds: by provider, how long a warm instance that was started may be pending.
-    """
-    warm = warm_start_seconds or {}
-    return [
-        _given_up(
-            worker,
-            _why_given_up(worker, launch_timeout_seconds, retries, warm.get(worker.provider, launch_timeout_seconds)),
-            number,
-            drain_deadline_seconds,
-        )
-        for worker in workers
-    ]
-
-
-def _given_up(worker: Worker, why: str, number: int, drain_deadline_seconds: float) -> Worker:
-    if not why or worker.mark is not None:
-        return worker
-    mark = Mark(number, why, patience_with(worker, drain_deadline_seconds))
-    if worker.state is WorkerState.FAILED:
-        return replace(worker, mark=mark)
-    if worker.state is WorkerState.LOST:
-        state = move(worker.state, WorkerState.DRAINING)
-        return replace(worker, state=state, state_seconds=0.0, mark=mark)
-    state = move(worker.state, WorkerState.FAILED)
-    return replace(worker, state=state, state_seconds=0.0, failure=Failure.TIMEOUT, detail=why, mark=mark)
-
-
-def patience_with(worker: Worker, drain_deadline_seconds: float) -> float:
-    """The drain deadline of one that has to go: none where it never served, or where it was idle when last heard of."""
-    return drain_deadline_seconds if worker.registered and worker.heard_busy is not False else 0.0
-
-
-def _why_given_up(worker: Worker, timeout: float, retries: int, warm_timeout: float) -> str:
-    if worker.state is WorkerState.FAILED:
-        return worker.detail or "failed"
-    if worker.state in JOINING and worker.instance is not None:
-        return _never_started(worker, warm_timeout) or _never_ready(worker, timeout, retries)
-    if worker.state is WorkerState.LOST and worker.provider and _is_given_up_for_lost(worker, timeout):
-        return f"lost for {worker.state_seconds:.0f} s: neither the master nor itself answers for it"
-    return ""
-
-
-def _never_started(worker: Worker, warm_timeout: float) -> str:
-    waits = worker.warm_instance_id and worker.state is WorkerState.PENDING
-    if not waits or worker.joining_seconds < warm_timeout:
-        return ""
-    return f"warm instance {worker.warm_instance_id} did not start within {warm_timeout:g} s: its GPU may be rented out"
-
-
-def _never_ready(worker: Worker, timeout: float, retries: int) -> str:
-    """Why a worker that is on its way is not waited for any longer; empty while it is."""
-    allowed = retries if worker.retries is None else worker.retries
-    if worker.attempts > allowed:
-        return (
-            f"announced {worker.url}, but nobody answered as a worker in {worker.attempts} attempts (retries {allowed})"
-        )
-    if worker.joining_seconds < timeout or (worker.url is not None and not worker.register_turns):
-        return ""
-    said = f"announced {worker.url}" if worker.url else "never announced a URL"
-    return f"not ready after {worker.joining_seconds:.0f} s (launch_timeout_seconds {timeout:g}): {said}"
-
-
-def _is_given_up_for_lost(worker: Worker, timeout: float) -> bool:
-    silent = worker.unanswered_seconds is not None and worker.unanswered_seconds >= SILENT_SECONDS
-    return silent or worker.state_seconds >= timeout

@@ -160,8 +160,9 @@ def _may_repeat(worker: Worker, share: ProviderShare, launch_timeout_seconds: fl
 
 def _is_in_vain(worker: Worker, inputs: Inputs, share: ProviderShare, launch_timeout_seconds: float) -> bool:
     # A launch may be sent as late as its claim's budget, and be listed as late as the settle time after that.
+    # Durations are as good as the ledger's clock, which may have leapt: one list alone does not decide.
     settled = worker.state_seconds >= inputs.turn.budget_seconds + share.caps.settle_seconds
-    return settled and not _may_repeat(worker, share, launch_timeout_seconds)
+    return settled and worker.absent_looks > 1 and not _may_repeat(worker, share, launch_timeout_seconds)
 
 
 def _given_up(worker: Worker) -> Reason:

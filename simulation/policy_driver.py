@@ -14,11 +14,11 @@ from ebbflow.core.memory import Memory, Override, ProviderMemory
 from ebbflow.core.observation import Observation, Spare
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.decide import Circumstances, Decided, decide
+from ebbflow.decision.giving_up import give_up
 from ebbflow.decision.guard import FailedDecision
 from ebbflow.decision.outcomes import note_failures
 from ebbflow.decision.placement.shares import ProviderEntry, Victim, share_of
 from ebbflow.decision.provider_memory import note_ready
-from ebbflow.decision.roster import give_up
 from ebbflow.decision.warm import end_spares, keep_warm
 from ebbflow.fleet.model import Fleet
 from ebbflow.simulation import seen

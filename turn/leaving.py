@@ -7,11 +7,12 @@ import anyio
 
 from ebbflow.core.errors import BudgetOver, FleetError
 from ebbflow.core.instance import Instance, InstanceState
+from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import DrainAnswer, DrainWay, Member, MemberState
 from ebbflow.core.plan import Action, Outcome, Result
 from ebbflow.core.ports import Provider, PushMaster
 from ebbflow.core.worker import Worker
-from ebbflow.decision.roster import SILENT_SECONDS
+from ebbflow.decision.giving_up import SILENT_SECONDS
 from ebbflow.turn.calls import Acting
 from ebbflow.turn.notes import note
 
@@ -48,11 +49,20 @@ async def tear_down(acting: Acting, action: Action) -> Outcome:
         if result is not Result.DONE and not overdue:
             return note(action, result, detail)
     await _asked_to_end(acting, worker)
-    return await terminate(acting, action)
+    return await _end_instance(acting, action)
 
 
 async def terminate(acting: Acting, action: Action) -> Outcome:
-    """End the instance; where the provider may be asked again in this turn, see it gone and deregister it."""
+    """End the instance of one that is being ended, or that failed before it ever served and is no member by now."""
+    if not action.instance_id and acting.evaluation.worker(action.worker_id).state is WorkerState.FAILED:
+        member, unknown = await _member(acting, acting.evaluation.worker(action.worker_id))
+        if unknown or member is not None:
+            return note(action, Result.WAITING, unknown or "the master has it by now: not ended by its row alone")
+    return await _end_instance(acting, action)
+
+
+async def _end_instance(acting: Acting, action: Action) -> Outcome:
+    """End it; where the provider may be asked again in this turn, see it gone and deregister it."""
     provider = acting.provider(action.provider)
     if action.instance_id:
         spare = acting.evaluation.spare(action.provider, action.instance_id)
@@ -98,6 +108,11 @@ async def deregister(acting: Acting, action: Action) -> Outcome:
         await acting.ask_master(partial(master.remove_unfinished, ref), f"remove entry {ref}")
         return note(action, Result.DONE, f"entry {ref} removed")
     worker = acting.evaluation.worker(action.worker_id)
+    member, unknown = await _member(acting, worker)
+    if unknown:
+        return note(action, Result.WAITING, unknown)
+    if member is not None and member.busy is not None:
+        return note(action, Result.WAITING, "it answers now: the master keeps it")
     await acting.ask_master(partial(master.deregister, worker), f"deregister {worker.worker_id}")
     return note(action, Result.DONE)
 
@@ -111,11 +126,9 @@ async def _drained(acting: Acting, worker: Worker) -> DrainAnswer:
 
 async def _look(acting: Acting, worker: Worker, drained: DrainAnswer) -> tuple[Result, str]:
     """Whether no new work can reach the worker and nothing runs on it. Unknown is neither."""
-    call = partial(acting.opened.master.members, [worker.worker_id])
-    members = await acting.ask_master(call, f"look at {worker.worker_id}")
-    if not members.complete:
-        return Result.WAITING, f"members unknown: {members.detail}"
-    member = next((member for member in members.members if member.worker_id == worker.worker_id), None)
+    member, unknown = await _member(acting, worker)
+    if unknown:
+        return Result.WAITING, unknown
     if member is None and drained is DrainAnswer.SILENT and worker.registered:
         return _silence(worker)
     if member is None:
@@ -124,6 +137,15 @@ async def _look(acting: Acting, worker: Worker, drained: DrainAnswer) -> tuple[R
     if not _is_out(member, drained, acting.opened.master.caps.drain):
         return Result.WAITING, f"the master shows it {member.state.value}: work may still reach it"
     return _emptiness(worker, member)
+
+
+async def _member(acting: Acting, worker: Worker) -> tuple[Member | None, str]:
+    """The worker as its master shows it now, and why that cannot be known."""
+    call = partial(acting.opened.master.members, [worker.worker_id])
+    members = await acting.ask_master(call, f"look at {worker.worker_id}")
+    if not members.complete:
+        return None, f"members unknown: {members.detail}"
+    return next((member for member in members.members if member.worker_id == worker.worker_id), None), ""
 
 
 def _is_out(member: Member, drained: DrainAnswer, way: DrainWay) -> bool:

@@ -14,7 +14,7 @@ from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs, ProviderLook
 from ebbflow.core.ports import KeepsAlive
 from ebbflow.core.worker import Worker
-from ebbflow.decision.roster import instances_of_ours
+from ebbflow.decision.rows import instances_of_ours
 from ebbflow.turn.budget import Budget
 from ebbflow.turn.opened import OpenFleet
 from ebbflow.turn.plausible import plausible_demand, plausible_list, plausible_members

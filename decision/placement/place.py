@@ -20,6 +20,7 @@ def place(
     chain_age_seconds: float = float("inf"),
     budget_seconds: float = 0.0,
     predecessors_act: bool = False,
+    quiet_seconds: float = 0.0,
     members_complete: bool = True,
 ) -> Placed:
     """Turn numbers into providers and worker ids.
@@ -33,10 +34,11 @@ def place(
         chain_age_seconds: how long this chain of records exists; a new one waits until its providers have settled.
         budget_seconds: how late a turn's run may still launch, and so how many launches fit a provider's rate.
         predecessors_act: whether such a run may still be launching now.
+        quiet_seconds: how old the chain has to be at least before it launches.
         members_complete: whether the master answered wholly; without that nobody goes.
     """
     settle = max((share.caps.settle_seconds for share in shares), default=0.0)
-    quiet = settle + budget_seconds if settle else 0.0
+    quiet = max(settle + budget_seconds if settle else 0.0, quiet_seconds)
     rules = rules or PlacementRules()
     launches, reasons = place_launches(
         bounded.missing or (Want(count=bounded.launches),),

@@ -22,7 +22,16 @@ from ebbflow.standins.kubernetes.objects import Json, timestamp
 from ebbflow.standins.process import signal_group
 
 ROUND_SECONDS = 0.03
-ADDRESSES = (f"127.0.{third}.{fourth}" for third in range(1, 255) for fourth in range(1, 255))
+
+
+def _addresses(process_id: int) -> Iterator[str]:
+    # Two test runs on one computer have one loopback network: what listens in one must not answer for the other.
+    rest, second = divmod(process_id, 254)
+    for third in range(rest, rest + 254):
+        yield from (f"127.{second + 1}.{third % 254 + 1}.{fourth}" for fourth in range(1, 255))
+
+
+ADDRESSES = _addresses(os.getpid())
 """Each pod has an address of its own on loopback, as pods have."""
 INHERITED = ("PATH", "HOME", "LANG")
 OOM_EXIT_CODE = 137

@@ -135,6 +135,35 @@ def test_a_launch_that_was_answered_at_last_is_waited_for() -> None:
     assert decided.memory.providers[0].failures == 0
 
 
+def test_regression_a_new_chain_with_one_false_list_launched_above_the_limit() -> None:
+    """Two serve; the chain is lost, the first list fails, the second lacks one of them, and then the truth comes."""
+    names = ("demo-0ld0-1-0", "demo-0ld0-1-1")
+    truth = with_world(FIRST, *names, busy=True)
+    (look,) = truth.providers
+    shown = look.listing.instances
+    limits = Limits(max_workers=2)
+    lists = (InstanceList((), complete=False), InstanceList(shown[:1]), InstanceList(shown))
+    # The master has been asked, and shows only the one that it knows already.
+    seen = changed(truth, members=MemberList(truth.members.members[:1]))
+    for listing in lists:
+        seen = changed(seen, providers=(changed(look, listing=listing),), demand=Demand(queued=40))
+        decided = evaluate(seen, changed(RULES, limits=limits))
+        assert decided.plan.of(Verb.LAUNCH) == (), listing
+        seen = changed(later(decided, seen, elapsed=60.0), members=seen.members)
+    assert decided.plan.existing == 2
+    assert evaluate(seen, RULES).plan.of(Verb.LAUNCH) != (), "two whole looks have agreed"
+
+
+def test_a_fleet_that_begins_launches_in_its_first_turn_and_one_that_goes_on_in_its_second() -> None:
+    queue = Demand(queued=40)
+    assert evaluate(changed(FIRST, demand=queue), RULES).plan.of(Verb.LAUNCH) != ()
+    goes_on = changed(with_world(FIRST, "demo-0ld0-1-0", busy=True), demand=queue)
+    first = evaluate(goes_on, RULES)
+    assert first.plan.of(Verb.LAUNCH) == ()
+    assert "placement.settle" in rules_of(first)
+    assert evaluate(later(first, goes_on), RULES).plan.of(Verb.LAUNCH) != ()
+
+
 def test_ids_carry_the_claims_number_in_base_36() -> None:
     decided = evaluate(changed(FIRST, number=46), RULES)
     assert did(decided) == ["launch demo-3f9c-1a-0", "launch demo-3f9c-1a-1"]
@@ -436,8 +465,8 @@ def test_policy_no_moves_nothing_but_what_limits_and_persons_say() -> None:
 
 
 def wished(*, waited: float, caps: ProviderCaps = CAPS, most: int = 1) -> tuple[Inputs, Limits]:
-    """A turn of a fleet whose only wish no list has shown for so long."""
-    wish = Worker("demo-3f9c-1-0", "local/a", WorkerState.WISHED, launch_number=1)
+    """A turn of a fleet whose only wish no list has shown for so long, the one before neither."""
+    wish = Worker("demo-3f9c-1-0", "local/a", WorkerState.WISHED, launch_number=1, absent_looks=1)
     wish = changed(wish, state_seconds=waited, joining_seconds=waited)
     memory = Memory(1000.0, (wish,), (ProviderMemory("local/a", "here"),))
     looks = (ProviderLook("local/a", caps, InstanceList()),)

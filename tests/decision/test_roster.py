@@ -10,7 +10,9 @@ from ebbflow.core.member import IdleSource, MasterCaps, Member, MemberList, Memb
 from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs, ProviderLook
 from ebbflow.core.worker import Mark, Worker
-from ebbflow.decision.roster import Roster, give_up, instances_of_ours, reconcile
+from ebbflow.decision.giving_up import give_up
+from ebbflow.decision.roster import Roster, reconcile
+from ebbflow.decision.rows import instances_of_ours
 from tests.making import inputs_of
 
 CAPS = ProviderCaps("here")
@@ -100,7 +102,13 @@ def test_a_worker_that_is_listed_again_was_never_away() -> None:
 
 
 def test_one_listing_is_enough_where_absence_is_gone() -> None:
-    assert turn((READY, *OTHERS), *SHOWN, members=UNKNOWN_MEMBERS, caps=SURE).workers[0].state is WorkerState.GONE
+    assert turn((READY, *OTHERS), *SHOWN, caps=SURE).workers[0].state is WorkerState.GONE
+
+
+def test_one_listing_is_not_enough_for_who_has_served_while_the_master_does_not_answer() -> None:
+    once = turn((READY, *OTHERS), *SHOWN, members=UNKNOWN_MEMBERS, caps=SURE)
+    assert once.workers[0].state is WorkerState.READY
+    assert turn(once.workers, *SHOWN, members=UNKNOWN_MEMBERS, caps=SURE).workers[0].state is WorkerState.GONE
 
 
 @pytest.mark.parametrize("caps", [CAPS, SURE])
@@ -122,7 +130,7 @@ def test_workers_that_are_being_ended_may_vanish_without_suspicion() -> None:
 def test_a_wish_that_is_not_listed_stays_a_wish() -> None:
     wish = Worker(ID, "local/a", WorkerState.WISHED)
     found = only(turn(wish, caps=SURE))
-    assert (found.state, found.joining_seconds, found.absent_looks) == (WorkerState.WISHED, 30.0, 0)
+    assert (found.state, found.joining_seconds, found.absent_looks) == (WorkerState.WISHED, 30.0, 1)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +320,7 @@ def test_regression_a_prompt_that_a_worker_prints_does_not_declare_it_failed(
 
 
 def test_who_has_announced_nothing_may_declare_that_it_failed() -> None:
-    starting = replace(READY, state=WorkerState.STARTING, url=None, registered=False)
+    starting = replace(READY, state=WorkerState.STARTING, url=None, registered=False, launch_number=1)
     found = only(turn(starting, DECLARED))
     assert (found.state, found.failure) == (WorkerState.FAILED, Failure.CAPACITY)
 
@@ -327,8 +335,15 @@ def test_regression_one_that_its_provider_means_to_end_is_marked_and_not_ended(b
 
 
 def test_a_row_that_says_failed_fails_who_never_served() -> None:
-    starting = replace(READY, state=WorkerState.STARTING, registered=False)
+    starting = replace(READY, state=WorkerState.STARTING, registered=False, launch_number=1)
     assert only(turn(starting, instance(InstanceState.FAILED))).state is WorkerState.FAILED
+
+
+def test_regression_one_from_before_the_chain_is_not_ended_because_its_row_says_failed() -> None:
+    found = only(turn((), instance(InstanceState.FAILED)))
+    assert found.state is WorkerState.DRAINING
+    assert found.mark is not None
+    assert found.mark.deadline_seconds == 900.0
 
 
 @pytest.mark.parametrize(("last_busy", "deadline"), [(True, 900.0), (None, 900.0), (False, 0.0)])
@@ -358,8 +373,14 @@ def test_another_homes_instance_is_shown_although_its_id_is_one_of_ours() -> Non
     ]
 
 
-def test_one_without_marks_that_no_record_knows_is_a_strangers() -> None:
+def test_regression_one_of_this_chain_whose_marks_somebody_took_off_is_ours_although_the_record_forgot_it() -> None:
     roster = turn((), instance(home=""))
+    assert only(roster).worker_id == ID
+    assert "roster.unmarked" in rules(roster)
+
+
+def test_one_without_marks_that_no_record_knows_is_a_strangers() -> None:
+    roster = turn((), instance(home="", worker_id="demo-0ld0-1-0"))
     assert (roster.workers, roster.spares) == ((), ())
 
 
@@ -455,9 +476,17 @@ def test_a_member_without_an_instance_is_never_supply() -> None:
 
 
 def test_a_member_without_an_instance_is_gone_after_two_complete_looks() -> None:
-    first = only(turn((), members=member()))
+    first = only(turn((), members=member(busy=None)))
     for elapsed, state in ((29.0, WorkerState.LOST), (30.0, WorkerState.GONE)):
-        assert only(turn(first, members=member(), elapsed=elapsed)).state is state
+        assert only(turn(first, members=member(busy=None), elapsed=elapsed)).state is state
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_regression_a_member_that_answers_is_not_forgotten_because_lists_lack_it(busy: bool) -> None:
+    found = only(turn((), members=member(busy=busy)))
+    for _ in range(3):
+        found = only(turn(found, members=member(busy=busy), elapsed=60.0))
+        assert found.state is WorkerState.LOST
 
 
 def test_regression_a_member_whose_instance_is_listed_later_is_adopted() -> None:

@@ -18,7 +18,15 @@ from tests.making import inputs_of
 SHARE = ProviderShare("local/a", 4, ProviderCaps("here", idempotent_launch=True, relist_seconds=1.0))
 ONCE = replace(SHARE, caps=ProviderCaps("here", settle_seconds=40.0))
 RUNS = Worker("demo-3f9c-1-0", "local/a", WorkerState.STARTING, instance=InstanceState.RUNNING, url="http://w")
-WISH = Worker("demo-3f9c-1-0", "local/a", WorkerState.WISHED, launch_number=4, state_seconds=30.0, joining_seconds=30.0)
+WISH = Worker(
+    "demo-3f9c-1-0",
+    "local/a",
+    WorkerState.WISHED,
+    launch_number=4,
+    state_seconds=30.0,
+    joining_seconds=30.0,
+    absent_looks=2,
+)
 MARKED = replace(RUNS, state=WorkerState.DRAINING, registered=True, mark=Mark(4, "idle", 60.0))
 ACTING = Memory(claims=(RecentClaim(4, "artifact-4", budget_seconds=24.0, age_seconds=23.9),))
 
@@ -77,6 +85,7 @@ def test_a_wish_waits_while_the_run_that_launches_it_may_still_be_acting() -> No
         (replace(WISH, state_seconds=63.9, joining_seconds=63.9), ONCE, False),
         (replace(WISH, state_seconds=64.0, joining_seconds=64.0), ONCE, True),
         (replace(WISH, state_seconds=63.9), replace(ONCE, max_workers=0), False),
+        (replace(WISH, state_seconds=64.0, joining_seconds=64.0, absent_looks=1), ONCE, False),
     ],
 )
 def test_regression_a_wish_is_given_up_only_when_its_last_launch_would_be_listed(

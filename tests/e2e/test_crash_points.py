@@ -96,8 +96,9 @@ async def while_launching(world: World, point: Crash) -> None:
 
 async def with_a_busy_and_an_idle_worker(world: World) -> tuple[str, int, str]:
     """Two serve, one of them works without end: its id and pid, and the id of the other."""
-    await world.acted(fleet=world.fleet(limits={"min_workers": 2}))
-    await world.until_serving(2)
+    two = world.fleet(limits={"min_workers": 2})
+    await world.acted(fleet=two)
+    await world.acts_until_serving(2, fleet=two)
     world.generate()
     busy = await world.busy_worker()
     (idle,) = set(world.processes()) - {busy}
@@ -140,8 +141,9 @@ async def while_ending(world: World, point: Crash) -> None:
 
 async def while_a_person_scales_down(world: World, point: Crash) -> None:
     """A worker that became busy after it was marked is not stopped by the turns after a crash."""
-    await world.acted(fleet=world.fleet(limits={"min_workers": 2}))
-    await world.until_serving(2)
+    two = world.fleet(limits={"min_workers": 2})
+    await world.acted(fleet=two)
+    await world.acts_until_serving(2, fleet=two)
     named = sorted(world.processes())[0]
     fleet = world.fleet_json()
     await crash(world, point, {"fleet": fleet, "worker_ids": [named]})

@@ -162,12 +162,12 @@ async def test_a_fleet_of_pods_serves_a_swarmui_master_and_goes_down_again(prefe
         scaler = Scaler(cluster, pod_template=stand_in_template())
         world.changes["providers"] = [{"block": await world.keep(scaler.block), "max_workers": 4}]
         await world.acted()
-        await world.until_serving(1)
+        await world.acts_until_serving(1)
         work = world.generate(images=6)
         await world.busy_worker()
         raised = await world.acted()
         assert raised.run.name == f"{world.name}: +1 (queue 6 > 4)"
-        await world.until_serving(2)
+        await world.acts_until_serving(2)
         assert await world.finished(work) == 6
         assert set(await cluster.names()) == set(world.processes()) == await world.members()
         for _ in range(3):

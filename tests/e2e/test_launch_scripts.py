@@ -45,7 +45,7 @@ async def test_the_slurm_sample_of_the_documentation_drives_a_fleet(worlds: Worl
     path = f"{world.folder}:{os.environ['PATH']}"
     await world.save(script=sample, environment={"PATH": path})
     await world.acted()
-    await world.until_serving(1)
+    await world.acts_until_serving(1)
     work = world.generate(images=6)
     await world.busy_worker()
     raised = await world.acted()
@@ -62,7 +62,7 @@ async def test_the_slurm_sample_of_the_documentation_drives_a_fleet(worlds: Worl
 async def test_a_script_is_killed_with_its_worker_when_the_worker_was_killed(worlds: Worlds) -> None:
     world = await worlds(provider="launch-script")
     await world.acted()
-    await world.until_serving(1)
+    await world.acts_until_serving(1)
     ((lost, pid),) = world.processes().items()
     os.kill(pid, signal.SIGKILL)
     await until(lambda: lost not in world.processes(), "it is dead")
@@ -120,8 +120,9 @@ async def test_a_launch_that_was_declared_failed_is_no_error_and_its_provider_re
 @together
 async def test_a_pinned_worker_stays_and_a_paused_fleet_holds_until_they_end(prefect_world: PrefectWorld) -> None:
     world = prefect_world
-    await world.acted(fleet=world.fleet(limits={"min_workers": 3}))
-    await world.until_serving(3)
+    three = world.fleet(limits={"min_workers": 3})
+    await world.acted(fleet=three)
+    await world.acts_until_serving(3, fleet=three)
     pinned = sorted(world.processes())[-1]
     paused = await world.turn(override, after=None, kind="pause", hold_seconds=100, reason="a fair")
     assert paused.state.name in ("Held", "Acted"), paused.said
@@ -142,7 +143,7 @@ async def test_a_pinned_worker_stays_and_a_paused_fleet_holds_until_they_end(pre
 @together
 async def test_an_override_lasts_over_a_restart_of_the_master_and_a_lost_run(world: World) -> None:
     await world.acted()
-    await world.until_serving(1)
+    await world.acts_until_serving(1)
     await world.turn(override, after=None, kind="floor", count=2, hold_seconds=150)
     await world.master.stop()
     await world.acted()

@@ -78,7 +78,7 @@ class Fleet:
         await self.world.acted(fleet=fleet)
         await self.until_announced(count)
         await self.world.acted(fleet=fleet)
-        await self.world.until_serving(count)
+        await self.world.acts_until_serving(count, fleet=fleet)
         await self.is_right(count)
 
     async def is_right(self, count: int) -> None:
@@ -130,7 +130,7 @@ async def test_a_fleet_of_jobs_lives_through_demand_kill_9_and_a_restart_of_the_
     await world.acted()
     await fleet.until_announced(1)
     await world.acted()
-    await world.until_serving(1)
+    await world.acts_until_serving(1)
     assert len(ours()) == 1
 
     # Enough for half a minute: on a busy machine a flow's process takes long to start.
@@ -141,7 +141,7 @@ async def test_a_fleet_of_jobs_lives_through_demand_kill_9_and_a_restart_of_the_
     slurm.stop_controller()
     slurm.repair()
     raised = await world.acted()
-    await world.until_serving(2)
+    await world.acts_until_serving(2)
     assert len(ours()) == 2, raised.said
     assert len((await work)["images"]) == 20
     for _ in range(2):
@@ -188,7 +188,7 @@ async def test_a_controller_that_fails_in_the_middle_of_a_turn_costs_no_worker_a
     await world.acted()
     await fleet.until_announced(1)
     await world.acted()
-    await world.until_serving(1)
+    await world.acts_until_serving(1)
     await fleet.is_right(1)
 
 
@@ -233,7 +233,7 @@ async def test_a_partition_that_does_not_exist_is_named_and_the_next_provider_is
     await world.acted()
     await fleet.until_announced(1)
     await world.acted()
-    await world.until_serving(1)
+    await world.acts_until_serving(1)
     await fleet.is_right(1)
     texts = str([reason.text for reason in (await world.record()).plan.reasons]) + str((await world.record()).memory)
     assert "partition='nowhere'" in texts
@@ -257,7 +257,7 @@ async def _is_replaced(fleet: Fleet, worker: str) -> None:
     await fleet.until_announced(1)
     for _ in range(2):
         await fleet.world.acted()
-    await fleet.world.until_serving(1)
+    await fleet.world.acts_until_serving(1)
     await fleet.is_right(1)
     assert worker not in fleet.jobs().values()
 
@@ -331,7 +331,7 @@ async def test_a_controller_that_forgets_a_new_job_leaves_one_worker(worlds: Wor
         await world.acted()
         await fleet.until_announced(1)
     await world.acted()
-    await world.until_serving(1)
+    await world.acts_until_serving(1)
     (worker,) = fleet.jobs().values()
     assert await world.members() == {worker}
     assert len(world.processes()) == 1

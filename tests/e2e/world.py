@@ -37,6 +37,9 @@ ProviderKind = Literal["local", "launch-script"]
 # Notes each start before it becomes the worker, so that a test can count how often an id was started.
 NOTED_START = 'echo "$EBBFLOW_WORKER_ID $$" >> "$0"; exec "$@"'
 
+SOON_SECONDS = 3.0
+"""A master that was given a worker has asked it by then, unless the machine is loaded."""
+
 
 @dataclass
 class World(Generic[T_co]):
@@ -236,13 +239,15 @@ class World(Generic[T_co]):
             assert time.monotonic() < deadline, f"{serving} of {count} serve; {await self.last_words()}"
             await asyncio.sleep(0.05)
 
-    async def acts_until_serving(self, count: int, *, turns: int = 8) -> None:
+    async def acts_until_serving(self, count: int, *, turns: int = 8, **parameters: Any) -> None:
         """Run turns until that many take work: on a loaded machine a turn is over before its worker has started."""
         for _ in range(turns):
-            if await self._serving() == count:
-                return
-            await self.acted()
-            await asyncio.sleep(0.5)
+            soon = time.monotonic() + SOON_SECONDS
+            while time.monotonic() < soon:
+                if await self._serving() == count:
+                    return
+                await asyncio.sleep(0.05)
+            await self.acted(**parameters)
         await self.until_serving(count)
 
     async def _serving(self) -> int:
@@ -262,7 +267,9 @@ class World(Generic[T_co]):
             entries = await self.master.entries()
             assert time.monotonic() < deadline, f"the images are not done; entries {entries}"
             for row in entries.values():
-                await self.worker_control(row["settings"]["Address"], "Finish")
+                # Between the two calls of a registration an entry has no address.
+                if address := row["settings"]["Address"]:
+                    await self.worker_control(address, "Finish")
             await asyncio.sleep(0.05)
         return len((await work)["images"])
 

@@ -47,7 +47,7 @@ async def left(name: str) -> dict[str, Artifact]:
 async def test_a_fleets_own_past_is_played_with_its_own_policy_and_the_candidates(prefect_world: PrefectWorld) -> None:
     world = prefect_world
     await world.acted()
-    await world.until_serving(1)
+    await world.acts_until_serving(1)
     work = world.generate(images=6)
     await world.busy_worker()
     await world.acted()

@@ -170,7 +170,7 @@ async def test_a_worker_that_answers_as_the_master_is_never_registered_and_the_m
 @together
 async def test_a_worker_that_answers_as_another_one_does_not_take_that_one_down(world: World) -> None:
     await world.acted()
-    await world.until_serving(1)
+    await world.acts_until_serving(1)
     ((right, pid),) = world.processes().items()
     (entry,) = (await world.master.entries()).values()
     url = entry["settings"]["Address"]
@@ -213,7 +213,7 @@ async def test_a_worker_that_dies_while_it_is_being_registered_is_forgotten_and_
 @together
 async def test_a_master_that_is_down_is_unknown_and_min_workers_are_filled_all_the_same(world: World) -> None:
     await world.acted()
-    await world.until_serving(1)
+    await world.acts_until_serving(1)
     port = int(world.master.url.rsplit(":", 1)[1])
     before = world.processes()
     await world.master.stop()
@@ -247,7 +247,7 @@ async def test_a_master_in_trouble_is_unknown_and_never_empty(
 ) -> None:
     fleet = world.fleet(limits={"min_workers": 2})
     await world.acted(fleet=fleet)
-    await world.until_serving(2)
+    await world.acts_until_serving(2, fleet=fleet)
     before = world.processes()
     await world.save(master=settings)
     body = {key: value for key, value in fault.items() if key != "kind"}

@@ -47,7 +47,7 @@ async def serving(world: World, count: int) -> None:
     """Bring a fleet to that many workers, all of which take work."""
     fleet = world.fleet(limits={"min_workers": count, "max_workers": max(4, count)})
     await world.acted(fleet=fleet)
-    await world.until_serving(count)
+    await world.acts_until_serving(count, fleet=fleet)
     await world.is_right(count)
 
 

@@ -29,6 +29,10 @@ class Lie(Enum):
     """A row of one that serves says that it failed, as for the sake of another container."""
     ENDING = "terminating"
     """A row of one that serves says that it is being ended, which is taken back."""
+    ENDS_SOON = "means to end"
+    """A row says that its provider means to end it, which is taken back."""
+    DECLARED = "declares failed"
+    """The output of one that serves holds words that its start would say: somebody's prompt."""
     UNKNOWN = "unknown state"
     """A row is in a state that nobody can tell."""
     TWIN = "twin row"
@@ -79,6 +83,8 @@ OF_PROVIDERS = (
     Lie.GONE,
     Lie.FAILED,
     Lie.ENDING,
+    Lie.ENDS_SOON,
+    Lie.DECLARED,
     Lie.UNKNOWN,
     Lie.TWIN,
     Lie.ADDRESS,
@@ -137,6 +143,11 @@ def _twisted(told: Told, row: Instance) -> Instance:
     if told.lie in STATES:
         failure = Failure.OUTPUT if told.lie is Lie.FAILED else None
         return replace(row, state=STATES[told.lie], failure=failure, detail="a container of it is in trouble")
+    if told.lie is Lie.ENDS_SOON:
+        return replace(row, ends_soon="another one's place")
+    if told.lie is Lie.DECLARED:
+        is_up = row.state is InstanceState.RUNNING
+        return replace(row, state=InstanceState.FAILED, failure=Failure.OUTPUT, is_declared=True) if is_up else row
     if told.lie is Lie.ADDRESS:
         return replace(row, url="http://elsewhere")
     if told.lie is Lie.UNMARKED:

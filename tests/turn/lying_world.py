@@ -16,7 +16,8 @@ from ebbflow.core.observation import Inputs, ScaleRequest
 from ebbflow.core.plan import Verb
 from ebbflow.core.record import Record
 from ebbflow.core.worker import Worker
-from ebbflow.decision.roster import CONFIRM_SECONDS, SILENT_SECONDS
+from ebbflow.decision.giving_up import SILENT_SECONDS
+from ebbflow.decision.rows import CONFIRM_SECONDS
 from tests.turn.lies import AT_ONCE, OF_MASTERS, OF_PROVIDERS, Lie, Told, drawn, twisted_members, twisted_rows
 from tests.turn.model_world import (
     HOME,
@@ -113,12 +114,15 @@ class LyingWorld(World):
         elif lie is Lie.LOST_RECORD:
             self.lose_record()
             self.forget()
+        elif lie is Lie.LOST_CHAIN and not self.entries and not self.setting.self_joining:
+            # Where nobody has joined yet, nobody could tell it from a new one either.
+            return
         elif lie is Lie.LOST_CHAIN:
             self.ledger.claims.clear()
             self.ledger.records.clear()
             self.ledger.claimed_at.clear()
             self.forget()
-        elif lie is Lie.LOST_HOME and self.ledger.claims:
+        elif lie is Lie.LOST_HOME and self.is_remembered:
             self.ledger.kept_home = f"h{len(self.homes):04d}"
             self.homes.add(self.ledger.kept_home)
         elif lie is Lie.FORGETFUL and not self.setting.self_joining:

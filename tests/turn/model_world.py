@@ -237,8 +237,16 @@ class World:
 
     def memory(self) -> Memory:
         """As the newest claim's record leaves it; an empty one where that is lost."""
-        stored = self.ledger.records.get(self.claims[max(self.claims)].artifact_id) if self.claims else None
-        return stored.record().memory if stored is not None else Memory()
+        return (
+            self.ledger.records[self.claims[max(self.claims)].artifact_id].record().memory
+            if self.is_remembered
+            else Memory()
+        )
+
+    @property
+    def is_remembered(self) -> bool:
+        """Whether the newest claim's record is there."""
+        return bool(self.claims) and self.claims[max(self.claims)].artifact_id in self.ledger.records
 
     def lose_record(self) -> None:
         if self.claims:

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from ebbflow.core.errors import ConfigError, OverrideRefused
-from ebbflow.core.instance import Instance, InstanceList, LaunchRequest
+from ebbflow.core.instance import Instance, InstanceList, InstanceState, LaunchRequest
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import DrainAnswer, DrainWay, MemberState, Registration
+from ebbflow.core.member import DrainAnswer, DrainWay, MemberState, PushMemberList, Registration
 from ebbflow.core.memory import OverrideKind
 from ebbflow.core.observation import Inputs, ScaleRequest
 from ebbflow.core.plan import Result, Verb
@@ -238,6 +239,40 @@ async def test_a_native_master_that_still_routes_to_a_drained_worker_keeps_it() 
     for _ in range(6):
         await turn(outside, fewer)
     assert host.ended == []
+
+
+class Stale(Queue):
+    """Its list of all is old: it lacks everybody, or shows that nobody answers; asked for one, it tells how it is."""
+
+    lists_nobody = True
+
+    async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
+        shown = await super().members(worker_ids)
+        if worker_ids is not None:
+            return shown
+        if self.lists_nobody:
+            return PushMemberList(())
+        return PushMemberList(tuple(replace(member, state=MemberState.LOST, busy=None) for member in shown.members))
+
+
+@pytest.mark.parametrize(("state", "lists_nobody"), [(InstanceState.FAILED, True), (InstanceState.GONE, False)])
+async def test_regression_one_that_answers_by_now_is_neither_forgotten_nor_ended_by_its_row(
+    state: InstanceState, lists_nobody: bool
+) -> None:
+    queue = Stale()
+    queue.lists_nobody = lists_nobody
+    outside = Outside(queue=queue)
+    await turn(outside)
+    members, rows = set(outside.queue.entries), dict(outside.host.rows)
+    if state is InstanceState.FAILED:
+        # Its note is lost as well: as far as the record tells, it never served.
+        kept = outside.ledger.records
+        outside.ledger.records = {name: replace(stored, note=None) for name, stored in kept.items()}
+    outside.host.rows = {name: replace(row, state=state) for name, row in rows.items()}
+    result = await turn(outside)
+    assert isinstance(result, Acted)
+    assert outside.host.ended == []
+    assert set(outside.queue.entries) >= members
 
 
 async def test_a_mistake_in_one_adapter_leaves_no_other_call_behind() -> None:
