@@ -148,6 +148,16 @@ class LedgerContract:
         assert found is not None
         assert -3600.0 - CLOCK_SLACK_SECONDS <= found.age_seconds < -3500.0
 
+    async def test_claims_that_can_be_read_come_the_newest_first(self, world: LedgerWorld) -> None:
+        assert list(await world.ledger().readable_claims(world.fleet)) == []
+        for number in (1, 2, 3):
+            assert await claim_once(world.ledger(), record_of(world.fleet, number)) is not None
+        found = await world.ledger().readable_claims(world.fleet)
+        assert [claim.number for claim in found] == [3, 2, 1]
+        newest = await world.ledger().newest_claim(world.fleet)
+        assert newest is not None
+        assert found[0].artifact_id == newest.artifact_id
+
     async def test_who_asks_again_with_the_same_record_has_it_still(self, world: LedgerWorld) -> None:
         record = record_of(world.fleet, 1)
         artifact_id = await world.ledger().store(record, summary="")

@@ -213,6 +213,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def readable_claims(self, fleet: str) -> Sequence[Claim]:
+        """Every claim of a fleet that is not edited, the newest first."""
+        ...
+
     async def stored(self, artifact_id: str) -> Stored | None:
         """One record with its note, claimed or not; None where it is gone."""
         ...

@@ -7,6 +7,7 @@ A record is an artifact; a claim is a Variable whose creation succeeds for one c
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -30,6 +31,8 @@ from ebbflow.turn.words import random_word
 HOME_VARIABLE = "ebbflow_home"
 RECORD_TYPE = "ebbflow-record"
 PER_PAGE = 200
+MOST_CLAIMS = 36**6
+"""A thousand years of claims, two a minute; what is above was not made by a turn, and would fit into no worker id."""
 
 
 class PrefectLedger:
@@ -70,6 +73,15 @@ class PrefectLedger:
         """
         claims, now = await self._claims(fleet)
         return _parse_claim(fleet, max(claims), claims[max(claims)], now) if claims else None
+
+    async def readable_claims(self, fleet: str) -> Sequence[Claim]:
+        """Those whose Variables nobody has edited, the newest first."""
+        claims, now = await self._claims(fleet)
+        found = []
+        for number in sorted(claims, reverse=True):
+            with suppress(ConfigError):
+                found.append(_parse_claim(fleet, number, claims[number], now))
+        return found
 
     async def stored(self, artifact_id: str) -> Stored | None:
         """One record with its note; what is no id of this server's is not there."""
@@ -203,6 +215,8 @@ def _read_date(header: str) -> datetime:
 def _parse_claim(fleet: str, number: int, variable: dict[str, Any], now: datetime) -> Claim:
     value = variable["value"]
     try:
+        if number > MOST_CLAIMS:
+            raise ValueError(number)
         budget_seconds = float(value["budget_seconds"])
         if not 0 <= budget_seconds < math.inf:
             raise ValueError(budget_seconds)
@@ -215,8 +229,8 @@ def _parse_claim(fleet: str, number: int, variable: dict[str, Any], now: datetim
         )
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ConfigError(
-            f"Variable {claim_name(fleet, number)} was edited and holds {str(value)[:80]!r}: delete it; "
-            "the fleet then goes on from the claim before it, or adopts its workers"
+            f"Variable {claim_name(fleet, number)[:80]} was made or edited by hand, and holds {str(value)[:80]!r}: "
+            "delete it; the fleet then goes on from the claim before it, or adopts its workers"
         ) from error
 
 

@@ -31,9 +31,16 @@ async def perform(acting: Acting, action: Action) -> Outcome:
     """Carry out one action.
 
     Raises:
-        FleetError: as the ports say; `outcome_of` turns it into a note.
+        FleetError: as the ports say, or an adapter's mistake; `outcome_of` turns it into a note.
     """
-    return await STEPS[action.verb](acting, action)
+    try:
+        return await STEPS[action.verb](acting, action)
+    except FleetError:
+        raise
+    except Exception as error:
+        # The turn goes on, or else everybody's notes would be lost with it; it fails at its end.
+        acting.shared.mistakes.append(error)
+        raise FleetError(f"a mistake in an adapter: {type(error).__name__}: {error}") from error
 
 
 async def carry_out(acting: Acting, actions: Sequence[Action]) -> list[Outcome]:

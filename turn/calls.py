@@ -51,6 +51,8 @@ class Shared:
     """By provider and kind of call, where the provider limits their rate."""
     logs: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """By worker id, what those printed that were ended in this turn, where their provider keeps it."""
+    mistakes: list[Exception] = field(default_factory=list)
+    """Errors that no port allows: somebody's adapter is wrong. The turn fails with the first of them, at its end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from ebbflow.core.canonical import Plain, canonical, digest, encode
-from ebbflow.core.chain import Head, Stored, head_of
+from ebbflow.core.chain import Claim, Head, Stored, head_of
 from ebbflow.core.errors import RecordError
 from ebbflow.core.memory import Memory, RecentClaim
 from ebbflow.core.observation import Inputs
@@ -29,6 +29,14 @@ class ChainEntry:
     noted_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A record that was claimed, and its claim."""
+
+    claim: Claim
+    record: Record
+
+
 class ChainReader:
     """Reads through a ledger, and what a record leans on only once."""
 
@@ -45,6 +53,14 @@ class ChainReader:
         """
         claim = await self._ledger.newest_claim(fleet)
         return None if claim is None else head_of(claim, await self._ledger.stored(claim.artifact_id))
+
+    async def last_readable(self, fleet: str) -> Claimed | None:
+        """The newest record that can be read, also where the claim or the record after it cannot."""
+        for claim in await self._ledger.readable_claims(fleet):
+            head = head_of(claim, await self._ledger.stored(claim.artifact_id))
+            if head.record is not None:
+                return Claimed(claim, head.record)
+        return None
 
     async def notes(self, claims: Sequence[RecentClaim]) -> dict[int, tuple[Outcome, ...]]:
         """The notes that are there by now, by claim number."""

@@ -44,11 +44,14 @@ class MemoryLedger:
 
     async def newest_claim(self, fleet: str) -> Claim | None:
         """The claim with the highest number, with its age to the second below."""
-        claims = self.claims.get(fleet)
-        if not claims:
-            return None
-        number = max(claims)
-        return replace(claims[number], age_seconds=claim_age(float(int(self.clock() - self.claimed_at[fleet, number]))))
+        return next(iter(await self.readable_claims(fleet)), None)
+
+    async def readable_claims(self, fleet: str) -> Sequence[Claim]:
+        """All of them; nobody edits them here."""
+        return [
+            replace(claim, age_seconds=claim_age(float(int(self.clock() - self.claimed_at[fleet, number]))))
+            for number, claim in sorted(self.claims.get(fleet, {}).items(), reverse=True)
+        ]
 
     async def stored(self, artifact_id: str) -> Stored | None:
         """One record with its note."""

@@ -39,6 +39,9 @@ async def keep_alive(opened: OpenFleet, workers: Iterable[Worker], log: Log) -> 
     except (FleetError, TimeoutError) as error:
         log.warning("keepalive of %d workers failed: %s", len(asked), error or "timeout")
         return
+    except Exception as error:
+        log.error("keepalive of %d workers: a mistake in the master's adapter", len(asked), exc_info=error)
+        return
     silent = sorted(worker_id for worker_id, answered in answers.items() if not answered)
     if silent:
         log.info("keepalive: %s did not answer", ", ".join(silent))
@@ -52,14 +55,14 @@ async def observe(
     Raises:
         ConfigError: the master or a provider says that a person must act; the turn ends before any action.
     """
-    listings = together(*(_listing(opened, name, budget) for name in opened.providers))
-    demand, members, looks = await asyncio.gather(_demand(opened, budget), _members(opened, budget), listings)
+    listings = together(*(_listing(opened, name, budget, log) for name in opened.providers))
+    demand, members, looks = await asyncio.gather(_demand(opened, budget, log), _members(opened, budget, log), listings)
     found = [look for look in looks if isinstance(look, ProviderLook)]
     for answer in (demand, members, *looks):
         # Only now: whoever else was still being asked has answered.
         if isinstance(answer, ConfigError):
             # A serving worker must not end by its dead-man's switch because a setting is wrong.
-            await keep_alive(opened, _listed(opened, found), log)
+            await keep_alive(opened, _listed(opened, found, memory), log)
             raise answer
     missing = [
         ProviderLook(name, _caps_of(memory, name), InstanceList((), complete=False, detail=why))
@@ -68,12 +71,14 @@ async def observe(
     return _known(demand), _known(members), (*found, *missing)
 
 
-def _listed(opened: OpenFleet, looks: Iterable[ProviderLook]) -> list[Worker]:
+def _listed(opened: OpenFleet, looks: Iterable[ProviderLook], memory: Memory) -> list[Worker]:
+    """Who is listed and was not asked yet: what the record knows, it knows better."""
+    known = {worker.worker_id for worker in memory.workers if worker.url is not None}
     return [
         Worker(instance.worker_id, look.provider, WorkerState.STARTING, url=instance.url)
         for look in looks
         for instance in look.listing.instances
-        if instance.home == opened.home and instance.state is InstanceState.RUNNING
+        if instance.home == opened.home and instance.state is InstanceState.RUNNING and instance.worker_id not in known
     ]
 
 
@@ -82,31 +87,31 @@ def _known(answer: T | ConfigError) -> T:
     return answer
 
 
-async def _demand(opened: OpenFleet, budget: Budget) -> Demand | ConfigError:
+async def _demand(opened: OpenFleet, budget: Budget, log: Log) -> Demand | ConfigError:
     """The master is probed first: a configuration error must end the turn, a silent master must not."""
     master = opened.master
-    health = await _asked(master.probe, master.caps.call_seconds, budget)
+    health = await _asked(master.probe, master.caps.call_seconds, budget, log)
     if isinstance(health, FleetError):
         return health if isinstance(health, ConfigError) else Demand(complete=False, detail=str(health))
     if not health.reachable:
         return Demand(complete=False, detail=health.detail)
-    demand = await _asked(master.demand, master.caps.call_seconds, budget)
+    demand = await _asked(master.demand, master.caps.call_seconds, budget, log)
     if isinstance(demand, FleetError):
         return demand if isinstance(demand, ConfigError) else Demand(complete=False, detail=str(demand))
     return plausible_demand(demand)
 
 
-async def _members(opened: OpenFleet, budget: Budget) -> MemberList | ConfigError:
-    members = await _asked(opened.master.members, opened.master.caps.call_seconds, budget)
+async def _members(opened: OpenFleet, budget: Budget, log: Log) -> MemberList | ConfigError:
+    members = await _asked(opened.master.members, opened.master.caps.call_seconds, budget, log)
     if isinstance(members, FleetError):
         return members if isinstance(members, ConfigError) else MemberList((), complete=False, detail=str(members))
     return plausible_members(members)
 
 
-async def _listing(opened: OpenFleet, name: str, budget: Budget) -> ProviderLook | ConfigError:
+async def _listing(opened: OpenFleet, name: str, budget: Budget, log: Log) -> ProviderLook | ConfigError:
     provider = opened.providers[name]
     caps = provider.caps
-    listing = await _asked(lambda: provider.list_instances(opened.fleet.name), caps.call_seconds, budget)
+    listing = await _asked(lambda: provider.list_instances(opened.fleet.name), caps.call_seconds, budget, log)
     if isinstance(listing, ConfigError):
         return listing
     if isinstance(listing, FleetError):
@@ -114,7 +119,7 @@ async def _listing(opened: OpenFleet, name: str, budget: Budget) -> ProviderLook
     return ProviderLook(name, caps, plausible_list(listing))
 
 
-async def _asked(call: Callable[[], Awaitable[T]], seconds: float, budget: Budget) -> T | FleetError:
+async def _asked(call: Callable[[], Awaitable[T]], seconds: float, budget: Budget, log: Log) -> T | FleetError:
     """The answer, or why there is none."""
     try:
         with anyio.fail_after(limit := min(seconds, budget.remaining_seconds)):
@@ -123,6 +128,10 @@ async def _asked(call: Callable[[], Awaitable[T]], seconds: float, budget: Budge
         return FleetError(f"no answer within {limit:g} s")
     except FleetError as error:
         return error
+    except Exception as error:
+        # One adapter's mistake must not keep the whole fleet from its turn.
+        log.error("a mistake in an adapter: its answer is unknown", exc_info=error)
+        return FleetError(f"a mistake in its adapter: {type(error).__name__}: {error}")
 
 
 def _caps_of(memory: Memory, name: str) -> ProviderCaps:

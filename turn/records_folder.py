@@ -16,5 +16,5 @@ async def append_line(fleet: Fleet, record: Record, log: Log) -> None:
         await path.parent.mkdir(parents=True, exist_ok=True)
         async with await path.open("a") as lines:
             await lines.write(record.text() + "\n")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         log.warning("record %d was not written to %s: %s", record.number, path, error)

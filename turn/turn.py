@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from ebbflow.core.chain import Claim, Head
 from ebbflow.core.errors import ConfigError
@@ -15,6 +16,7 @@ from ebbflow.turn.acting import act
 from ebbflow.turn.budget import Budget
 from ebbflow.turn.calls import Acting
 from ebbflow.turn.chain_reader import ChainReader
+from ebbflow.turn.last_resort import keep_alive_all_the_same
 from ebbflow.turn.observing import keep_alive, observe, with_new_address
 from ebbflow.turn.opened import OpenFleet
 from ebbflow.turn.records_folder import append_line
@@ -34,11 +36,30 @@ async def take_turn(
         request: what a person asks for; such a turn is never too early.
 
     Raises:
-        ConfigError: a person must change the fleet, a block or the master; nothing was done.
+        ConfigError: a person must change the fleet, a block or the master; nothing was done but keeping alive.
         OverrideRefused: the request goes beyond the fleet's limits; nothing was done.
     """
+    kept = _Kept()
+    try:
+        return await _turn(fleet, around, kept, dry_run=dry_run, request=request)
+    except ConfigError as error:
+        if kept.alive or dry_run:
+            raise
+        told = await keep_alive_all_the_same(fleet, around)
+        raise ConfigError(f"{error}; {told}" if told else str(error)) from error
+
+
+@dataclass
+class _Kept:
+    alive: bool = False
+    """This turn has given a sign of life to everybody that the last readable record knows."""
+
+
+async def _turn(
+    fleet: Fleet, around: Surroundings, kept: _Kept, *, dry_run: bool, request: ScaleRequest | None
+) -> TurnResult:
     ledger, reader = around.ledger, ChainReader(around.ledger)
-    head = await reader.head(fleet.name)
+    head, known = await _read_head(reader, fleet)
     record = head.record if head else None
     said_home = await ledger.home(create=not dry_run and record is None)
     home = record.home if record else said_home
@@ -47,7 +68,8 @@ async def take_turn(
     remembered = [worker.provider for worker in memory.workers if worker.may_exist]
     async with around.open_fleet(fleet, home, remembered=remembered, dry_run=dry_run) as opened:
         if not dry_run:
-            await keep_alive(opened, memory.workers, around.log)
+            await keep_alive(opened, known.workers, around.log)
+            kept.alive = True
         _check_home(record, said_home)
         if _is_too_early(fleet, head) and request is None and not dry_run:
             return Skipped(SkipReason.TOO_EARLY, "the last turn is younger than half an interval")
@@ -64,11 +86,28 @@ async def take_turn(
         if isinstance(claimed, Skipped):
             return claimed
         if record.plan.holds:
+            await append_line(fleet, record, around.log)
             return Held(record, evaluation)
         acting = Acting(opened, evaluation, budget, around.sleep)
         outcomes = await act(acting, around.carry_out)
         await _note(around, record, claimed, outcomes)
+        await append_line(fleet, record, around.log)
+        if acting.shared.mistakes:
+            raise acting.shared.mistakes[0]
         return Acted(record, evaluation, outcomes, acting.shared.logs)
+
+
+async def _read_head(reader: ChainReader, fleet: Fleet) -> tuple[Head | None, Memory]:
+    """The newest claim, and the memory of the last record that can be read; a broken head says what went with it."""
+    head = await reader.head(fleet.name)
+    if head is None or head.record is not None:
+        return head, head.record.memory if head is not None and head.record is not None else Memory()
+    before = await reader.last_readable(fleet.name)
+    if before is None:
+        return replace(head, broken=f"{head.broken}; overrides and pins went with it, if there were any"), Memory()
+    held = "; ".join(str(override) for override in before.record.memory.overrides)
+    words = f"what record {before.record.number} held for people went with it: {held}" if held else ""
+    return replace(head, broken="; ".join(filter(None, (head.broken, words)))), before.record.memory
 
 
 def _check_home(record: Record | None, said: str) -> None:
@@ -159,7 +198,6 @@ async def record_and_claim(fleet: Fleet, record: Record, around: Surroundings, b
     claimed = await around.ledger.claim(record, artifact_id, interval_seconds=fleet.interval_seconds)
     if claimed is None:
         return Skipped(SkipReason.NOT_CLAIMED, f"another run claimed record {record.number}")
-    await append_line(fleet, record, around.log)
     return claimed
 
 

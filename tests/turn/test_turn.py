@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from ebbflow.core.chain import Claim
 from ebbflow.core.errors import ConfigError, OverrideRefused
 from ebbflow.core.instance import Instance, InstanceList, InstanceState, LaunchRequest
 from ebbflow.core.lifecycle import WorkerState
@@ -21,6 +23,8 @@ from ebbflow.decision.evaluate import Evaluation, evaluate
 from ebbflow.decision.limits import Limits
 from ebbflow.fleet.model import Fleet
 from ebbflow.turn.chain_reader import ChainReader
+from ebbflow.turn.memory_ledger import MemoryLedger
+from ebbflow.turn.opened import OpenFleet
 from ebbflow.turn.results import Acted, DryRun, Held, Skipped, SkipReason, TurnResult
 from ebbflow.turn.turn import take_turn
 from tests.making import changed, fleet_of
@@ -328,6 +332,121 @@ async def test_regression_a_home_that_was_deleted_or_changed_never_makes_a_secon
     assert list(outside.host.launched) == launched
     assert outside.ledger.kept_home == said
     assert set(outside.queue.kept_alive) == set(launched)
+
+
+class Edited(MemoryLedger):
+    """Its newest claim was edited by hand, its home as well, or neither."""
+
+    newest_is_edited = False
+    home_is_bad = False
+
+    async def home(self, *, create: bool) -> str:
+        if self.home_is_bad:
+            raise ConfigError("home 'Not A Label'")
+        return await super().home(create=create)
+
+    async def newest_claim(self, fleet: str) -> Claim | None:
+        if self.newest_is_edited:
+            raise ConfigError("Variable ebbflow_demo_3 was edited")
+        return await super().newest_claim(fleet)
+
+    async def readable_claims(self, fleet: str) -> Sequence[Claim]:
+        return [*await super().readable_claims(fleet)][int(self.newest_is_edited) :]
+
+
+class Nowhere(Outside):
+    """Of its masters only those can be had that the fleet had before."""
+
+    masters: tuple[str, ...] = (FLEET.master,)
+
+    @asynccontextmanager
+    async def opened(
+        self, fleet: Fleet, home: str, *, remembered: Iterable[str] = (), dry_run: bool
+    ) -> AsyncIterator[OpenFleet]:
+        if fleet.master not in self.masters:
+            raise ConfigError(f"{fleet.master!r} is not a saved block")
+        async with super().opened(fleet, home, remembered=remembered, dry_run=dry_run) as opened:
+            yield opened
+
+
+@pytest.mark.parametrize("fault", ["home", "claim", "master"])
+async def test_regression_an_error_before_the_sign_of_life_let_a_fleet_end_itself(fault: str) -> None:
+    ledger = Edited()
+    outside = Nowhere(ledger=ledger)
+    for _ in range(3):
+        await turn(outside)
+    outside.queue.kept_alive.clear()
+    ledger.home_is_bad, ledger.newest_is_edited = fault == "home", fault == "claim"
+    fleet = changed(FLEET, master="swarmui-master/typo") if fault == "master" else FLEET
+    with pytest.raises(ConfigError, match=r"2 workers of record [23] were given their sign of life"):
+        await turn(outside, fleet)
+    assert set(outside.queue.kept_alive) == set(outside.host.launched)
+
+
+async def test_who_can_be_given_no_sign_of_life_is_named_with_the_minutes_that_are_left() -> None:
+    outside = Nowhere()
+    await turn(outside)
+    await turn(outside)
+    outside.masters = ()
+    words = f"no sign of life could be given to {', '.join(sorted(outside.host.launched))}"
+    with pytest.raises(ConfigError, match=f"{words}: without one they end in 8 minutes or less"):
+        await turn(outside, after=120.0)
+
+
+async def test_an_error_of_a_fleet_without_workers_tells_of_none() -> None:
+    outside = Nowhere()
+    with pytest.raises(ConfigError) as caught:
+        await turn(outside, changed(FLEET, master="swarmui-master/typo"))
+    assert str(caught.value) == "'swarmui-master/typo' is not a saved block"
+
+
+async def test_regression_a_lost_record_dropped_overrides_without_a_word() -> None:
+    outside = Outside()
+    held = ScaleRequest("run-7", OverrideKind.FLOOR, "ada", "demo day", 3600.0, 2)
+    await turn(outside, request=held)
+    await turn(outside)
+    (*_, newest) = outside.ledger.records
+    del outside.ledger.records[newest]
+    lost = await turn(outside)
+    assert isinstance(lost, Held | Acted)
+    (reason,) = [reason.text for reason in lost.record.plan.reasons if reason.rule == "chain.broken"]
+    assert "what record 1 held for people went with it: floor" in reason
+    assert "by ada" in reason
+
+
+@pytest.mark.parametrize("call", ["list_instances", "demand", "members", "keepalive"])
+async def test_regression_a_mistake_in_one_adapters_look_failed_every_turn(call: str) -> None:
+    outside = Outside()
+    await turn(outside)
+
+    async def mistaken(*given: object, **named: object) -> None:
+        raise KeyError("a mistake of its author")
+
+    setattr(outside.host if call == "list_instances" else outside.queue, call, mistaken)
+    assert isinstance(await turn(outside), Held | Acted)
+    assert outside.host.ended == []
+
+
+async def test_regression_a_mistake_in_one_action_lost_the_notes_of_all_others() -> None:
+    class Mistaken(Host):
+        async def launch(self, request: LaunchRequest) -> Instance:
+            if request.worker_id.endswith("-0"):
+                raise KeyError("a mistake of its author")
+            return await super().launch(request)
+
+    outside = Outside(host=Mistaken())
+    with pytest.raises(KeyError, match="a mistake"):
+        await turn(outside)
+    (stored,) = outside.ledger.records.values()
+    told = {outcome.worker_id[-2:]: outcome.result for outcome in stored.outcomes() or ()}
+    assert told == {"-0": Result.FAILED, "-1": Result.DONE}
+
+
+async def test_regression_a_folder_for_records_that_cannot_be_one_stopped_a_turn_before_it_acted() -> None:
+    outside = Outside()
+    result = await turn(outside, changed(FLEET, records_folder="/nowhere\0at all"))
+    assert isinstance(result, Acted)
+    assert len(outside.host.launched) == 2
 
 
 async def test_regression_a_clock_that_was_set_back_an_hour_skips_no_turn() -> None:
