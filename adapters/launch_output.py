@@ -107,6 +107,11 @@ class LaunchOutput:
         """What a person who wrote the script would like to know, each kind once."""
         return tuple(self._warnings.values())
 
+    @property
+    def ignored(self) -> str:
+        """The first line that was meant as a message, it seems, and is none; empty: there was none."""
+        return self._warnings.get("tag") or self._warnings.get("cut", "")
+
     def feed(self, data: bytes) -> Result | None:
         """Take the next bytes. After a decision they are ignored.
 
@@ -129,7 +134,8 @@ class LaunchOutput:
         if self.result is None:
             self._end_line()
         if self.result is None:
-            self.result = Failed(LaunchProblem.ENDED, "the output ended without NewURL and without DeclareFailed")
+            text = "the output ended without NewURL and without DeclareFailed"
+            self.result = Failed(LaunchProblem.ENDED, "; ".join(filter(None, (text, self.ignored))))
         return self.result
 
     def _read(self, data: bytes) -> None:
@@ -163,7 +169,8 @@ class LaunchOutput:
         self._partial.clear()
         self._is_too_long = self._is_first_line = False
         if is_too_long:
-            self._warn("long", f"a line of more than {self._max_line_bytes} bytes was ignored")
+            text = f"a line of more than {self._max_line_bytes} bytes was ignored"
+            self._warn(*(("cut", f"{text}, which holds {START_TAG}") if _START in line else ("long", text)))
             return
         if is_first:
             line = line.removeprefix(BYTE_ORDER_MARK)
@@ -172,8 +179,9 @@ class LaunchOutput:
 
     def _read_line(self, line: str) -> None:
         if not (line.startswith(START_TAG) and line.endswith(END_TAG)):
-            shown = ascii(line[:200])
-            self._warn("tag", f"a line holds {START_TAG} but is not one whole message, and was ignored: {shown}")
+            before = line.partition(START_TAG)[0]
+            shown = ascii(line[max(0, len(before) - 40) :][:200])
+            self._warn("tag", f"a line holds {START_TAG}, is not one whole message, and was ignored: {shown}")
             return
         inner = line.removeprefix(START_TAG).removesuffix(END_TAG).strip(WHITE_SPACE)
         key, colon, value = inner.partition(":")
@@ -205,16 +213,21 @@ class LaunchOutput:
         self._warnings.setdefault(kind, warning)
 
 
-def read_launch_output(data: bytes, *, ended: bool) -> Result | None:
-    """Read what a script has printed so far.
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a script has printed so far."""
 
-    Args:
-        data: its stdout from the beginning.
-        ended: nobody holds the stdout any more, so that undecided means failed.
-    """
+    result: Result | None = None
+    """None while nothing is decided."""
+    ignored: str = ""
+    """The first line that was meant as a message and is none, for the person who wrote the script."""
+
+
+def read_launch_output(data: bytes) -> Said:
+    """Read what a script has printed so far, from the beginning of its stdout."""
     output = LaunchOutput()
     output.feed(data)
-    return output.end() if ended else output.result
+    return Said(output.result, output.ignored)
 
 
 def url_problem(url: str) -> str:

@@ -171,7 +171,10 @@ def _enum_decoder(kind: type[Enum]) -> _Decoder:
 
 def _decode_scalar(kind: object, value: Plain, where: _Where) -> object:
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise _wrong(where, value, "a number that a float can hold") from error
     if isinstance(kind, type) and type(value) is kind:
         return value
     raise _wrong(where, value, getattr(kind, "__name__", str(kind)))

@@ -88,7 +88,9 @@ def _never_ready(worker: Worker, timeout: float, retries: int) -> str:
         )
     if worker.joining_seconds < timeout or (worker.url is not None and not worker.register_turns):
         return ""
-    said = f"announced {worker.url}" if worker.url else "never announced a URL"
+    said = (
+        f"announced {worker.url}" if worker.url else "; ".join(filter(None, ("never announced a URL", worker.detail)))
+    )
     return f"not ready after {worker.joining_seconds:.0f} s (launch_timeout_seconds {timeout:g}): {said}"
 
 

@@ -32,14 +32,17 @@ async def ask(
     worker_ids: Sequence[str] = (),
     force: bool = False,
     is_absolute: bool = False,
+    key: str = "",
 ) -> State:
-    """Take a turn with one override more. The override is keyed by this flow run, so a repeated run adds nothing.
+    """Take a turn with one override more.
+
+    The override is keyed by this flow run, or by what asks for it where that has a key: a repetition adds nothing.
 
     Raises:
         FleetError: every look lost its claim to another run; nothing was changed.
     """
     request = ScaleRequest(
-        key=str(flow_run.get_id()),
+        key=key or str(flow_run.get_id()),
         kind=kind,
         owner=await _owner(),
         reason=reason,

@@ -15,16 +15,23 @@ class Announced:
     retries: int | None = None
     failure: Failure | None = None
     detail: str = ""
+    """Of its failure; or while nothing is decided, of a line that was meant as a message and is none."""
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether it has announced an address, or that there will be none."""
+        return self.url is not None or self.failure is not None
 
 
-def read_announced(text: bytes, places: Mapping[str, str] | None = None) -> Announced | None:
-    """Read a log as far as it goes; None while nothing is decided.
+def read_announced(text: bytes, places: Mapping[str, str] | None = None) -> Announced:
+    """Read a log as far as it goes.
 
     Args:
         text: the log, or its end.
         places: what `{name}` in an announced address stands for.
     """
-    match read_launch_output(text, ended=False):
+    said = read_launch_output(text)
+    match said.result:
         case Url(url, retries):
             for name, value in (places or {}).items():
                 url = url.replace(f"{{{name}}}", value or f"{{{name}}}")
@@ -32,8 +39,7 @@ def read_announced(text: bytes, places: Mapping[str, str] | None = None) -> Anno
                 return Announced(failure=Failure.OUTPUT, detail=f"bad_url: NewURL {url[:200]!a}: {problem}")
             return Announced(url, retries)
         case Refused(reason):
-            said = f"declared failed: {reason or 'no reason given'}"
-            return Announced(failure=Failure.CAPACITY, detail=said)
+            return Announced(failure=Failure.CAPACITY, detail=f"declared failed: {reason or 'no reason given'}")
         case Failed(kind, detail):
             return Announced(failure=Failure.OUTPUT, detail=f"{kind.value}: {detail}")
-    return None
+    return Announced(detail=said.ignored)

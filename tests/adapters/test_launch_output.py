@@ -8,6 +8,7 @@ from ebbflow.adapters.launch_output import (
     LaunchProblem,
     Refused,
     Result,
+    Said,
     Url,
     read_launch_output,
     url_problem,
@@ -136,14 +137,20 @@ OURS: list[tuple[str, bytes, Result | LaunchProblem]] = [
 ]
 
 
+def ended(output: bytes) -> Result:
+    parser = LaunchOutput()
+    parser.feed(output)
+    return parser.end()
+
+
 def outcome(result: Result | None) -> Result | LaunchProblem | None:
     return result.kind if isinstance(result, Failed) else result
 
 
 @pytest.mark.parametrize(("output", "expected"), [row[1:] for row in LINES], ids=[row[0] for row in LINES])
 def test_every_row_of_the_contract_holds(output: bytes, expected: Result | LaunchProblem) -> None:
-    assert outcome(read_launch_output(output, ended=True)) == expected
-    assert outcome(read_launch_output(output + b"\r\n", ended=True)) == expected
+    assert outcome(ended(output)) == expected
+    assert outcome(ended(output + b"\r\n")) == expected
 
 
 @pytest.mark.parametrize(("output", "expected"), [row[1:] for row in OURS], ids=[row[0] for row in OURS])
@@ -161,7 +168,7 @@ def test_outputs_of_our_own_mean_the_same_however_slowly_they_come(
 
 @pytest.mark.parametrize("output", [row[1] for row in LINES], ids=[row[0] for row in LINES])
 def test_where_the_reads_are_split_makes_no_difference(output: bytes) -> None:
-    expected = read_launch_output(output, ended=True)
+    expected = ended(output)
     for position in range(min(len(output), 400) + 1):
         parser = LaunchOutput()
         parser.feed(output[:position])
@@ -180,7 +187,7 @@ def test_nothing_is_decided_before_the_line_or_the_output_ends() -> None:
     assert parser.feed(b"\r") == U
     assert parser.feed(b"\n" + message("DeclareFailed: late") + b"\n") == U
     assert parser.end() == U
-    assert read_launch_output(NEW_URL, ended=False) is None
+    assert read_launch_output(NEW_URL) == Said()
 
 
 def test_feeding_after_the_end_is_our_mistake() -> None:
@@ -196,7 +203,8 @@ def test_a_line_without_an_end_is_cut_and_ignored_with_one_warning() -> None:
         parser.feed(b"x" * 1000)
     parser.feed(b"\n" + NEW_URL + b" " * 1000 + b"\n" + message("NewURL: http://second") + b"\n")
     assert parser.result == Url("http://second")
-    assert parser.warnings == ("a line of more than 1000 bytes was ignored",)
+    cut = f"a line of more than 1000 bytes was ignored, which holds {S.decode()}"
+    assert parser.warnings == ("a line of more than 1000 bytes was ignored", cut)
 
 
 def test_a_line_of_just_the_longest_length_is_read() -> None:
@@ -211,6 +219,34 @@ def test_a_message_that_is_not_alone_on_its_line_is_warned_about_once(line: byte
     parser.feed(line + b"\n" + line + b"\n")
     (warning,) = parser.warnings
     assert "not one whole message" in warning
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (b"0: " + NEW_URL, "'0: [SwarmAutoScaleBackend]NewURL"),
+        (b"(base) root@n1:~# " + NEW_URL, "'(base) root@n1:~# [Swarm"),
+        (b"\x1b[32m" + NEW_URL + b"\x1b[0m", r"'\x1b[32m[Swarm"),
+        (b"Nov 28 14:00:01 " + NEW_URL, "'Nov 28 14:00:01 [Swarm"),
+        (b'"' + NEW_URL + b'"', "'\"[Swarm"),
+        (S + b"NewURL: http://h:7801", "NewURL: http://h:7801'"),
+        (b"x" * 500 + NEW_URL, "xxxx[SwarmAutoScaleBackend]NewURL"),
+    ],
+    ids=["srun --label", "a prompt", "colours", "ts", "quotes", "no close tag", "a long prefix"],
+)
+def test_regression_a_prefixed_or_cut_message_was_not_named_in_the_failure(line: bytes, shown: str) -> None:
+    output = b"starting\n" + line + b"\nready\n"
+    failed = ended(output)
+    assert isinstance(failed, Failed)
+    assert failed.kind is ENDED
+    assert "was ignored" in failed.detail
+    assert shown in failed.detail
+    said = read_launch_output(output)
+    assert (said.result, shown in said.ignored) == (None, True), "and while it may still come"
+
+
+def test_a_message_that_is_not_one_is_no_reason_once_there_is_a_good_one() -> None:
+    assert ended(b"0: " + NEW_URL + b"\n" + NEW_URL) == U
 
 
 def test_too_many_retries_are_cut_with_a_warning() -> None:

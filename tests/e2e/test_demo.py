@@ -176,17 +176,18 @@ def test_the_form_refuses_what_no_run_could_use(api: httpx.Client, parameters: d
     assert runs_of(api, deployment) == before
 
 
-@pytest.mark.parametrize(
-    ("payload", "parameters"),
-    [
-        ({"count": 2, "reason": 'a "sale" begins'}, {"count": 2, "reason": 'a "sale" begins'}),
-        ({}, {"count": 1, "reason": "ebbflow.scale-up.requested"}),
-    ],
-    ids=["with a payload", "without one"],
-)
-def test_an_event_starts_scale_up_with_its_count_and_reason(
-    api: httpx.Client, payload: dict[str, Any], parameters: dict[str, Any]
-) -> None:
+PAYLOADS: list[dict[str, Any]] = [
+    {"count": 2, "reason": 'a "sale" <begins> & \u00fcber\u2028all', "key": "sale"},
+    {},
+    {"count": "two"},
+    {"count": -1, "reason": "x" * 5000},
+    {"count": 0},
+    {"count": {"nested": [1.5, None]}, "reason": None},
+]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=["plain", "empty", "text", "negative, long", "zero", "nested"])
+def test_regression_an_events_odd_payload_gave_no_run_and_no_trace(api: httpx.Client, payload: dict[str, Any]) -> None:
     deployment = deployment_of(api, "scale-up")
     known = {run["id"] for run in runs_of(api, deployment)}
     event = {
@@ -198,7 +199,7 @@ def test_an_event_starts_scale_up_with_its_count_and_reason(
     }
     api.post("/events", json=[event]).raise_for_status()
     (run,) = wait_for_runs(api, deployment, lambda run: run["id"] not in known, seconds=30)
-    assert {name: run["parameters"].get(name) for name in ("count", "reason")} == parameters
+    assert run["parameters"]["event"] == {"id": event["id"], "event": event["event"], "payload": payload}
     assert run["parameters"]["fleet"]["name"] == FLEET["name"]
     assert run["created_by"]["type"] == "AUTOMATION"
 

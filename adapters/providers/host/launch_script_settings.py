@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ebbflow.adapters.launch_output import MAX_LINE_BYTES, MAX_RETRIES
+from ebbflow.adapters.providers.host.records import MAX_OUTPUT_BYTES
 from ebbflow.adapters.providers.host.settings import GivenEnvironment, StateFolder
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
 
@@ -72,7 +73,7 @@ class LaunchScriptSettings(BaseModel):
             ge=1024,
             le=1024**3,
         ),
-    ] = 8 * 1024**2
+    ] = MAX_OUTPUT_BYTES
     lives_while: Annotated[
         Literal["url", "script"],
         Field(

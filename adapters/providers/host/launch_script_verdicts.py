@@ -47,7 +47,8 @@ class LaunchScriptVerdicts:
         if result is None and has_exited and is_whole:
             result = parser.end()
         if result is None and self._is_late(look, first):
-            result = Failed(LaunchProblem.TIMEOUT, self._lateness(is_whole=is_whole))
+            why = "; ".join(filter(None, (self._lateness(is_whole=is_whole), parser.ignored)))
+            result = Failed(LaunchProblem.TIMEOUT, why)
         if result is not None:
             for warning in parser.warnings:
                 log.warning("launch script of worker=%s: %s", look.worker_id, warning)

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from ebbflow.adapters.launch_output import Failed, Refused, Result, Url
+from ebbflow.adapters.launch_output import Failed, Refused, Said, Url
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook
 from ebbflow.adapters.providers.host.records import Moment, WorkerRecord
@@ -22,21 +22,21 @@ class LocalListing(DetachedListing):
             with suppress(OSError):
                 look.folder.write("ended.json", Moment(self._clock()), replace=False)
         first = processes.leader(live)
-        output = look.folder.output(ended=not live, pid=first.pid if first else None)
-        state, failure, detail = judge(record, output, is_alive=bool(live))
+        said = look.folder.output(ended=not live, pid=first.pid if first else None)
+        state, failure, detail = judge(record, said, is_alive=bool(live))
         if state is InstanceState.FAILED and (words := look.folder.last_words()):
             detail = f"{detail}; last line of stderr: {words}"
-        url = output if isinstance(output, Url) else None
+        url = said.result if isinstance(said.result, Url) else None
         return self.instance(look, state, url=url, failure=failure, detail=detail, first=first)
 
 
-def judge(record: WorkerRecord, output: Result | None, *, is_alive: bool) -> tuple[InstanceState, Failure | None, str]:
+def judge(record: WorkerRecord, said: Said, *, is_alive: bool) -> tuple[InstanceState, Failure | None, str]:
     """The state of a worker that was started, with the reason, from what is recorded and what it printed."""
     if is_alive and (record.is_terminating or (record.ended is not None and record.ended.by_us)):
         return InstanceState.TERMINATING, None, "asked to end"
     if not is_alive and record.ended is not None and record.ended.by_us:
         return InstanceState.GONE, None, "terminated"
-    match output:
+    match said.result:
         case Refused(reason):
             return InstanceState.FAILED, Failure.CAPACITY, f"declared failed: {reason or 'no reason given'}"
         case Failed(kind, detail):
@@ -46,4 +46,4 @@ def judge(record: WorkerRecord, output: Result | None, *, is_alive: bool) -> tup
         case Url(_, retries):
             return InstanceState.RUNNING, None, "" if retries is None else f"asks for {retries} retries"
         case None:
-            return InstanceState.STARTING, None, ""
+            return InstanceState.STARTING, None, said.ignored

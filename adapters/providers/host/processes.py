@@ -5,6 +5,7 @@ and its age after that boot, which no step of the clock changes; and by the work
 hands on to its children and which survives the loss of every file.
 """
 
+import math
 import os
 import signal
 import socket
@@ -34,6 +35,15 @@ class ProcessId:
     """Epoch seconds as of when it was looked at; steps with the clock, so it is not compared."""
     seconds_after_boot: float
     boot: str
+
+    def __post_init__(self) -> None:
+        """Refuse what names no process: to a kernel a negative one is a whole group, and 0 is our own.
+
+        Raises:
+            ValueError: says what is wrong.
+        """
+        if not 0 < self.pid < 2**31 or not (math.isfinite(self.created_at) and math.isfinite(self.seconds_after_boot)):
+            raise ValueError(f"pid {self.pid}, created at {self.created_at}: no process")
 
     def is_same(self, other: "ProcessId | None") -> bool:
         """Whether both name one process."""

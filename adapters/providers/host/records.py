@@ -16,26 +16,30 @@ Every file appears whole (written aside, synced, renamed), so that a reader neve
 files of its own beside these.
 """
 
+import errno
 import fcntl
 import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
-from ebbflow.adapters.launch_output import LaunchOutput, Result
+from ebbflow.adapters.launch_output import LaunchOutput, Said
 from ebbflow.adapters.providers.host.processes import ProcessId
 from ebbflow.core.canonical import canonical, decode
 from ebbflow.core.errors import ProviderUnavailable, RecordError
 
 WORKER_ID_PATTERN = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 KEPT_SECONDS = 86_400.0
-MAX_OUTPUT_BYTES = 8 * 1024 * 1024
-"""How much of a worker's stdout is looked at for its address."""
+MAX_NOTE_BYTES = 65_536
+"""Of one of the small files."""
+MAX_OUTPUT_BYTES = 1024**3
+"""How much of a worker's stdout is looked at for its address; half a second's reading."""
 
 _PIECE_BYTES = 65_536
 _LAST_LINE_CHARACTERS = 200
@@ -123,10 +127,14 @@ class WorkerFolder:
             ProviderUnavailable: it cannot be read, so that nothing is known for sure.
         """
         try:
-            return decode(kind, json.loads((self.path / name).read_text(encoding="utf-8")), where=name)
+            with _regular_file(self.path / name) as file:
+                text = file.read(MAX_NOTE_BYTES + 1)
+            if len(text) > MAX_NOTE_BYTES:
+                raise ValueError(f"{name} is longer than {MAX_NOTE_BYTES} bytes")
+            return decode(kind, json.loads(text), where=name)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, RecordError) as error:
+        except (OSError, ValueError, RecursionError, RecordError) as error:
             raise ProviderUnavailable(f"{self.label} cannot read {self.path}: {error}") from error
 
     def write(self, name: str, value: object, *, replace: bool = True, sync: bool = True) -> None:
@@ -171,7 +179,7 @@ class WorkerFolder:
     def is_locked(self, name: str = "lock") -> bool:
         """Whether a launcher, or whom it started, holds a lock. Looks do not exclude each other."""
         try:
-            descriptor = os.open(self.path / name, os.O_RDONLY)
+            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return False
         try:
@@ -186,7 +194,7 @@ class WorkerFolder:
         """Forget the worker. Only while holding its lock, and starting nothing afterwards."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def output(self, *, ended: bool, pid: int | None) -> Result | None:
+    def output(self, *, ended: bool, pid: int | None) -> Said:
         """What the worker has announced.
 
         Args:
@@ -195,14 +203,14 @@ class WorkerFolder:
         """
         parser = LaunchOutput()
         self.read_output(parser, pid=pid, max_bytes=MAX_OUTPUT_BYTES)
-        return parser.end() if ended else parser.result
+        return Said(parser.end() if ended else parser.result, parser.ignored)
 
     def read_output(self, parser: LaunchOutput, *, pid: int | None, max_bytes: int) -> bool:
         """Give the parser what the worker has printed, until it has decided; whether that was all of it."""
         source = self.path / "stdout.log"
         if pid is not None and not source.exists():
             source = self._deleted_output(pid) or source
-        with suppress(FileNotFoundError), source.open("rb") as file:
+        with suppress(FileNotFoundError), _regular_file(source) as file:
             while parser.result is None and file.tell() < max_bytes:
                 piece = file.read(min(_PIECE_BYTES, max_bytes - file.tell()))
                 if not piece:
@@ -290,6 +298,19 @@ def _is_old(folder: WorkerFolder, now: float) -> bool:
     if record.ended is not None:
         return now - record.ended.at > KEPT_SECONDS
     return not record.was_started and now - folder.path.stat().st_mtime > KEPT_SECONDS
+
+
+def _regular_file(path: Path) -> BinaryIO:
+    """Open a file to read it: a pipe in its place would keep the listing waiting for ever.
+
+    Raises:
+        OSError: it is none, or cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def _size(path: Path) -> int:

@@ -85,20 +85,21 @@ class KubernetesAddresses:
 
         What it printed first is the worker's own; later lines may quote who sends it work.
         """
+        said = None
         for lines in (None, LOG_LINES):
             try:
                 text = await self.log(pod, deadline=deadline, lines=lines)
             except NoAnswer:
-                return None
+                break
             if text is None:
-                return None
+                break
             said = _read(text, pod)
-            if said is not None or len(text) < LOG_LIMIT_BYTES:
-                return said
-        return None
+            if said.is_decided or len(text) < LOG_LIMIT_BYTES:
+                break
+        return said
 
 
-def _read(text: bytes, pod: Pod) -> Announced | None:
+def _read(text: bytes, pod: Pod) -> Announced:
     status = pod.get("status") or {}
     return read_announced(text, {name: _host(status.get(name)) for name in ("podIP", "hostIP")})
 

@@ -1,7 +1,7 @@
 """What a cluster shows of a fleet: every page of one labelled list, or an answer that says that it is not whole."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ebbflow.adapters.http import NoAnswer
@@ -107,6 +107,8 @@ class KubernetesListing:
         runs_on = found.state not in (InstanceState.TERMINATING, InstanceState.FAILED)
         if announced and announced.failure and found.state is not InstanceState.TERMINATING:
             found = PodState(InstanceState.FAILED, "WorkerSaid", announced.detail, announced.failure, found.ends_soon)
+        elif announced and announced.detail:
+            found = replace(found, detail="; ".join(filter(None, (found.detail, announced.detail))))
         name, home, detail = str(metadata["name"]), (metadata.get("labels") or {}).get(HOME, ""), str(found)
         worker = parse_worker_id(name)
         if TEMPLATE not in notes or worker is None or worker.fleet != fleet:

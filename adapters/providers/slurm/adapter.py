@@ -16,7 +16,7 @@ from functools import cached_property
 import anyio
 
 from ebbflow.adapters.commands import Run, run_process
-from ebbflow.adapters.launch_output import Result, read_launch_output
+from ebbflow.adapters.launch_output import Said, read_launch_output
 from ebbflow.adapters.providers.ends_for_good import EndsForGood
 from ebbflow.adapters.providers.given_environment import without_secrets
 from ebbflow.adapters.providers.slurm.client import SlurmClient
@@ -177,9 +177,9 @@ class SlurmAdapter(EndsForGood):
             return InstanceList((), complete=False, detail=str(error))
         self._listed[fleet] = jobs
         self._sent.clear()
-        return InstanceList(tuple(self._instance(each, fleet, said.get(each.job.job_id)) for each in ours))
+        return InstanceList(tuple(self._instance(each, fleet, said.get(each.job.job_id, Said())) for each in ours))
 
-    async def _said(self, ours: Sequence[FleetJob], seconds: float) -> dict[str, Result | None]:
+    async def _said(self, ours: Sequence[FleetJob], seconds: float) -> dict[str, Said]:
         """What workers have announced, by job id."""
         if self._settings.url_channel == "none":
             return {}
@@ -187,9 +187,9 @@ class SlurmAdapter(EndsForGood):
             return {each.job.job_id: said_by(each.job, each.note) for each in ours}
         printing = [each.job for each in ours if not each.job.is_pending]
         outputs = await self._client.outputs(printing, seconds=seconds) if printing else {}
-        return {job_id: read_launch_output(text, ended=False) for job_id, text in outputs.items()}
+        return {job_id: read_launch_output(text) for job_id, text in outputs.items()}
 
-    def _instance(self, each: FleetJob, fleet: str, said: Result | None) -> Instance:
+    def _instance(self, each: FleetJob, fleet: str, said: Said) -> Instance:
         job = each.job
         announces = self._settings.url_channel != "none"
         verdict = judge(job, said, announces=announces, now=self._clock())

@@ -164,7 +164,7 @@ class SlurmClient:
         for start in range(0, len(names), MAX_PATHS):
             some = names[start : start + MAX_PATHS]
             # -Z ends a name with NUL. /dev/null: two files at least, as grep names no single one by itself.
-            words = ["grep", "-aHZsF", "-m", "64", "-e", START_TAG, "--", "/dev/null", *some]
+            words = ["grep", "-aHZsF", "-m", "256", "-e", START_TAG, "--", "/dev/null", *some]
             answer = await self._commands(words, seconds=seconds)
             # 1: nothing found. 2: some file cannot be read, as that of a job that only starts.
             if answer.code not in (0, 1, 2):

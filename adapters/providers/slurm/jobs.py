@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ebbflow.adapters.launch_output import Failed, Refused, Result, Url, read_launch_output
+from ebbflow.adapters.launch_output import Failed, Refused, Said, Url, read_launch_output
 from ebbflow.core.errors import ProviderUnavailable
 from ebbflow.core.ids import FLEET_NAME
 from ebbflow.core.instance import Failure, InstanceState
@@ -271,14 +271,14 @@ def _number(each: FleetJob) -> int:
     return int(digits[0]) if digits else 0
 
 
-def said_by(job: Job, note: Note) -> Result | None:
+def said_by(job: Job, note: Note) -> Said:
     """What the worker announced in this run of its job, through the comment."""
     if note.restarts != job.restarts:
-        return None
-    return read_launch_output(note.said.encode("utf-8", "surrogateescape"), ended=False)
+        return Said()
+    return read_launch_output(note.said.encode("utf-8", "surrogateescape"))
 
 
-def judge(job: Job, said: Result | None, *, announces: bool, now: float) -> JobVerdict:
+def judge(job: Job, said: Said, *, announces: bool, now: float) -> JobVerdict:
     """What a job is to us, by Slurm's words for its state and reason and by what its worker has announced.
 
     Args:
@@ -322,14 +322,14 @@ def _judge_pending(job: Job, now: float) -> JobVerdict:
     return JobVerdict(InstanceState.PENDING, f"waits: {job.reason}" if reason not in ("", "None") else "")
 
 
-def _judge_running(said: Result | None, *, announces: bool) -> JobVerdict:
-    match said:
+def _judge_running(said: Said, *, announces: bool) -> JobVerdict:
+    match said.result:
         case Url(url, retries):
             return JobVerdict(InstanceState.RUNNING, url=url, retries=retries)
-        case Refused() | Failed():
-            return _judge_words(said)
+        case Refused() | Failed() as words:
+            return _judge_words(words)
         case None:
-            return JobVerdict(InstanceState.STARTING if announces else InstanceState.RUNNING)
+            return JobVerdict(InstanceState.STARTING if announces else InstanceState.RUNNING, said.ignored)
 
 
 def _judge_words(said: Refused | Failed) -> JobVerdict:
@@ -339,15 +339,16 @@ def _judge_words(said: Refused | Failed) -> JobVerdict:
     return JobVerdict(InstanceState.FAILED, f"{said.kind.value}: {said.detail}", Failure.OUTPUT)
 
 
-def _judge_ended(job: Job, said: Result | None, *, announces: bool) -> JobVerdict:
+def _judge_ended(job: Job, said: Said, *, announces: bool) -> JobVerdict:
     if job.state == "DEADLINE":
         return JobVerdict(InstanceState.FAILED, "did not start within its start window", Failure.CAPACITY)
     if job.is_refused_submission:
         return JobVerdict(InstanceState.FAILED, "Slurm: FAILED (BadConstraints): refused for good", Failure.REJECTED)
-    if isinstance(said, Refused | Failed):
-        return _judge_words(said)
-    if job.state == "COMPLETED" and (said is not None or not announces):
+    if isinstance(said.result, Refused | Failed):
+        return _judge_words(said.result)
+    if job.state == "COMPLETED" and (said.result is not None or not announces):
         return JobVerdict(InstanceState.GONE, "the worker ended")
+    why = f"Slurm: {job.state} ({job.reason})"
     if job.state == "COMPLETED":
-        return JobVerdict(InstanceState.FAILED, "the worker ended without announcing an address", Failure.OUTPUT)
-    return JobVerdict(InstanceState.FAILED, f"Slurm: {job.state} ({job.reason})", Failure.OUTPUT)
+        why = "the worker ended without announcing an address"
+    return JobVerdict(InstanceState.FAILED, "; ".join(filter(None, (why, said.ignored))), Failure.OUTPUT)

@@ -26,22 +26,47 @@ exec "${command[@]}"
 # 40 tries 15 s apart outlive a restart of the controller. All of the comment must fit into 1000 characters, else it is
 # refused as a whole. An ended worker's last words are waited for, and no longer: its GPUs are free after that.
 _ANNOUNCING = """
-# Puts what the worker says into the job's comment, which the listing shows. One message after the other: an older one
-# must not replace a newer.
+# Puts what the worker says into the job's comment, which the listing shows: the last DoRetries, then the one message
+# that decides; until then the first line that was meant as one and is none, for the person who wrote the worker.
 publish() {{
-    local LC_ALL=C line said= _
-    while IFS= read -r line; do
-        [[ $line == *{end}* ]] && (( ${{#said}} + ${{#line}} < 800 )) || continue
-        said+=$line$'\\n'
+    local LC_ALL=C line body value prefix strange= retries= word= _
+    while [[ -z $word ]] && IFS= read -r line; do
+        line=${{line#"${{line%%[![:space:]]*}}"}}
+        line=${{line%"${{line##*[![:space:]]}}"}}
+        body=${{line#{start}}}
+        body=${{body#"${{body%%[![:space:]]*}}"}}
+        value=${{body#*:}}
+        value=${{value%{end}}}
+        if [[ $line != {start}*{end} ]]; then
+            [[ -z $strange ]] || continue
+            prefix=${{line%%{start}*}}
+            (( ${{#prefix}} <= 40 )) || line=...${{line:${{#prefix}}-40}}
+            strange=${{line:0:200}}
+            strange=${{strange//[^[:print:]]/?}}
+        elif [[ $body == DoRetries:* ]] && (( ${{#line}} < 100 )); then
+            retries=$line
+        elif [[ $body == NewURL:* && $value == *[![:space:]]* ]] && (( ${{#line}} < 600 )); then
+            word=$line
+        elif [[ $body == DeclareFailed:* ]]; then
+            word={start}DeclareFailed:${{value:0:400}}{end}
+        else
+            continue
+        fi
+        [[ -z $word ]] || strange=
+        set -- ${{strange:+"$strange"}} ${{retries:+"$retries"}} ${{word:+"$word"}}
+        printf -v line '%s\\n' "$@"
         for _ in {{1..40}}; do
-            scontrol update JobId="$SLURM_JOB_ID" Comment={mark}";r=${{SLURM_RESTART_COUNT:-0}};said=$said" && break
+            scontrol update JobId="$SLURM_JOB_ID" Comment={mark}";r=${{SLURM_RESTART_COUNT:-0}};said=$line" && break
             sleep 15
         done
     done
+    cat >/dev/null
 }}
 
+# Progress bars end their lines with carriage returns. Without stdbuf they would be kept back until there are many.
+unbuffered=$(command -v stdbuf) && lines=("$unbuffered" -oL tr '\\r' '\\n') || lines=(cat)
 exec 4>&1
-exec 5> >(trap '' TERM; tee -a /dev/fd/4 | grep -aF --line-buffered {start} | publish)
+exec 5> >(trap '' TERM; tee -a /dev/fd/4 | "${{lines[@]}}" | grep -aF --line-buffered {start} | publish)
 reader=$!
 "${{command[@]}}" >&5 4>&- 5>&- &
 worker=$!

@@ -143,9 +143,8 @@ class VastListing:
             except NoAnswer:
                 # An address that could not be read is unknown, which is no fault of the worker.
                 return
-            said = None if text is None else read_announced(text)
-            if said is not None:
-                self._said[str(row["id"])] = said
+            if text is not None:
+                self._said[str(row["id"])] = read_announced(text)
 
     def _instance(self, row: Row) -> Instance:
         owner = owner_of(row)

@@ -62,6 +62,8 @@ def instance_of(row: Row, owner: Owner, *, url: str | None, now: float, said: An
     is_declared = state is InstanceState.FAILED and _is_broken(row)
     if said is not None and said.failure is not None and state is InstanceState.STARTING:
         state, failure, detail, is_declared = InstanceState.FAILED, said.failure, said.detail, True
+    elif said is not None and state is InstanceState.STARTING:
+        detail = detail or said.detail
     return Instance(
         worker_id=owner.worker_id,
         instance_id=str(row["id"]),

@@ -286,7 +286,7 @@ async def test_ten_megabytes_before_the_address_block_nothing_and_are_searched_u
     instance = await launched(patient, RUNNING)
     await until((cleaned.folder / "done").exists)
     await ended(patient, instance)
-    hasty = cleaned.provider(url_timeout_seconds=1)
+    hasty = cleaned.provider(url_timeout_seconds=1, max_log_bytes=8 * 1024**2)
     await hasty.launch(request(OTHER_ID))
     failed = await listed(hasty, FAILED, worker_id=OTHER_ID)
     assert (failed.failure, failed.detail) == (

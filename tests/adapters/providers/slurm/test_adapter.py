@@ -61,14 +61,18 @@ def request(worker_id: str = ID, *, home: str = "homea", join: JoinSpec | None =
 
 
 async def listed(
-    provider: SlurmAdapter, *states: InstanceState, worker_id: str = ID, seconds: float = DEADLINE_SECONDS
+    provider: SlurmAdapter,
+    *states: InstanceState,
+    worker_id: str = ID,
+    seconds: float = DEADLINE_SECONDS,
+    words: str = "",
 ) -> Instance:
-    """The worker's row once it is in one of the states."""
+    """The worker's row once it is in one of the states, and says something."""
     deadline = anyio.current_time() + seconds
     while True:
         listing = await provider.list_instances("sdxl")
         for instance in listing.instances:
-            if instance.worker_id == worker_id and instance.state in states:
+            if instance.worker_id == worker_id and instance.state in states and words in instance.detail:
                 return instance
         assert anyio.current_time() < deadline, listing
         await anyio.sleep(0.1)
@@ -256,7 +260,44 @@ SAID: dict[str, tuple[list[str], str, InstanceState, Failure | None, str]] = {
 }
 
 
+PRINTED: dict[str, tuple[str, str, InstanceState, str]] = {
+    "a progress bar": (rf"10%\r20%\r{START}NewURL: {URL}{END}\r30%\r", "exec sleep 600", RUNNING, ""),
+    "line ends of Windows": (rf"loading\r\n{START}NewURL: {URL}{END}\r\n", "exec sleep 600", RUNNING, ""),
+    "two hundred other messages": (
+        rf"{START}Status: {'x' * 60}{END}\n" * 200 + rf"{START}NewURL: {URL}{END}\n",
+        "exec sleep 600",
+        RUNNING,
+        "",
+    ),
+    "a long refusal": (rf"{START}DeclareFailed: {'no ' * 300}{END}\n", "exit 0", FAILED, "declared failed: no no"),
+    "a label": (rf"0: {START}NewURL: {URL}{END}\n", "exit 0", FAILED, f"was ignored: '0: {START}NewURL"),
+    "a label while it runs": (rf"0: {START}NewURL: {URL}{END}\n", "exec sleep 600", STARTING, "was ignored: '0: "),
+    "a long prefix": (rf"{'x' * 3000}{START}NewURL: {URL}{END}\n", "exit 0", FAILED, f"xxx{START}NewURL"),
+    "a label, then it alone": (
+        rf"0: {START}NewURL: {URL}{END}\n{START}NewURL: {URL}{END}\n",
+        "exec sleep 600",
+        RUNNING,
+        "",
+    ),
+}
+
+
 class TestWhatAWorkerSays:
+    @pytest.mark.parametrize("channel", ["comment", "file"])
+    async def test_regression_progress_bars_long_prefixes_and_labels_lost_the_worker(
+        self, slurm: Cluster, tmp_path: Path, channel: str
+    ) -> None:
+        chain = secrets.token_hex(2)
+        ids = {name: f"sdxl-{chain}-1a-{index}" for index, name in enumerate(PRINTED)}
+        for name, (text, then, *_) in PRINTED.items():
+            command = ["/bin/bash", "-c", f"printf {shlex.quote(text.replace('%', '%%'))}; {then}"]
+            plain = settings(slurm, command=command, output_folder=str(tmp_path), url_channel=channel)
+            await SlurmAdapter(plain).launch(request(ids[name]))
+        provider = SlurmAdapter(settings(slurm, output_folder=str(tmp_path), url_channel=channel))
+        for name, (_, _, state, words) in PRINTED.items():
+            shown = await listed(provider, state, worker_id=ids[name], words=words)
+            assert (shown.url, words in shown.detail) == (URL if state is RUNNING else None, True), (name, shown)
+
     @pytest.mark.parametrize("channel", ["comment", "file"])
     async def test_the_launch_script_protocol_in_a_jobs_output_is_understood(
         self, slurm: Cluster, tmp_path: Path, channel: str

@@ -3,7 +3,7 @@
 import pytest
 
 from ebbflow.adapters.commands import CommandAnswer
-from ebbflow.adapters.launch_output import Result, read_launch_output
+from ebbflow.adapters.launch_output import Said, Url
 from ebbflow.adapters.providers.slurm import jobs as slurm_jobs
 from ebbflow.adapters.providers.slurm.answers import ending_error, submission_error, submitted_id
 from ebbflow.adapters.providers.slurm.jobs import (
@@ -219,7 +219,7 @@ def test_what_a_job_is_to_us(
 
 @pytest.mark.parametrize(("state", "expected"), [("RUNNING", RUNNING), ("COMPLETED", GONE), ("FAILED", FAILED)])
 def test_a_worker_that_joins_by_itself_needs_no_address(state: str, expected: InstanceState) -> None:
-    assert judge(one(row(state=state)), None, announces=False, now=NOW).state is expected
+    assert judge(one(row(state=state)), Said(), announces=False, now=NOW).state is expected
 
 
 def test_what_a_worker_asks_for_is_read_with_its_address() -> None:
@@ -238,8 +238,7 @@ def test_what_a_worker_asks_for_is_read_with_its_address() -> None:
 )
 def test_lines_in_the_comment_are_read_by_the_protocols_own_rules(line: str) -> None:
     job = one(row(comment=f"{MARK};r=0;said={line}\n"))
-    said: Result | None = said_by(job, read_note(job.comment))
-    assert said == read_launch_output(f"{START}NewURL: {URL}{END}\n".encode(), ended=False)
+    assert said_by(job, read_note(job.comment)).result == Url(URL)
 
 
 def test_the_state_is_failed_for_about_a_turn_and_then_gone() -> None:
