@@ -21,7 +21,7 @@ from ebbflow.decision.schedule import Floor
 class Limits(BaseModel):
     """What no policy and no person may make the fleet do."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     min_workers: Annotated[int, Field(ge=0, le=10_000, description="Never fewer workers than this.")] = 0
     max_workers: Annotated[int, Field(ge=0, le=10_000, description="Never more, in whatever state they are.")] = 10

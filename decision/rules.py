@@ -13,7 +13,7 @@ from ebbflow.decision.schedule import Schedule
 class Readiness(BaseModel):
     """How long a launched worker is waited for."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=300, description="For one attempt to reach a worker.")] = (
         30.0
@@ -39,7 +39,7 @@ class Readiness(BaseModel):
 class Drain(BaseModel):
     """How a worker leaves."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     deadline_seconds: Annotated[
         float, Field(ge=0, le=86_400, description="Still busy after this long: back into service, unless forced.")

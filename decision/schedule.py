@@ -27,7 +27,7 @@ class Floor:
 class Schedule(BaseModel):
     """So many workers at least, for so long after each time that a cron line names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     cron: Annotated[
         str, Field(max_length=200, description="When it begins: minute hour day month weekday, as '0 8 * * 1-5'.")

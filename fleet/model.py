@@ -28,7 +28,7 @@ OVERHEAD_SECONDS = 2.0
 class Fleet(BaseModel):
     """A set of workers under one policy, serving one master."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Annotated[str, Field(description="2 to 20 characters of [a-z0-9-], beginning with a letter.")]
     interval_seconds: Annotated[
@@ -50,6 +50,13 @@ class Fleet(BaseModel):
     records_folder: Annotated[
         str | None, Field(description="Every record is also appended to a file of JSON lines in this folder.")
     ] = None
+
+    @field_validator("records_folder")
+    @classmethod
+    def _is_a_path(cls, given: str | None) -> str | None:
+        if given is not None and (not given or "\0" in given):
+            raise ValueError(f"{given!r} is no folder: a path without NUL would be right, such as '/var/lib/ebbflow'")
+        return given
 
     @model_validator(mode="before")
     @classmethod

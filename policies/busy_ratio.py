@@ -46,7 +46,7 @@ def total_wanted(hot: float, *, share: float = 0.3) -> int:
 class BusyRatioPolicy(BaseModel):
     """Busy per hot workers in a band, hot ones a share of all that are kept loaded, a few steps per turn."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["busy_ratio"] = "busy_ratio"
     upper_busy_ratio: Annotated[

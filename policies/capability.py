@@ -37,7 +37,7 @@ CORRECTIONS = ("count_starting", "compare_amounts")
 class CapabilityPolicy(BaseModel):
     """Tasks per capable worker, kept between two ratios for each capability set."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     needs_shapes: ClassVar[bool] = True
     """It is refused with a master that does not tell what waiting work requires."""

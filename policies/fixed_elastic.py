@@ -25,7 +25,7 @@ CORRECTIONS = ("count_starting", "stop_secondary", "retry_primary")
 class FixedElasticPolicy(BaseModel):
     """A base that stays, and beyond it as many as keep the tasks per worker between two ratios."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["fixed_elastic"] = "fixed_elastic"
     base_workers: Annotated[

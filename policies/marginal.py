@@ -41,7 +41,7 @@ MOST_WORKERS = 10_000
 class MarginalPolicy(BaseModel):
     """As many workers as are worth what they cost, at one price for waiting."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     default_limits: ClassVar[Mapping[str, float]] = DEFAULT_LIMITS
 

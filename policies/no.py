@@ -14,7 +14,7 @@ from ebbflow.core.plan import Decision, Reason
 class NoPolicy(BaseModel):
     """Never ask for a change: the fleet is moved by hand, or by `min_workers` alone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["no"] = "no"
 

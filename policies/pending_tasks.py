@@ -27,7 +27,7 @@ NOT_BEGUN = (WorkerState.PENDING, WorkerState.WISHED)
 class PendingTasksPolicy(BaseModel):
     """A worker for every waiting task that no free worker can take; a worker goes once it has been idle for long."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["pending_tasks"] = "pending_tasks"
     idle_seconds: Annotated[

@@ -32,7 +32,7 @@ DEFAULT_LIMITS: Mapping[str, float] = MappingProxyType(
 class SwarmUIPolicy(BaseModel):
     """One more worker while requests wait and the queue is long enough; one fewer while one is idle."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     default_limits: ClassVar[Mapping[str, float]] = DEFAULT_LIMITS
 

@@ -39,7 +39,7 @@ class Load:
 class TargetQueueTimePolicy(BaseModel):
     """Measured performance for the load at a target use, and for the queue to be empty within a target time."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["target_queue_time"] = "target_queue_time"
     target_queue_time_seconds: Annotated[

@@ -24,7 +24,7 @@ CORRECTIONS = ("count_starting", "step_down")
 class VanillaPolicy(BaseModel):
     """Tasks per worker, kept between `lower_task_ratio` and `upper_task_ratio`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["vanilla"] = "vanilla"
     upper_task_ratio: Annotated[

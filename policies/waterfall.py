@@ -22,7 +22,7 @@ CORRECTIONS = ("count_once", "compare_amounts")
 class WaterfallPolicy(BaseModel):
     """One worker per `upper_task_ratio` tasks, of each kind of task; the first provider with room takes it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["waterfall"] = "waterfall"
     upper_task_ratio: Annotated[

@@ -22,7 +22,7 @@ BlockReference = Annotated[
 class ProviderEntry(BaseModel):
     """One provider of a fleet. The order of the list is the order of preference."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     block: BlockReference
     max_workers: Annotated[int, Field(ge=0, le=10_000, description="Never more here, in whatever state.")] = 10
@@ -50,7 +50,7 @@ class ProviderEntry(BaseModel):
 class PlacementRules(BaseModel):
     """How launches and stops are spread over the fleet's providers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     order: Annotated[
         Literal["listed", "price"],

@@ -53,6 +53,31 @@ def test_the_fleet_of_the_design_is_read_as_it_stands() -> None:
     assert Fleet.model_validate_json(fleet.model_dump_json()) == fleet
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"limits": {"max_workers": 24, "max_usd_per_hour": ...}},
+        {"interval_seconds": ...},
+        {"drain": {"deadline_seconds": ...}},
+        {"readiness": {"retry_wait_seconds": ...}},
+        {"providers": [{"block": "a/b", "max_workers": 1, "max_usd_per_hour": ...}]},
+        {"policy": {"kind": "vanilla", "upper_task_ratio": ..., "lower_task_ratio": 1}},
+    ],
+    ids=str,
+)
+def test_regression_a_price_cap_without_end_overflowed(fields: Any, number: float) -> None:
+    def filled(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {name: filled(each) for name, each in part.items()}
+        if isinstance(part, list):
+            return [filled(each) for each in part]
+        return number if part is ... else part
+
+    with pytest.raises(ValidationError, match=r"finite|valid integer|greater than|less than"):
+        Fleet.model_validate(changed(**filled(fields)))
+
+
 def test_a_turn_ends_its_calls_before_the_next_one_begins() -> None:
     fleet = Fleet.model_validate(SDXL)
     assert fleet.budget_seconds < fleet.interval_seconds
@@ -99,6 +124,11 @@ def test_a_policy_is_chosen_by_its_kind() -> None:
             {"policy": {"kind": "vanilla", "upper_task_ratio": 1.5, "lower_task_ratio": 1}},
             ["upper_task_ratio 1.5", "twice"],
             id="a band that would oscillate",
+        ),
+        pytest.param(
+            {"records_folder": "/var/\0lib"},
+            ["records_folder", "a path without NUL would be right"],
+            id="a folder that cannot be one",
         ),
     ],
 )

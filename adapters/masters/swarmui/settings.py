@@ -14,7 +14,7 @@ class SwarmUISettings(BaseModel):
     """A SwarmUI master: where it is, how to log in, and how its workers are reached."""
 
     # A wrong value may be a secret in the wrong field, so error messages do not quote it.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     address: str = Field(
         title="Address",

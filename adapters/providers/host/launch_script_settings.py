@@ -18,7 +18,7 @@ class LaunchScriptSettings(BaseModel):
     """
 
     # The environment may hold secrets, and a refused value would be quoted.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     script: Annotated[
         Path,

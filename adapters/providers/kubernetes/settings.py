@@ -32,7 +32,7 @@ class KubernetesSettings(BaseModel):
     """
 
     # A kubeconfig holds secrets, and a refused value would be quoted.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     pod_template: Annotated[
         dict[str, Any],

@@ -58,7 +58,7 @@ class SlurmSettings(BaseModel):
     """
 
     # The environment may hold secrets, and a refused value would be quoted.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     command: Annotated[
         list[str],

@@ -22,7 +22,7 @@ class VastSettings(BaseModel):
     """One account of Vast, and the instances to rent there."""
 
     # The environment may hold secrets, and a refused value would be quoted.
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
 
     api_key: Annotated[
         SecretStr,
