@@ -16,8 +16,12 @@ MAX_CONNECTIONS = 64
 IDLE_SECONDS = 2.0
 """A connection that was not used for longer is not used again. Many servers close theirs after five seconds, and a
 request that meets that moment has no answer, although it was never read."""
+PLAIN = "identity"
 PAUSE_SECONDS = 0.2
 """Between a temporary failure and the next attempt of the same call."""
+
+MAX_ANSWER_BYTES = 32 * 1024**2
+"""A thousand backends of SwarmUI are two. A larger answer is none: reading it would cost our memory and our time."""
 
 TEMPORARY_STATUSES = frozenset({429, 500, 502, 503, 504})
 
@@ -77,9 +81,13 @@ class HttpClient:
                 if attempt:
                     await self._sleep(PAUSE_SECONDS)
                 try:
-                    answer = await self._client().request(method, url, headers=headers, json=body, timeout=None)
+                    answer = await self._answer(method, url, headers or {}, body)
                 except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
                     answer, failure = None, _no_answer(error)
+                except NoAnswer as error:
+                    # More of the same would come again.
+                    answer, failure = None, error
+                    break
                 else:
                     logger.debug("%s %s -> %d", method, url, answer.status_code)
                     if answer.status_code not in TEMPORARY_STATUSES:
@@ -87,6 +95,22 @@ class HttpClient:
         if answer is not None:
             return answer
         raise failure or NoAnswer(f"no answer within {timeout_seconds:g} s", maybe_sent=True)
+
+    async def _answer(
+        self, method: str, url: str, headers: Mapping[str, str], body: Mapping[str, object] | None
+    ) -> httpx.Response:
+        """The answer as it came over the wire, up to a limit: a small compressed one may unfold into gigabytes."""
+        asked = {"Accept-Encoding": PLAIN, **headers}
+        async with self._client().stream(method, url, headers=asked, json=body, timeout=None) as answer:
+            encoding = answer.headers.get("Content-Encoding", PLAIN).strip().lower()
+            if encoding != PLAIN:
+                raise NoAnswer(
+                    f"the answer is compressed ({encoding[:20]!a}), which was not asked for", maybe_sent=True
+                )
+            content = await _read(answer)
+            if len(content) > MAX_ANSWER_BYTES:
+                raise NoAnswer(f"the answer is longer than {MAX_ANSWER_BYTES} bytes", maybe_sent=True)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=content, request=answer.request)
 
     async def aclose(self) -> None:
         """Close every connection. The client opens new ones when it is used again."""
@@ -107,6 +131,19 @@ class HttpClient:
                 limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_SECONDS),
             )
         return self._opened
+
+
+async def _read(answer: httpx.Response) -> bytes:
+    """The content, and no more than shows that it is too long."""
+    if answer.is_stream_consumed:
+        # A transport in memory has read it already.
+        return answer.content
+    content = bytearray()
+    async for piece in answer.aiter_raw():
+        content += piece
+        if len(content) > MAX_ANSWER_BYTES:
+            break
+    return bytes(content)
 
 
 @cache

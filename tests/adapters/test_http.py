@@ -1,5 +1,6 @@
 """What HTTP adapters share."""
 
+import gzip
 import time
 from collections.abc import Callable
 
@@ -48,6 +49,29 @@ async def test_no_answer_says_whether_it_was_sent(error: Exception, maybe_sent: 
         await client.send("POST", "http://h/x", timeout_seconds=5, repeats=1)
     await client.aclose()
     assert caught.value.maybe_sent is maybe_sent
+
+
+async def test_regression_a_small_compressed_answer_unfolded_in_our_memory() -> None:
+    def compressed(request: httpx.Request) -> httpx.Response:
+        assert request.headers["accept-encoding"] == "identity"
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, content=gzip.compress(b"{}"))
+
+    slept: list[float] = []
+    client = client_of(compressed, slept=slept)
+    with pytest.raises(NoAnswer, match=r"compressed \('gzip'\), which was not asked for"):
+        await client.send("POST", "http://h/x", timeout_seconds=5, repeats=3)
+    await client.aclose()
+    assert slept == [], "it is not asked for again"
+
+
+async def test_an_answer_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ebbflow.adapters.http.MAX_ANSWER_BYTES", 1000)
+    sizes = iter([1000, 1001])
+    client = client_of(lambda request: httpx.Response(200, content=b"x" * next(sizes)), slept=[])
+    assert len((await client.send("GET", "http://h/x", timeout_seconds=5)).content) == 1000
+    with pytest.raises(NoAnswer, match="longer than 1000 bytes"):
+        await client.send("GET", "http://h/x", timeout_seconds=5)
+    await client.aclose()
 
 
 async def test_time_is_for_everything_together() -> None:

@@ -20,12 +20,13 @@ import anyio
 import yaml
 from anyio.to_thread import run_sync
 
-from ebbflow.adapters.http import NoAnswer
+from ebbflow.adapters.http import MAX_ANSWER_BYTES, PLAIN, NoAnswer
 from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings, kube_context, namespace_problem
 from ebbflow.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
+    from urllib3.response import BaseHTTPResponse
 
 log = logging.getLogger(__name__)
 
@@ -214,13 +215,13 @@ def _call(
         method,
         path,
         query_params=query,
-        header_params={"Accept": "application/json", "Content-Type": "application/json"},
+        header_params={"Accept": "application/json", "Content-Type": "application/json", "Accept-Encoding": PLAIN},
         body=None if body is None else dict(body),
         auth_settings=["BearerToken"],
     )
     try:
         response = api.call_api(*request, _request_timeout=limits)
-        data: bytes = response.read()  # type: ignore[no-untyped-call]
+        data = _content(response.response)
     except HTTPError as error:
         unsent = isinstance(error, NewConnectionError | ConnectTimeoutError | SSLError)
         raise NoAnswer(f"{method} {path}: {error}", maybe_sent=not unsent) from error
@@ -228,6 +229,23 @@ def _call(
     return KubernetesAnswer(
         response.status, data or b"", _date_of(headers.get("date"), clock), _seconds(headers.get("retry-after"))
     )
+
+
+def _content(raw: "BaseHTTPResponse") -> bytes:
+    """What came over the wire, up to a limit: a small compressed answer may unfold into gigabytes.
+
+    Raises:
+        NoAnswer: it is compressed, or too long.
+    """
+    encoding = raw.headers.get("content-encoding", PLAIN).strip().lower()
+    data = b"" if encoding != PLAIN else raw.read(MAX_ANSWER_BYTES + 1, decode_content=False)
+    if encoding == PLAIN and len(data) <= MAX_ANSWER_BYTES:
+        raw.release_conn()
+        return data
+    raw.close()
+    if encoding != PLAIN:
+        raise NoAnswer(f"the answer is compressed ({encoding[:20]!a}), which was not asked for", maybe_sent=True)
+    raise NoAnswer(f"the answer is longer than {MAX_ANSWER_BYTES} bytes", maybe_sent=True)
 
 
 def _date_of(text: str | None, clock: Callable[[], float]) -> float:

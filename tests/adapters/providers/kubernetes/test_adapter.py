@@ -1,6 +1,7 @@
 """Workers as pods: launched once under doubt, listed whole or not at all, ended by uid."""
 
 import asyncio
+import gzip
 import json
 import os
 import subprocess
@@ -12,7 +13,10 @@ from typing import Any
 import anyio
 import pytest
 import yaml
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
+from ebbflow.adapters.http import MAX_ANSWER_BYTES
 from ebbflow.adapters.providers.kubernetes.adapter import KubernetesAdapter
 from ebbflow.adapters.providers.kubernetes.listing import PAGE
 from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
@@ -324,6 +328,32 @@ class TestListing:
         assert not listing.complete
         assert listing.detail.startswith("listing pods of fleet sdxl")
         await provider.aclose()
+
+    @pytest.mark.parametrize(
+        ("encoding", "content", "words"),
+        [
+            ("gzip", gzip.compress(b'{"kind": "PodList", "items": []}'), "compressed ('gzip')"),
+            ("identity", b" " * (MAX_ANSWER_BYTES + 1), "longer than"),
+        ],
+        ids=["compressed", "long"],
+    )
+    async def test_regression_a_small_compressed_answer_unfolded_in_our_memory(
+        self, encoding: str, content: bytes, words: str
+    ) -> None:
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "lifespan":
+                assert (b"accept-encoding", b"identity") in scope["headers"]
+                await Response(content, headers={"content-encoding": encoding})(scope, receive, send)
+
+        async with serve(answer) as url:
+            text = kubeconfig(url, namespace="gpu")
+            provider = KubernetesAdapter(
+                KubernetesSettings.model_validate({"kubeconfig": text, "pod_template": template()})
+            )
+            listing = await provider.list_instances("sdxl")
+            await provider.aclose()
+        assert not listing.complete
+        assert words in listing.detail
 
     async def test_pages_that_expired_are_read_again_once(self, cluster: Cluster) -> None:
         provider = cluster.provider()
