@@ -65,7 +65,7 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         OverrideRefused: the request of a scale-up or scale-down goes beyond the limits.
     """
     before = settle(_aged(inputs), inputs, drain_deadline_seconds=rules.drain.deadline_seconds)
-    _check_manager(before, inputs, rules)
+    _check_manager(inputs, rules)
     _check_fingerprints(before, inputs)
     roster = reconcile(inputs, before, drain_deadline_seconds=rules.drain.deadline_seconds)
     workers = give_up(
@@ -211,13 +211,20 @@ def _chain_reasons(inputs: Inputs) -> tuple[Reason, ...]:
     return ()
 
 
-def _check_manager(memory: Memory, inputs: Inputs, rules: Rules) -> None:
-    other, ours = memory.manager, inputs.turn.manager
-    if other and ours and other != ours and memory.manager_age_seconds < 3 * rules.interval_seconds:
+def _check_manager(inputs: Inputs, rules: Rules) -> None:
+    """Refuse a second deployment while the first one lives.
+
+    By the ledger's own times: a turn that is refused claims nothing, so memory would never grow older by it.
+    """
+    other, ours = inputs.memory.manager, inputs.turn.manager
+    since_claim_seconds = inputs.turn.head.age_seconds if inputs.turn.head is not None else 0.0
+    age_seconds = inputs.memory.manager_age_seconds + since_claim_seconds
+    if other and ours and other != ours and age_seconds < 3 * rules.interval_seconds:
+        left_seconds = 3 * rules.interval_seconds - age_seconds
         raise ConfigError(
-            f"fleet {inputs.fleet!r} is already run by another deployment ({other}, "
-            f"{memory.manager_age_seconds:.0f} s ago; this one is {ours}): "
-            "give one of the two fleets another name, or pause one deployment"
+            f"fleet {inputs.fleet!r} is already run by another deployment ({other}, {age_seconds:.0f} s ago; this one "
+            f"is {ours}): give one of the two fleets another name, or pause one deployment; where {other} is gone or "
+            f"renamed, this one takes over in {left_seconds:.0f} s"
         )
 
 

@@ -326,6 +326,20 @@ def test_two_deployments_of_one_fleet_are_refused_until_one_is_silent() -> None:
     assert evaluate(changed(theirs, manager=""), RULES).memory.manager == "autoscale/a"
 
 
+@pytest.mark.parametrize(("silent_seconds", "taken_over"), [(89.0, False), (91.0, True), (86_400.0, True)])
+def test_regression_a_renamed_deployment_locked_its_fleet_out_for_ever(silent_seconds: float, taken_over: bool) -> None:
+    """Refused turns claim nothing, so the head grows older, and the memory by two intervals at most."""
+    ours = changed(serving(1), manager="autoscale/old")
+    first = evaluate(ours, RULES)
+    renamed = changed(later(first, ours, elapsed=min(silent_seconds, 60.0)), manager="autoscale/new")
+    renamed = changed(renamed, head=RecentClaim(9, "artifact-9", 24.0, silent_seconds))
+    if taken_over:
+        assert evaluate(renamed, RULES).memory.manager == "autoscale/new"
+        return
+    with pytest.raises(ConfigError, match=r"where autoscale/old is gone or renamed, this one takes over in 1 s"):
+        evaluate(renamed, RULES)
+
+
 def test_a_block_that_points_elsewhere_is_refused_while_workers_may_live_there() -> None:
     moved = (ProviderLook("local/a", changed(CAPS, fingerprint="there"), InstanceList()),)
     with pytest.raises(
