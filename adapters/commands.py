@@ -36,10 +36,14 @@ class CommandAnswer:
     was_started: bool = True
 
     @property
+    def complaint(self) -> str:
+        """All that it complained about, on one line."""
+        return " ".join(self.stderr.decode("utf-8", "replace").split())
+
+    @property
     def said(self) -> str:
-        """What it complained about, on one line, for an error message."""
-        text = " ".join(self.stderr.decode("utf-8", "replace").split())
-        return text[:400]
+        """The same for an error message: its end, as sites print banners first."""
+        return self.complaint if len(self.complaint) <= 400 else f"...{self.complaint[-397:]}"
 
     def __str__(self) -> str:
         """Command, exit code and complaint."""

@@ -49,7 +49,12 @@ _REFUSALS = (
     _Refusal("User's group not permitted to use this partition", ("partition", "account")),
     _Refusal("No partition specified or system default partition", ("partition",), "`sinfo -s` shows what there is"),
     _Refusal("Multiple partition job request not supported", ("partition",)),
-    _Refusal("Requested time limit is invalid", ("time_minutes", "partition"), "the partition allows less"),
+    _Refusal(
+        "Requested time limit is invalid",
+        ("time_minutes", "start_within_seconds", "partition"),
+        "the partition allows less, or the clocks of the controller and of where sbatch runs differ by more than "
+        "start_within_seconds",
+    ),
     _Refusal("Time limit specification required", ("time_minutes",), "the partition has no default"),
     _Refusal("Requested nodes not in this partition", ("partition", "extra_arguments")),
     _Refusal("Invalid node name specified", ("extra_arguments",), "`sinfo -N` shows the nodes there are"),
@@ -75,6 +80,8 @@ _REFUSALS = (
     _Refusal("Invalid job array specification", ("extra_arguments",)),
     _Refusal("Invalid wckey specification", ("extra_arguments",)),
     _Refusal("Invalid accounting frequency requested", ("extra_arguments",)),
+    _Refusal("Requested operation not supported on this system", ("extra_arguments",)),
+    _Refusal("Requested operation is presently disabled", ("extra_arguments",)),
     _Refusal("Job dependency problem", ("extra_arguments",)),
     _Refusal("Invalid Burst Buffer request", ("extra_arguments",)),
     _Refusal("Burst Buffer permission denied", ("extra_arguments",)),
@@ -99,6 +106,7 @@ _REFUSALS = (
     _Refusal("Immediate execution impossible", ("extra_arguments",), is_capacity=True),
     _Refusal("Burst Buffer resource limit exceeded", ("extra_arguments",), is_capacity=True),
     _Refusal("System submissions disabled", is_capacity=True),
+    _Refusal("MaxJobCount limit reached", advice="the cluster holds as many jobs as it may", is_capacity=True),
     _Refusal(
         "Unable to create job record, try again", advice="the cluster holds as many jobs as it may", is_capacity=True
     ),
@@ -128,13 +136,13 @@ def submission_error(answer: CommandAnswer, worker_id: str, settings: SlurmSetti
         return ConfigError(f"{tried}: {answer.problem}; correct `prefix`, or install Slurm's commands there")
     said = answer.said
     for refusal in _REFUSALS:
-        if answer.code and refusal.text.lower() in said.lower():
+        if answer.code and refusal.text.lower() in answer.complaint.lower():
             kind = CapacityUnavailable if refusal.is_capacity else LaunchRejected
             return kind(f"sbatch refused {worker_id}: rc={answer.code}: {said!r}{_where(refusal, settings)}")
-    if answer.code == 255 and re.search(r"\bsbatch: ", said):
+    if answer.code == 255 and re.search(r"\bsbatch: ", answer.complaint):
         # It ends so before it calls the controller; ssh has the same code for a connection that failed.
         return LaunchRejected(f"sbatch refused {worker_id}: rc=255: {said!r}; see `extra_arguments`")
-    if answer.code in (126, 127) and _NOT_FOUND.search(said):
+    if answer.code in (126, 127) and _NOT_FOUND.search(answer.complaint):
         return ConfigError(f"{tried}: rc={answer.code}: {said!r}; correct `prefix`, or install Slurm's commands there")
     came = f"rc={answer.code}: {said or answer.stdout[:100]!r}" if answer.code is not None else answer.problem
     return LaunchOutcomeUnknown(f"{tried}: {came}; a job may exist, the next listing decides")
@@ -149,7 +157,7 @@ def _where(refusal: _Refusal, settings: SlurmSettings) -> str:
 
 def is_gone(answer: CommandAnswer) -> bool:
     """Whether the answer says that there is no such live job any more."""
-    said = answer.said
+    said = answer.complaint
     return "Invalid job id specified" in said or "already completing or completed" in said
 
 
@@ -157,8 +165,8 @@ def ending_error(answer: CommandAnswer, job_id: str) -> FleetError | None:
     """Why a job could not be ended; None where it was accepted or nothing is left to end."""
     if answer.code == 0 or is_gone(answer):
         return None
-    if "no longer pending" in answer.said:
+    if "no longer pending" in answer.complaint:
         return TerminationRefused(f"job {job_id} was to be ended while pending, and has started")
-    if "Access/permission denied" in answer.said:
+    if "Access/permission denied" in answer.complaint:
         return TerminationRefused(f"job {job_id}: {answer}; it belongs to another user, see `prefix`")
     return ProviderUnavailable(f"ending job {job_id}: {answer}")

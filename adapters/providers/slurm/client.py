@@ -4,6 +4,7 @@ Source: sbatch(1), squeue(1), scancel(1), scontrol(1); contract of what their an
 """
 
 import os
+import re
 from collections.abc import Sequence
 
 from ebbflow.adapters.commands import CommandAnswer, Commands, Run, run_process
@@ -17,6 +18,8 @@ from ebbflow.core.errors import ProviderUnavailable
 from ebbflow.core.instance import LaunchRequest
 
 NEVER = "now+8760hours"
+EXCLUDE = re.compile(r"--exclude?=")
+"""The option that names machines to be left out, and its one abbreviation."""
 MAX_PATHS = 400
 """Of one grep: behind ssh they are one word, which the kernel limits to 128 KiB."""
 
@@ -25,6 +28,8 @@ def submit_words(settings: SlurmSettings, request: LaunchRequest) -> list[str]:
     """The `sbatch` of one worker; its script comes on stdin."""
     start_by = settings.time_minutes * 60 + settings.start_within_seconds
     output = f"{settings.output_folder}/%x-%j.out" if settings.output_folder else "/dev/null"
+    # Of two the last one counts.
+    excluded = [word for word in settings.extra_arguments if EXCLUDE.match(word)]
     gres = settings.gres or (f"gpu:{settings.gpus}" if settings.gpus else None)
     asked = {
         # Not --gpus, which may spread them over several nodes.
@@ -36,7 +41,7 @@ def submit_words(settings: SlurmSettings, request: LaunchRequest) -> list[str]:
         "reservation": settings.reservation,
         "cpus-per-task": settings.cpus,
         "mem": settings.memory,
-        "exclude": ",".join(request.avoid) or None,
+        "exclude": ",".join([*request.avoid, *(word.partition("=")[2] for word in excluded)]) or None,
     }
     return [
         "sbatch",
@@ -59,7 +64,7 @@ def submit_words(settings: SlurmSettings, request: LaunchRequest) -> list[str]:
         f"--chdir={settings.work_folder}",
         *(f"--{name}={value}" for name, value in asked.items() if value is not None),
         *(["--exclusive"] if settings.exclusive else []),
-        *settings.extra_arguments,
+        *(word for word in settings.extra_arguments if word not in excluded),
     ]
 
 

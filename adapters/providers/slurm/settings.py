@@ -20,6 +20,7 @@ _OURS = {
     "parsable": "the answer is read by us",
     "test-only": "nothing would be submitted",
     "wait": "a launch returns at once",
+    "external": "the job would run without a worker",
     "wrap": "the script is ours",
     "array": "one job is one worker",
     "hold": "the job would never start",
@@ -29,6 +30,8 @@ _OURS = {
     "time-min": "set time_minutes",
     "nodes": "one worker has one node",
     "ntasks": "one worker is one task",
+    "ntasks-per-node": "one worker is one task",
+    "tasks-per-node": "one worker is one task",
     "requeue": "a worker that comes back later is waste",
     "no-requeue": "it is set already",
     "export": "set environment",
@@ -46,6 +49,20 @@ _OURS = {
     "cpus-per-task": "set cpus",
     "mem": "set memory",
     "clusters": "set cluster",
+}
+
+# With the field that asks for the same: of the two Slurm takes one without a word, or refuses both.
+_CONTRADICTIONS = {
+    "gpus": "gpus",
+    "gpus-per-node": "gpus",
+    "gpus-per-task": "gpus",
+    "gpus-per-socket": "gpus",
+    "tres-per-node": "gpus",
+    "tres-per-task": "gpus",
+    "tres-per-job": "gpus",
+    "cpus-per-gpu": "cpus",
+    "mem-per-cpu": "memory",
+    "mem-per-gpu": "memory",
 }
 
 _SiteWord = Annotated[str, Field(min_length=1, max_length=200)]
@@ -119,9 +136,12 @@ class SlurmSettings(BaseModel):
             pattern=r"^[0-9]{1,9}[KMGT]?$",
         ),
     ] = None
-    exclusive: Annotated[bool, Field(title="Whole node", description="No other job shares the node of a worker.")] = (
-        False
-    )
+    exclusive: Annotated[
+        bool,
+        Field(
+            title="Whole node", description="No other job shares the node of a worker, which then has all of its GPUs."
+        ),
+    ] = False
     time_minutes: Annotated[
         int,
         Field(
@@ -234,6 +254,21 @@ class SlurmSettings(BaseModel):
                 if ours.startswith(option["name"]):
                     raise ValueError(f"{word!a} sets --{ours}, which is not free: {why}")
         return words
+
+    @model_validator(mode="after")
+    def _nothing_is_asked_for_twice(self) -> "SlurmSettings":
+        for word in self.extra_arguments:
+            option = _OPTION.fullmatch(word)
+            name = option["name"] if option is not None else ""
+            for theirs, field in _CONTRADICTIONS.items():
+                is_set = bool(self.gres or self.gpus) if field == "gpus" else getattr(self, field) is not None
+                if theirs.startswith(name) and is_set:
+                    instead = "gpus: 0 and no gres" if field == "gpus" else f"no {field}"
+                    raise ValueError(
+                        f"extra_arguments: {word!a} contradicts {field}, which asks for the same in other words: "
+                        f"set {field} alone, or {instead} beside it"
+                    )
+        return self
 
     @field_validator("environment")
     @classmethod

@@ -187,6 +187,19 @@ class TestWhatAJobIsStartedWith:
         avoiding = LaunchRequest(ID, "sdxl", "homea", avoid=("n1", "n7"))
         assert submit_words(SlurmSettings(command=["w"]), avoiding)[-1] == "--exclude=n1,n7"
 
+    @pytest.mark.parametrize("spelt", ["--exclude=n3,n4", "--exclud=n3,n4"])
+    def test_regression_a_persons_exclude_put_the_job_on_the_machine_to_be_avoided(self, spelt: str) -> None:
+        avoiding = LaunchRequest(ID, "sdxl", "homea", avoid=("n1",))
+        words = submit_words(SlurmSettings(command=["w"], extra_arguments=[spelt, "--nice=10"]), avoiding)
+        assert [word for word in words if word.startswith("--exclu")] == ["--exclude=n1,n3,n4"]
+        assert words[-1] == "--nice=10"
+
+    def test_options_in_other_words_are_free_where_the_field_asks_for_nothing(self) -> None:
+        more = ["--gpus-per-node=a100:2", "--mem-per-gpu=8G", "--cpus-per-gpu=8"]
+        words = submit_words(SlurmSettings(command=["w"], gpus=0, extra_arguments=more), request())
+        assert words[-3:] == more
+        assert not any(word.startswith("--gres") for word in words)
+
     @pytest.mark.parametrize(
         ("values", "words"),
         [
@@ -203,6 +216,25 @@ class TestWhatAJobIsStartedWith:
             ({"extra_arguments": ["--requeue"]}, ["--requeue", "comes back later"]),
             ({"extra_arguments": ["--job-n=x"]}, ["--job-n=x", "--job-name"]),
             ({"extra_arguments": ["--partition=x"]}, ["set partition"]),
+            ({"extra_arguments": ["--external"]}, ["--external", "without a worker"]),
+            ({"extra_arguments": ["--ntasks-per-node=2"]}, ["--ntasks-per-node=2", "one worker is one task"]),
+            *(
+                ({"extra_arguments": [f"--{option}=2"]}, [f"--{option}=2", "contradicts gpus", "gpus: 0 and no gres"])
+                for option in (
+                    "gpus-per-node",
+                    "gpus-per-n",
+                    "gpus",
+                    "gpus-per-task",
+                    "gpus-per-socket",
+                    "tres-per-node",
+                )
+            ),
+            (
+                {"gpus": 0, "gres": "gpu:a100:2", "extra_arguments": ["--gpus-per-node=2"]},
+                ["--gpus-per-node=2", "contradicts gpus"],
+            ),
+            ({"memory": "64G", "extra_arguments": ["--mem-per-gpu=8G"]}, ["--mem-per-gpu=8G", "contradicts memory"]),
+            ({"cpus": 4, "extra_arguments": ["--cpus-per-gpu=8"]}, ["--cpus-per-gpu=8", "contradicts cpus"]),
             ({"slurm_conf": "slurm.conf"}, ["slurm_conf", "absolute"]),
             ({"output_folder": "/logs/%j"}, ["output_folder", "pattern"]),
             ({"url_channel": "file"}, ["url_channel", "output_folder"]),
