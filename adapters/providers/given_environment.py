@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+_PLAIN = re.compile(r"[+-]?[0-9.,:]{1,15}|[A-Za-z]{1,15}|(/[\w.+@-]+)+/?")
+"""A number, a word, a path: `TOKENIZERS_PARALLELISM=false`, `MAX_TOKENS=4096`. Taken out of a log, nothing is left."""
 _SECRET_NAME = re.compile("key|token|secret|pass|auth|credential", re.IGNORECASE)
 
 
@@ -19,8 +21,9 @@ def check_environment(environment: dict[str, str]) -> dict[str, str]:
 
 
 def without_secrets(text: str, environment: Mapping[str, str]) -> str:
-    """A text without the values of variables that are named like secrets, in case a worker printed them."""
-    secrets = (value for name, value in environment.items() if _SECRET_NAME.search(name))
-    for value in sorted(filter(None, secrets), key=len, reverse=True):
+    """A text without the values of variables that are named like secrets and can be some: a worker may print them."""
+    named = (value.strip() for name, value in environment.items() if _SECRET_NAME.search(name))
+    secrets = (value for value in named if value and not _PLAIN.fullmatch(value))
+    for value in sorted(secrets, key=len, reverse=True):
         text = text.replace(value, "***")
     return text

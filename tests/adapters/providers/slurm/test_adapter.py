@@ -433,7 +433,7 @@ class TestWhatAWorkerSays:
         worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
         command = announcing(f"NewURL: {URL}", then='echo "key $API_KEY"; seq 20000; echo "the end"; exec sleep 600')
         provider = SlurmAdapter(
-            settings(slurm, command=command, output_folder=str(tmp_path), environment={"API_KEY": "hush"})
+            settings(slurm, command=command, output_folder=str(tmp_path), environment={"API_KEY": "hush-4711"})
         )
         await provider.launch(request(worker_id))
         shown = await listed(provider, RUNNING, worker_id=worker_id)
@@ -442,7 +442,7 @@ class TestWhatAWorkerSays:
             assert anyio.current_time() < deadline
             await anyio.sleep(0.1)
         assert len(printed) == 65536
-        assert "hush" not in printed
+        assert "hush-4711" not in printed
         assert await SlurmAdapter(settings(slurm)).logs(shown) == {}
 
 
