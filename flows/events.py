@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ebbflow.core.canonical import digest
 from ebbflow.core.errors import ConfigError
+from ebbflow.core.text import one_line
 
 MOST_WORKERS = 64
 MOST_SECONDS = 604_800.0
@@ -38,10 +39,10 @@ def asked_by(event: Mapping[str, object]) -> Asked:
     given = event.get("payload")
     payload = given if isinstance(given, Mapping) else {}
     identity = payload.get("key") or event.get("id") or ""
-    key = _line(identity, KEY_CHARACTERS) if len(str(identity)) <= KEY_CHARACTERS else digest(str(identity))
+    key = one_line(identity, KEY_CHARACTERS) if len(str(identity)) <= KEY_CHARACTERS else digest(str(identity))
     return Asked(
         count=_count(payload.get("count")),
-        reason=_line(payload.get("reason") or event.get("event") or "", REASON_CHARACTERS),
+        reason=one_line(payload.get("reason") or event.get("event") or "", REASON_CHARACTERS),
         hold_seconds=_hold_seconds(payload.get("hold_seconds")),
         key=f"event {key}",
     )
@@ -74,11 +75,7 @@ def _number(value: object, default: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _line(value: object, most: int) -> str:
-    text = " ".join(str(value).split())
-    shown = "".join(each if each.isprintable() else "\ufffd" for each in text)
-    return shown if len(shown) <= most else f"{shown[: most - 1]}\u2026"
-
-
 def _wrong(name: str, value: object, right: str) -> ConfigError:
-    return ConfigError(f"the event's payload: {name} is {str(value)[:80]!r}; {right} would be right; nothing was done")
+    return ConfigError(
+        f"the event's payload: {name} is {one_line(value, 80)!r}; {right} would be right; nothing was done"
+    )

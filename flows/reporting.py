@@ -13,6 +13,7 @@ from prefect.states import Completed
 
 from ebbflow.core.plan import Outcome, Result
 from ebbflow.core.record import Record
+from ebbflow.core.text import markdown
 from ebbflow.decision.evaluate import Evaluation
 from ebbflow.fleet.model import Fleet
 from ebbflow.turn.explain import action_rows, explain, run_name
@@ -67,7 +68,7 @@ async def _report_dry_run(client: PrefectClient, fleet: Fleet, number: int, eval
     name = "dry run: " + run_name(fleet.name, evaluation.plan, evaluation.memory, number)
     await _present(client, fleet, name, "dry-run")
     rows = action_rows(evaluation.plan.actions, (), evaluation.memory)
-    would = "\n".join(f"- would {row['action']} `{row['worker']}`: {row['reason']}" for row in rows)
+    would = "\n".join(f"- would {row['action']} `{row['worker']}`: {markdown(str(row['reason']))}" for row in rows)
     text = f"{explain(evaluation.observation, evaluation.plan)}\n\n{would}"
     await acreate_markdown_artifact(text, key=f"ebbflow-{fleet.name}-dry-run", description=name)
     return Completed(name="DryRun", message=name)
@@ -90,7 +91,7 @@ def _fenced(text: str) -> str:
 
 
 async def _leave_table(fleet: Fleet, record: Record, evaluation: Evaluation, outcomes: Sequence[Outcome]) -> None:
-    held = "".join(f"\n\n**Override** {override}" for override in record.memory.overrides)
+    held = "".join(f"\n\n**Override** {markdown(str(override))}" for override in record.memory.overrides)
     await acreate_table_artifact(
         [dict(row) for row in action_rows(record.plan.actions, outcomes, record.memory)],
         key=f"ebbflow-{fleet.name}",

@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 from ebbflow.core.errors import FleetError
 from ebbflow.core.memory import OverrideKind
 from ebbflow.core.observation import ScaleRequest
+from ebbflow.core.text import one_line
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.running import run_turn
 from ebbflow.turn.results import Skipped
@@ -44,8 +45,8 @@ async def ask(
     request = ScaleRequest(
         key=key or str(flow_run.get_id()),
         kind=kind,
-        owner=await _owner(),
-        reason=reason,
+        owner=one_line(await _owner(), 100),
+        reason=one_line(reason, 200),
         hold_seconds=hold_seconds,
         count=count,
         worker_ids=tuple(worker_ids),

@@ -7,6 +7,7 @@ from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.memory import Memory, OverrideKind
 from ebbflow.core.observation import Observation, ScaleRequest
 from ebbflow.core.plan import Action, Outcome, Plan, Verb
+from ebbflow.core.text import markdown
 
 NAME_LENGTH = 120
 
@@ -38,7 +39,11 @@ def explain(observation: Observation, plan: Plan) -> str:
     """Why a turn did what it did, also why it did nothing, as Markdown lines."""
     counts = ", ".join(f"{observation.count(state)} {state.value}" for state in WorkerState if observation.count(state))
     demand = observation.demand
-    asked = f"{demand.queued} queued and {demand.running} running" if demand.complete else f"unknown ({demand.detail})"
+    asked = (
+        f"{demand.queued} queued and {demand.running} running"
+        if demand.complete
+        else f"unknown ({markdown(demand.detail)})"
+    )
     wanted = "no opinion" if plan.wanted is None else str(plan.wanted)
     lines = [
         f"**Demand** {asked}",
@@ -46,7 +51,9 @@ def explain(observation: Observation, plan: Plan) -> str:
         f"**Wanted** {wanted}",
         *([f"**Cost** {_cost(plan)}"] if plan.usd_per_hour else []),
     ]
-    return "\n\n".join(lines) + "\n\n" + "\n".join(f"- `{reason.rule}` {reason.text}" for reason in plan.reasons)
+    return (
+        "\n\n".join(lines) + "\n\n" + "\n".join(f"- `{reason.rule}` {markdown(reason.text)}" for reason in plan.reasons)
+    )
 
 
 def _cost(plan: Plan) -> str:

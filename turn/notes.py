@@ -10,11 +10,12 @@ from ebbflow.core.errors import (
     RegistrationRejected,
 )
 from ebbflow.core.plan import Action, Outcome, Result
+from ebbflow.core.text import one_line
 
 
 def note(action: Action, result: Result, detail: str = "") -> Outcome:
     """What came of an action."""
-    return Outcome(action.verb, action.worker_id, action.provider, result, detail)
+    return Outcome(action.verb, action.worker_id, action.provider, result, one_line(detail))
 
 
 def outcome_of(action: Action, error: FleetError) -> Outcome:
@@ -28,4 +29,4 @@ def outcome_of(action: Action, error: FleetError) -> Outcome:
         (BudgetOver, Result.NOT_BEGUN),
     )
     result = next((result for kind, result in results if isinstance(error, kind)), Result.FAILED)
-    return Outcome(action.verb, action.worker_id, action.provider, result, str(error))
+    return note(action, result, str(error))

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from ebbflow.core.instance import Instance, InstanceList
 from ebbflow.core.member import Demand, Member, MemberList
+from ebbflow.core.text import one_line
 
 MOST_RETRIES = 240
 """As many as a fleet's own `readiness.retries` may be."""
@@ -22,15 +23,18 @@ Number = TypeVar("Number", int, float)
 
 
 def plausible_list(listing: InstanceList) -> InstanceList:
-    """A provider's list: prices and retries that cannot be so are unknown."""
-    rows = tuple(_plausible_row(row) for row in listing.instances)
-    return listing if rows == listing.instances else replace(listing, instances=rows)
+    """A provider's list: prices and retries that cannot be so are unknown, and texts are one printable line."""
+    rows, detail = tuple(_plausible_row(row) for row in listing.instances), one_line(listing.detail)
+    is_so = (rows, detail) == (listing.instances, listing.detail)
+    return listing if is_so else replace(listing, instances=rows, detail=detail)
 
 
 def plausible_members(members: MemberList) -> MemberList:
-    """A master's members: idle times and speeds that cannot be so are unknown."""
+    """A master's members: idle times and speeds that cannot be so are unknown, and texts are one printable line."""
     rows = tuple(_plausible_member(member) for member in members.members)
-    return members if rows == members.members else replace(members, members=rows)
+    foreign, detail = tuple(one_line(name) for name in members.foreign), one_line(members.detail)
+    is_so = (rows, foreign, detail) == (members.members, members.foreign, members.detail)
+    return members if is_so else replace(members, members=rows, foreign=foreign, detail=detail)
 
 
 def plausible_demand(demand: Demand) -> Demand:
@@ -46,6 +50,7 @@ def plausible_demand(demand: Demand) -> Demand:
         return Demand(complete=False, detail=f"the master's figures are {demand.source_age_seconds} s old")
     return replace(
         demand,
+        detail=one_line(demand.detail),
         waiting=_within(demand.waiting, MOST_UNITS),
         queued_units=_within(demand.queued_units, MOST_UNITS),
         arrived=_within(demand.arrived, MOST_UNITS),
@@ -55,16 +60,29 @@ def plausible_demand(demand: Demand) -> Demand:
 
 
 def _plausible_row(row: Instance) -> Instance:
-    usd_per_hour, retries = _within(row.usd_per_hour, MOST_USD_PER_HOUR), _within(row.retries, MOST_RETRIES)
-    is_so = (usd_per_hour, retries) == (row.usd_per_hour, row.retries)
-    return row if is_so else replace(row, usd_per_hour=usd_per_hour, retries=retries)
+    plausible = replace(
+        row,
+        # Ours are plain; what is shown of others must be so too.
+        worker_id=one_line(row.worker_id),
+        usd_per_hour=_within(row.usd_per_hour, MOST_USD_PER_HOUR),
+        retries=_within(row.retries, MOST_RETRIES),
+        ends_soon=one_line(row.ends_soon),
+        detail=one_line(row.detail),
+        home=one_line(row.home),
+        machine=one_line(row.machine),
+    )
+    return row if plausible == row else plausible
 
 
 def _plausible_member(member: Member) -> Member:
-    idle_seconds = _within(member.idle_seconds, MOST_SECONDS)
-    units_per_second = _within(member.units_per_second, MOST_UNITS)
-    is_so = (idle_seconds, units_per_second) == (member.idle_seconds, member.units_per_second)
-    return member if is_so else replace(member, idle_seconds=idle_seconds, units_per_second=units_per_second)
+    plausible = replace(
+        member,
+        worker_id=one_line(member.worker_id),
+        idle_seconds=_within(member.idle_seconds, MOST_SECONDS),
+        units_per_second=_within(member.units_per_second, MOST_UNITS),
+        model=None if member.model is None else one_line(member.model),
+    )
+    return member if plausible == member else plausible
 
 
 def _within(number: Number | None, most: float) -> Number | None:

@@ -19,7 +19,7 @@ from tests.slurm.fixtures import slurm, slurm_session
 __all__ = ["slurm", "slurm_session"]
 
 SLURM = ReadyMade("slurm-swarmui")
-DEADLINE_SECONDS = 45.0
+DEADLINE_SECONDS = 120.0
 JOIN = JoinSpec(arguments=("--require_control_within", "10"))
 
 pytestmark = pytest.mark.anyio

@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 ID, OTHER_ID = "sdxl-3f9c-1a-0", "sdxl-3f9c-1a-1"
 URL = "http://127.0.0.1:7801"
 START, END = "[SwarmAutoScaleBackend]", "[/SwarmAutoScaleBackend]"
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 60.0
 ANNOUNCE = f'echo "{START}NewURL: {URL}/$EBBFLOW_WORKER_ID{END}"'
 STAY = "exec sleep 600"
 

@@ -27,7 +27,7 @@ from ebbflow.standins.process import swarmui_master
 
 SAMPLES = Path(__file__).parents[4] / "deployments" / "launch-scripts"
 ID = "sdxl-3f9c-1a-0"
-DEADLINE_SECONDS = 45.0
+DEADLINE_SECONDS = 120.0
 START, END = "[SwarmAutoScaleBackend]", "[/SwarmAutoScaleBackend]"
 
 pytestmark = pytest.mark.anyio

@@ -37,7 +37,7 @@ from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState
 HERE = Path(__file__).parent
 ANNOUNCE = ("--announce", "http://127.0.0.1:7801")
 ID = "sdxl-3f9c-1a-0"
-DEADLINE_SECONDS = 15.0
+DEADLINE_SECONDS = 60.0
 
 pytestmark = pytest.mark.anyio
 

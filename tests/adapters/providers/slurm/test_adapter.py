@@ -36,7 +36,7 @@ __all__ = ["slurm", "slurm_session"]
 START, END = "[SwarmAutoScaleBackend]", "[/SwarmAutoScaleBackend]"
 ID = "sdxl-3f9c-1a-0"
 NAME = f"ebbflow.sdxl.{ID}"
-DEADLINE_SECONDS = 40.0
+DEADLINE_SECONDS = 120.0
 URL = "http://n1:7801"
 
 PENDING, RUNNING, STARTING = InstanceState.PENDING, InstanceState.RUNNING, InstanceState.STARTING

@@ -1,0 +1,18 @@
+"""Text from outside, made fit to be shown: workers, queues, neighbours and persons can write anything."""
+
+import re
+
+MOST_CHARACTERS = 500
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|!~&])")
+
+
+def one_line(text: object, most: int = MOST_CHARACTERS) -> str:
+    """One printable line, cut where it is long: no line ends, no escape sequences, nothing that turns its direction."""
+    words = " ".join(str(text)[: 4 * most].split())
+    shown = "".join(each if each.isprintable() else "\ufffd" for each in words)
+    return shown if len(shown) <= most else f"{shown[: most - 1]}\u2026"
+
+
+def markdown(text: str) -> str:
+    """The text as it stands, where Markdown is read: no link, no picture, no heading, no HTML of its writer's."""
+    return _MARKDOWN.sub(r"\\\1", text)

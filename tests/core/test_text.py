@@ -1,0 +1,36 @@
+"""What is shown of text from outside."""
+
+import pytest
+
+from ebbflow.core.text import markdown, one_line
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("two\nlines\r\n and\ttabs", "two lines and tabs"),
+        ("\x1b[31mred\x1b[0m", "\ufffd[31mred\ufffd[0m"),
+        ("turned \u202e round", "turned \ufffd round"),
+        ("nul\0", "nul\ufffd"),
+        ("\u00fcber \u65e5\u672c", "\u00fcber \u65e5\u672c"),
+        ("", ""),
+        (7, "7"),
+    ],
+)
+def test_it_is_one_printable_line(text: object, shown: str) -> None:
+    assert one_line(text) == shown
+
+
+def test_it_is_cut_where_it_is_long() -> None:
+    assert one_line("x" * 10_000_000) == "x" * 499 + "\u2026"
+    assert one_line("x" * 500) == "x" * 500
+    assert one_line("abc", 2) == "a\u2026"
+
+
+def test_no_markdown_of_its_writers_is_read() -> None:
+    hostile = "[click](http://e.vil) ![x](y) <img src=x> # h `code` **b** | a &lt;"
+    shown = markdown(hostile)
+    assert shown.replace("\\", "") == hostile
+    for mark in "[]<>#`*|!&":
+        assert shown.count(mark) == shown.count(f"\\{mark}") == hostile.count(mark)
