@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from ebbflow.adapters.providers.kubernetes.template import check_template
+from ebbflow.adapters.providers.kubernetes.template import SpeltFloat, SpeltInt, check_template
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
 from ebbflow.core.errors import ConfigError
 
@@ -139,7 +139,7 @@ class KubernetesSettings(BaseModel):
     @field_validator("pod_template", mode="before")
     @classmethod
     def _read_template(cls, template: Any) -> Any:
-        return _read_yaml(template) if isinstance(template, str) else template
+        return _read_yaml(template, loader=_TemplateLoader) if isinstance(template, str) else template
 
     @model_validator(mode="after")
     def _check(self) -> "KubernetesSettings":
@@ -193,9 +193,39 @@ def _part(value: object, name: str) -> object:
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
 
 
-def _read_yaml(text: str, *, secret: bool = False) -> Any:
+class _TemplateLoader(yaml.SafeLoader):
+    """Remembers how numbers were spelt, where YAML made others of them."""
+
+
+def _spelt_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    number = int(loader.construct_yaml_int(node))
+    if str(number) == node.value:
+        return number
+    spelt = SpeltInt(number)
+    spelt.spelling = node.value
+    return spelt
+
+
+def _spelt_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
+    number = float(loader.construct_yaml_float(node))
+    if str(number) == node.value:
+        return number
+    spelt = SpeltFloat(number)
+    spelt.spelling = node.value
+    return spelt
+
+
+_TemplateLoader.add_constructor("tag:yaml.org,2002:int", _spelt_int)
+_TemplateLoader.add_constructor("tag:yaml.org,2002:float", _spelt_float)
+
+
+def _read_yaml(text: str, *, secret: bool = False, loader: type[yaml.SafeLoader] = yaml.SafeLoader) -> Any:
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=loader)
+    except yaml.composer.ComposerError as error:
+        if "single document" not in str(error):
+            raise ValueError("is no YAML" if secret else f"is no YAML: {error.problem}") from None
+        raise ValueError("holds several YAML documents (---): give one alone") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""

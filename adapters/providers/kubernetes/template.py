@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
+from datetime import date
 from typing import Any
 
 from ebbflow.core import worker_environment
@@ -25,6 +26,8 @@ CAPABILITIES = "ebbflow/capabilities"
 OURS = "ebbflow"
 WORKER_CONTAINER = "worker"
 
+OF_A_LIVING_POD = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")
+"""What `kubectl get -o yaml` shows in a pod's metadata: the server's own, and no part of a new pod."""
 PLACEHOLDERS = ("worker_id", "fleet", "image", "gpus")
 KEEP_NODE = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
@@ -32,6 +35,9 @@ KEEP_NODE = {
 }
 DEADLINE_SECONDS = 86400
 
+_BYTES = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[KMGTP]i?)B", re.ASCII)
+_OPEN, _CLOSE = "{{{{", "}}}}"
+"""What `{{` and `}}` are written as where they stand for themselves."""
 _PLACEHOLDER = re.compile(r"\{\{\s*(?P<name>[^}]*?)\s*\}\}")
 _SPEC_DEFAULTS: Json = {
     "restartPolicy": "Never",
@@ -40,6 +46,18 @@ _SPEC_DEFAULTS: Json = {
     "automountServiceAccountToken": False,
     "enableServiceLinks": False,
 }
+
+
+class SpeltInt(int):
+    """A number that YAML made of another spelling, such as 493 of 0755."""
+
+    spelling = ""
+
+
+class SpeltFloat(float):
+    """The same of a fraction, such as 3.1 of 3.10."""
+
+    spelling = ""
 
 
 def check_template(
@@ -70,6 +88,11 @@ def check_template(
         raise ValueError("expected a Pod manifest with metadata and spec as mappings")
     container = worker_container(spec)
     _check_metadata(metadata, namespace)
+    if spec.get("nodeName"):
+        raise ValueError(
+            f"spec.nodeName is {spec['nodeName']!r}: leave it out, or every worker goes to that one node; `kubectl get "
+            "-o yaml` shows it of a pod that runs, and nodeSelector says what kind of node is wanted"
+        )
     policy = spec.get("restartPolicy", "Never")
     if policy != "Never" and not allow_restarts:
         raise ValueError(f"spec.restartPolicy is {policy!r}: expected Never, or switch allow_restarts on")
@@ -80,7 +103,10 @@ def check_template(
         _check_container(each)
     for path, name in _placeholders(template):
         if name not in PLACEHOLDERS:
-            raise ValueError(f"{path} holds {{{{ {name} }}}}: known are {', '.join(PLACEHOLDERS)}, as a whole value")
+            raise ValueError(
+                f"{path} holds {{{{ {name} }}}}: known are {', '.join(PLACEHOLDERS)}, as a whole value; write {_OPEN} "
+                f"and {_CLOSE} for the braces themselves"
+            )
         if name in values and values[name] is None:
             raise ValueError(f"{path} holds {{{{ {name} }}}}, and the block gives no {name}")
     if host_port_of is not None and host_port(spec, host_port_of) is None:
@@ -103,6 +129,8 @@ def _check_metadata(metadata: Mapping[str, Any], namespace: str | None) -> None:
             raise ValueError(f"metadata.{key}: expected a mapping")
         if taken := sorted(forced & set(given)):
             raise ValueError(f"metadata.{key} sets {taken[0]}: leave it out, it is ours")
+        for name, value in given.items():
+            _check_text(f"metadata.{key}.{name}", value)
     for key in ("ownerReferences", "finalizers"):
         if metadata.get(key):
             raise ValueError(f"metadata.{key}: leave it out, it would decide about the life of a paid worker")
@@ -140,12 +168,29 @@ def _check_container(container: Mapping[str, Any]) -> None:
         if not isinstance(amounts, Mapping):
             raise ValueError(f"{where}: resources.{kind} must be a mapping")
         for name, amount in amounts.items():
-            _check_text(f"{where}: resources.{kind}.{name}", amount)
+            if isinstance(amount, bool) or not isinstance(amount, str | int | float):
+                raise ValueError(f"{where}: resources.{kind}.{name} is {amount!r}: expected text or a number")
 
 
 def _check_text(path: str, value: object) -> None:
-    if not isinstance(value, str | int | float):
-        raise ValueError(f"{path} is {value!r}: expected text or a number")
+    """Refuse what YAML made of a text, with the spelling that stays one."""
+    match value:
+        case str():
+            return
+        case None:
+            raise ValueError(f'{path} is null: write "" for an empty text')
+        case bool():
+            meant = "yes, on or true" if value else "no, off or false"
+            raise ValueError(f"{path} is {str(value).lower()}, which YAML makes of {meant}: write the word in quotes")
+        case SpeltInt() | SpeltFloat():
+            raise ValueError(
+                f'{path} is {value}, which YAML makes of {value.spelling}: write "{value.spelling}" in quotes'
+            )
+        case int() | float():
+            return
+        case date():
+            raise ValueError(f'{path} is a date to YAML: write "{value.isoformat()}" in quotes')
+    raise ValueError(f"{path} is {value!r}: expected text or a number")
 
 
 def worker_container(spec: Mapping[str, Any]) -> Json:
@@ -202,7 +247,9 @@ def pod_of(
     """
     known = {**values, "worker_id": request.worker_id, "fleet": request.fleet}
     pod: Json = _filled(deepcopy(dict(template)), known)
-    metadata, spec = pod.get("metadata") or {}, pod["spec"]
+    pod.pop("status", None)
+    given, spec = pod.get("metadata") or {}, pod["spec"]
+    metadata = {key: value for key, value in given.items() if key not in OF_A_LIVING_POD}
     ours = {MANAGED_BY: OURS, FLEET: request.fleet, HOME: request.home}
     notes = {TEMPLATE: template_hash(template), CAPABILITIES: ",".join(capabilities)}
     pod |= {
@@ -240,7 +287,17 @@ def _normalise(container: Json) -> None:
     if isinstance(resources, dict):
         for kind in ("limits", "requests"):
             if isinstance(resources.get(kind), dict):
-                resources[kind] = _texts(resources[kind])
+                resources[kind] = {name: _amount(amount) for name, amount in _texts(resources[kind]).items()}
+
+
+def _amount(text: str) -> str:
+    """`8GB` as Kubernetes writes it: `8G`."""
+    found = _BYTES.fullmatch(text.strip())
+    return (
+        f"{found['number']}{found['unit'].replace('K', 'k') if found['unit'] == 'K' else found['unit']}"
+        if found
+        else text
+    )
 
 
 def _texts(values: Mapping[str, Any]) -> dict[str, str]:
@@ -256,7 +313,11 @@ def _filled(value: Any, known: Mapping[str, object]) -> Any:
         return {key: _filled(each, known) for key, each in value.items()}
     if isinstance(value, list):
         return [_filled(each, known) for each in value]
-    found = _PLACEHOLDER.fullmatch(value) if isinstance(value, str) else None
+    if not isinstance(value, str):
+        return value
+    if _OPEN in value:
+        return value.replace(_OPEN, "{{").replace(_CLOSE, "}}")
+    found = _PLACEHOLDER.fullmatch(value)
     return known[found["name"]] if found else value
 
 
@@ -267,6 +328,6 @@ def _placeholders(value: Any, path: str = "pod_template") -> Iterator[tuple[str,
     elif isinstance(value, list):
         for index, each in enumerate(value):
             yield from _placeholders(each, f"{path}[{index}]")
-    elif isinstance(value, str) and "{{" in value:
+    elif isinstance(value, str) and "{{" in value.replace(_OPEN, ""):
         found = _PLACEHOLDER.fullmatch(value)
         yield path, found["name"] if found else value

@@ -211,6 +211,13 @@ class SlurmSettings(BaseModel):
     ] = 25.0
     usd_per_hour: UsdPerHour = None
 
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _without_bytes(cls, memory: object) -> object:
+        # 64GB is 64G to a person, and an error to Slurm.
+        found = re.fullmatch(r"([0-9]+)\s*([KMGT])i?B", memory.strip()) if isinstance(memory, str) else None
+        return f"{found[1]}{found[2]}" if found else memory
+
     @field_validator("command", "prefix")
     @classmethod
     def _check_words(cls, words: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import pytest
@@ -113,6 +114,11 @@ def test_the_template_of_the_settings_is_never_changed() -> None:
     )
 
 
+def text(value: str) -> str:
+    """A template as YAML text, with one variable."""
+    return f"spec:\n  containers:\n  - name: worker\n    image: i\n    env:\n    - name: A\n      {value}\n"
+
+
 @pytest.mark.parametrize(
     ("template", "more", "words"),
     [
@@ -137,6 +143,18 @@ def test_the_template_of_the_settings_is_never_changed() -> None:
         (container(args="--one"), {}, "args must be a list of text"),
         (container(env={"A": "b"}), {}, "env must be a list of mappings"),
         (container(env=[{"name": "A", "value": {"b": 1}}]), {}, "env A is {'b': 1}: expected text or a number"),
+        (container(env=[{"name": "A", "value": None}]), {}, 'env A is null: write "" for an empty text'),
+        (container(env=[{"name": "A", "value": True}]), {}, "env A is true, which YAML makes of yes, on or true"),
+        (text("value: 0755"), {}, 'env A is 493, which YAML makes of 0755: write "0755" in quotes'),
+        (text("value: 3.10"), {}, 'env A is 3.1, which YAML makes of 3.10: write "3.10" in quotes'),
+        (text("value: 1:30"), {}, 'env A is 90, which YAML makes of 1:30: write "1:30" in quotes'),
+        (text("value: 2026-11-28"), {}, 'env A is a date to YAML: write "2026-11-28" in quotes'),
+        (text("value: no"), {}, "env A is false, which YAML makes of no, off or false"),
+        ({"metadata": {"annotations": {"a/b": True}}, **container()}, {}, "metadata.annotations.a/b is true"),
+        ({"metadata": {"labels": {"since": date(2026, 1, 2)}}, **container()}, {}, 'since is a date .*"2026-01-02"'),
+        ({"spec": {**container()["spec"], "nodeName": "n1"}}, {}, "spec.nodeName is 'n1': leave it out"),
+        ("kind: Pod\n---\nkind: Service\n", {}, "holds several YAML documents"),
+        (container(args=["{{ .Values.x }}"]), {}, "write {{{{ and }}}} for the braces themselves"),
         (container(resources={"limits": {"cpu": [1]}}), {}, r"resources.limits.cpu is \[1\]"),
         (container(resources=[]), {"gpus": None, "port": 0}, "greater than or equal to 1"),
         ({"spec": {**container()["spec"], "initContainers": "x"}}, {}, "spec.initContainers: expected a list"),
@@ -154,6 +172,35 @@ def test_settings_that_cannot_work_are_refused_with_the_field_and_what_is_right(
     with pytest.raises(ValidationError, match=words) as caught:
         settings(template, **more)
     assert "hush" not in str(caught.value)
+
+
+def test_regression_a_template_of_kubectl_get_is_cleaned_of_what_is_of_a_living_pod() -> None:
+    shown = {
+        "resourceVersion": "7",
+        "uid": "u-1",
+        "creationTimestamp": "2026-11-28T10:00:00Z",
+        "generation": 1,
+        "managedFields": [{}],
+        "labels": {"team": "a"},
+    }
+    pod = made(settings({"metadata": shown, "status": {"phase": "Running"}, **container()}))
+    assert "status" not in pod
+    assert set(pod["metadata"]) == {"name", "namespace", "labels", "annotations"}
+    assert pod["metadata"]["labels"]["team"] == "a"
+
+
+def test_braces_that_are_doubled_stand_for_themselves() -> None:
+    pod = made(settings(container(args=["{{{{ .Values.x }}}}", "--json={{{{}}}}"])))
+    assert pod["spec"]["containers"][0]["args"] == ["{{ .Values.x }}", "--json={{}}"]
+
+
+@pytest.mark.parametrize(
+    ("said", "amount"),
+    [("8GB", "8G"), ("8 GiB", "8Gi"), ("512MB", "512M"), ("1KB", "1k"), ("1KiB", "1Ki"), ("8Gi", "8Gi"), (1, "1")],
+)
+def test_memory_is_written_as_people_write_it(said: object, amount: str) -> None:
+    pod = made(settings(container(resources={"limits": {"memory": said}})))
+    assert pod["spec"]["containers"][0]["resources"]["limits"]["memory"] == amount
 
 
 def test_restarts_are_accepted_where_the_operator_wants_them() -> None:

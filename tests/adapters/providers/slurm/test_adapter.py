@@ -194,6 +194,10 @@ class TestWhatAJobIsStartedWith:
         assert [word for word in words if word.startswith("--exclu")] == ["--exclude=n1,n3,n4"]
         assert words[-1] == "--nice=10"
 
+    @pytest.mark.parametrize("said", ["64G", "64GB", "64 GB", "64GiB"])
+    def test_memory_is_written_as_people_write_it(self, said: str) -> None:
+        assert SlurmSettings(command=["w"], memory=said).memory == "64G"
+
     def test_options_in_other_words_are_free_where_the_field_asks_for_nothing(self) -> None:
         more = ["--gpus-per-node=a100:2", "--mem-per-gpu=8G", "--cpus-per-gpu=8"]
         words = submit_words(SlurmSettings(command=["w"], gpus=0, extra_arguments=more), request())
@@ -210,7 +214,7 @@ class TestWhatAJobIsStartedWith:
             ({"time_minutes": "infinite"}, ["time_minutes", "integer"]),
             ({"start_within_seconds": 5}, ["start_within_seconds", "greater than or equal to 60"]),
             ({"command_timeout_seconds": 3}, ["command_timeout_seconds", "greater than or equal to 20"]),
-            ({"memory": "64 GB"}, ["memory", "pattern"]),
+            ({"memory": "64 apples"}, ["memory", "pattern"]),
             ({"extra_arguments": ["gpu"]}, ["extra_arguments", "'gpu'", "--option=value"]),
             ({"extra_arguments": ["-p", "gpu"]}, ["extra_arguments", "'-p'"]),
             ({"extra_arguments": ["--requeue"]}, ["--requeue", "comes back later"]),
