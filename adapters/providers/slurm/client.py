@@ -57,7 +57,7 @@ def submit_words(settings: SlurmSettings, request: LaunchRequest) -> list[str]:
         "--dependency=singleton",
         "--no-requeue",
         # Our own environment stays here.
-        "--export=NONE",
+        f"--export={'NONE' if settings.login_environment else 'NIL'}",
         f"--output={output}",
         # What an earlier run of the job printed is no news of this one.
         "--open-mode=truncate",

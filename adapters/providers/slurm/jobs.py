@@ -43,6 +43,13 @@ GONE_WORDS = {
     "NODE_FAIL": "the job's node failed",
     "PREEMPTED": "the job was preempted",
 }
+EARLY_SECONDS = 15.0
+"""Hardly anybody cancels a job so soon after its start."""
+EARLY_END = (
+    "the job was cancelled {seconds:.0f} s after its start. If nobody did that: from Slurm 25.05 on a job ends so "
+    "whose login environment cannot be read (slurmd's log says why); give its account a login shell and a quick profile, or "
+    "switch login_environment off"
+)
 FAILED_WORDS = frozenset({"COMPLETED", "FAILED", "BOOT_FAIL", "OUT_OF_MEMORY", "DEADLINE"})
 ENDED_WORDS = FAILED_WORDS | frozenset(GONE_WORDS)
 
@@ -296,13 +303,22 @@ def judge(job: Job, said: Said, *, announces: bool, now: float) -> JobVerdict:
     if job.state == "COMPLETING":
         return JobVerdict(InstanceState.TERMINATING, "the job is being ended")
     if job.state in GONE_WORDS:
-        return JobVerdict(InstanceState.GONE, GONE_WORDS[job.state])
+        return _judge_gone(job)
     if job.state not in ENDED_WORDS:
         return JobVerdict(InstanceState.UNKNOWN, f"Slurm: {job.state or 'no state'} is not known to us")
     verdict = _judge_ended(job, said, announces=announces)
     if job.ended_at is not None and now - job.ended_at > FAILED_SHOWN_SECONDS:
         return JobVerdict(InstanceState.GONE, verdict.detail, verdict.failure)
     return verdict
+
+
+def _judge_gone(job: Job) -> JobVerdict:
+    """Gone; for a worker that has not served this is a failure to its fleet, unless the fleet ended it."""
+    if job.state == "CANCELLED" and job.starts_at is not None and job.ended_at is not None:
+        seconds = job.ended_at - job.starts_at
+        if 0 <= seconds < EARLY_SECONDS:
+            return JobVerdict(InstanceState.GONE, EARLY_END.format(seconds=seconds))
+    return JobVerdict(InstanceState.GONE, GONE_WORDS[job.state])
 
 
 def _judge_pending(job: Job, now: float) -> JobVerdict:

@@ -190,6 +190,14 @@ class SlurmSettings(BaseModel):
             "grep behind the same prefix. none: workers join their master by themselves.",
         ),
     ] = "comment"
+    login_environment: Annotated[
+        bool,
+        Field(
+            title="Login environment",
+            description="Workers get what a login on the node gives (sbatch --export=NONE). Off: nothing of it, nor "
+            "HOME (--export=NIL). For accounts that cannot log in: from Slurm 25.05 on their jobs end in a second.",
+        ),
+    ] = True
     environment: Annotated[
         dict[str, str],
         Field(

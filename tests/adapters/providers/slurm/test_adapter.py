@@ -194,6 +194,10 @@ class TestWhatAJobIsStartedWith:
         assert [word for word in words if word.startswith("--exclu")] == ["--exclude=n1,n3,n4"]
         assert words[-1] == "--nice=10"
 
+    def test_an_account_that_cannot_log_in_gets_nothing_of_a_login(self) -> None:
+        assert "--export=NONE" in submit_words(SlurmSettings(command=["w"]), request())
+        assert "--export=NIL" in submit_words(SlurmSettings(command=["w"], login_environment=False), request())
+
     @pytest.mark.parametrize("said", ["64G", "64GB", "64 GB", "64GiB"])
     def test_memory_is_written_as_people_write_it(self, said: str) -> None:
         assert SlurmSettings(command=["w"], memory=said).memory == "64G"

@@ -243,6 +243,20 @@ def test_lines_in_the_comment_are_read_by_the_protocols_own_rules(line: str) -> 
     assert said_by(job, read_note(job.comment)).result == Url(URL)
 
 
+@pytest.mark.parametrize(
+    ("starts", "ended", "is_told"),
+    [(980, 981, True), (980, 980, True), (950, 990, False), (9999, 990, False)],
+    ids=["within a second", "at once", "later", "before it started"],
+)
+def test_regression_a_job_without_a_login_environment_was_only_said_to_be_cancelled(
+    starts: int, ended: int, is_told: bool
+) -> None:
+    job = one(row(state="CANCELLED", starts=str(starts), ended=str(ended)))
+    verdict = judge(job, Said(), announces=True, now=NOW)
+    assert verdict.state is GONE
+    assert ("login_environment" in verdict.detail) is is_told
+
+
 def test_the_state_is_failed_for_about_a_turn_and_then_gone() -> None:
     assert 30 <= FAILED_SHOWN_SECONDS <= 120
 
