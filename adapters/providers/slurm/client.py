@@ -124,6 +124,7 @@ class SlurmClient:
             command_of(self._settings, request),
             self._settings.environment,
             through_comment=self._settings.url_channel == "comment",
+            commands_folder=self._settings.commands_folder,
         )
         answer = await self._commands(submit_words(self._settings, request), stdin=script.encode(), seconds=seconds)
         job_id = submitted_id(answer)

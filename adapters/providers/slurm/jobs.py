@@ -47,8 +47,8 @@ EARLY_SECONDS = 15.0
 """Hardly anybody cancels a job so soon after its start."""
 EARLY_END = (
     "the job was cancelled {seconds:.0f} s after its start. If nobody did that: from Slurm 25.05 on a job ends so "
-    "whose login environment cannot be read (slurmd's log says why); give its account a login shell and a quick profile, or "
-    "switch login_environment off"
+    "whose login environment cannot be read (slurmd's log says why); give its account a login shell and a quick "
+    "profile, or switch login_environment off"
 )
 FAILED_WORDS = frozenset({"COMPLETED", "FAILED", "BOOT_FAIL", "OUT_OF_MEMORY", "DEADLINE"})
 ENDED_WORDS = FAILED_WORDS | frozenset(GONE_WORDS)

@@ -17,6 +17,12 @@ _HEAD = """\
 unset SLURM_EXPORT_ENV
 {exports}
 command=({command})
+for file in "${{command[@]}}"; do
+    [[ -f $file && -r $file ]] || continue
+    head -c 65536 -- "$file" | grep -a '^#SBATCH' | while IFS= read -r line; do
+        echo "Ebbflow ignores, in $file: $line (set it in the block)" >&2
+    done
+done
 """
 
 _PLAIN = """
@@ -56,22 +62,39 @@ publish() {{
         set -- ${{strange:+"$strange"}} ${{retries:+"$retries"}} ${{word:+"$word"}}
         printf -v line '%s\\n' "$@"
         for _ in {{1..40}}; do
-            scontrol update JobId="$SLURM_JOB_ID" Comment={mark}";r=${{SLURM_RESTART_COUNT:-0}};said=$line" && break
+            "$scontrol" update JobId="$SLURM_JOB_ID" Comment={mark}";r=${{SLURM_RESTART_COUNT:-0}};said=$line" && break
             sleep 15
         done
     done
     cat >/dev/null
 }}
 
+# Before the worker costs anything: can its address be told at all? A controller that is away now comes back.
+scontrol={scontrol}
+if ! said=$("$scontrol" update JobId="$SLURM_JOB_ID" Comment={mark}";r=${{SLURM_RESTART_COUNT:-0}};said=" 2>&1); then
+    case $said in
+        *"Unable to contact slurm controller"* | *"Socket timed out"* | *"onnection"*) ;;
+        *)
+            echo "Ebbflow: $scontrol does not work on this node, so that no address can be told: $said" >&2
+            echo "Ebbflow: set the folder of Slurm's commands there in the block, or its url_channel to file" >&2
+            exit 78
+            ;;
+    esac
+fi
+
 # Progress bars end their lines with carriage returns. Without stdbuf they would be kept back until there are many.
 unbuffered=$(command -v stdbuf) && lines=("$unbuffered" -oL tr '\\r' '\\n') || lines=(cat)
 exec 4>&1
-exec 5> >(trap '' TERM; tee -a /dev/fd/4 | "${{lines[@]}}" | grep -aF --line-buffered {start} | publish)
+signals=(HUP INT QUIT ALRM VTALRM USR1 USR2 XCPU WINCH TERM)
+exec 5> >(trap '' "${{signals[@]}}"; tee -a /dev/fd/4 | "${{lines[@]}}" | grep -aF --line-buffered {start} | publish)
 reader=$!
 "${{command[@]}}" >&5 4>&- 5>&- &
 worker=$!
 exec 5>&-
-trap 'kill -TERM "$worker" 2>/dev/null' TERM
+# What Slurm sends to the batch shell (--signal=B:USR1@120) is meant for the worker.
+for signal in "${{signals[@]}}"; do
+    trap "kill -$signal \\"\\$worker\\" 2>/dev/null" "$signal"
+done
 while :; do
     wait "$worker"
     code=$?
@@ -86,7 +109,12 @@ exit "$code"
 
 
 def batch_script(
-    request: LaunchRequest, command: Sequence[str], environment: Mapping[str, str], *, through_comment: bool
+    request: LaunchRequest,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    through_comment: bool,
+    commands_folder: str | None = None,
 ) -> str:
     """The script of one worker's job.
 
@@ -95,6 +123,7 @@ def batch_script(
         command: the worker's program and arguments, one word each.
         environment: what the settings give it; the request's and our own names go before.
         through_comment: whether the job itself puts what the worker announces into its comment.
+        commands_folder: where Slurm's commands are on the nodes; None: on the PATH of a login.
     """
     variables = {**environment, **request.join.environment, **worker_environment.marks(request)}
     head = _HEAD.format(
@@ -106,4 +135,7 @@ def batch_script(
     if not through_comment:
         return head + _PLAIN
     mark = shlex.quote(comment_of(request.worker_id, request.home))
-    return head + _ANNOUNCING.format(mark=mark, start=shlex.quote(START_TAG), end=shlex.quote(END_TAG))
+    scontrol = shlex.quote(f"{commands_folder}/scontrol" if commands_folder else "scontrol")
+    return head + _ANNOUNCING.format(
+        mark=mark, scontrol=scontrol, start=shlex.quote(START_TAG), end=shlex.quote(END_TAG)
+    )

@@ -190,6 +190,15 @@ class SlurmSettings(BaseModel):
             "grep behind the same prefix. none: workers join their master by themselves.",
         ),
     ] = "comment"
+    commands_folder: Annotated[
+        str | None,
+        Field(
+            title="Slurm's commands on the nodes",
+            description="Folder of scontrol there, by which a job writes its comment; empty: it is on the PATH of a "
+            "login. It must be of the cluster's own release.",
+            pattern=r"^/[^\x00-\x1f]*$",
+        ),
+    ] = None
     login_environment: Annotated[
         bool,
         Field(

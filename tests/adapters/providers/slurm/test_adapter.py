@@ -356,6 +356,64 @@ class TestWhatAWorkerSays:
             assert words in shown.detail, name
             assert shown.retries == (7 if state is RUNNING else None), name
 
+    @pytest.mark.parametrize("channel", ["comment", "file"])
+    async def test_regression_a_signal_to_the_batch_shell_ended_the_worker(
+        self, slurm: Cluster, tmp_path: Path, channel: str
+    ) -> None:
+        worker_id, told = f"sdxl-{secrets.token_hex(2)}-1a-0", tmp_path / "told"
+        announces = f"echo {shlex.quote(f'{START}NewURL: {URL}{END}')}"
+        worker = f'trap "echo usr1 >{told}" USR1; {announces}; while :; do sleep 0.1; done'
+        given = settings(slurm, command=["/bin/bash", "-c", worker], output_folder=str(tmp_path), url_channel=channel)
+        provider = SlurmAdapter(given)
+        await provider.launch(request(worker_id))
+        running = await listed(provider, RUNNING, worker_id=worker_id)
+        slurm.run("scancel", "--batch", "--signal=USR1", running.instance_id)
+        with anyio.fail_after(DEADLINE_SECONDS):
+            while not told.exists():  # noqa: ASYNC110 - another process has no event to set
+                await anyio.sleep(0.1)
+        assert (await listed(provider, RUNNING, worker_id=worker_id)).url == URL, "it goes on"
+
+    @pytest.mark.parametrize(
+        ("scontrol", "words"),
+        [
+            ("", "No such file or directory"),
+            ("echo 'slurm_update error: Unexpected message received for job 7' >&2; exit 1", "Unexpected message"),
+        ],
+        ids=["not there", "of another release"],
+    )
+    async def test_regression_a_scontrol_that_does_not_work_left_the_worker_starting(
+        self, slurm: Cluster, tmp_path: Path, scontrol: str, words: str
+    ) -> None:
+        folder, started = tmp_path / "bin", tmp_path / "started"
+        folder.mkdir()
+        if scontrol:
+            (folder / "scontrol").write_text(f"#!/bin/bash\n{scontrol}\n")
+            (folder / "scontrol").chmod(0o755)
+        worker_id = f"sdxl-{secrets.token_hex(2)}-1a-0"
+        command = ["/bin/bash", "-c", f"touch {started}; exec sleep 600"]
+        given = settings(slurm, command=command, output_folder=str(tmp_path), commands_folder=str(folder))
+        provider = SlurmAdapter(given)
+        await provider.launch(request(worker_id))
+        failed = await listed(provider, FAILED, worker_id=worker_id)
+        assert failed.failure is Failure.OUTPUT
+        printed = (await provider.logs(failed))["output"]
+        assert words in printed
+        assert "set the folder of Slurm's commands there in the block, or its url_channel to file" in printed
+        assert not started.exists(), "it costs nothing"
+
+    async def test_sbatch_lines_of_a_command_are_named_as_ignored(self, slurm: Cluster, tmp_path: Path) -> None:
+        worker_id, program = f"sdxl-{secrets.token_hex(2)}-1a-0", tmp_path / "run.sh"
+        program.write_text("#!/bin/bash\n#SBATCH --mem=64G\nexec sleep 600\n")
+        program.chmod(0o755)
+        given = settings(slurm, command=[str(program)], output_folder=str(tmp_path))
+        provider = SlurmAdapter(given)
+        await provider.launch(request(worker_id))
+        shown = await listed(provider, STARTING, worker_id=worker_id)
+        line = f"Ebbflow ignores, in {program}: #SBATCH --mem=64G (set it in the block)"
+        with anyio.fail_after(DEADLINE_SECONDS):
+            while line not in (await provider.logs(shown)).get("output", ""):  # noqa: ASYNC110 - as above
+                await anyio.sleep(0.1)
+
     async def test_words_and_variables_reach_the_worker_unharmed_and_ours_stay_here(
         self, slurm: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
