@@ -15,7 +15,7 @@ docker image inspect "$DOCKER_IMAGE" >/dev/null || fail "image $DOCKER_IMAGE is 
 # The container's name carries the worker id. --rm: what ended leaves nothing; its data is its own and goes with it.
 # shellcheck disable=SC2086
 docker run --detach --rm --name "$worker" --publish "$BIND_ADDRESS::7801" $DOCKER_OPTIONS "$DOCKER_IMAGE" \
-    --launch_mode none --host 0.0.0.0 --port 7801 --data_dir /tmp/worker --no_persist true \
+    --launch_mode none --host 0.0.0.0 --port 7801 --data_dir /tmp/worker --no_persist true --lock_settings true \
     --require_control_within "$REQUIRE_CONTROL_WITHIN" 3>&- || fail "docker run failed: $(tail -n 1 "$work/launch.log")"
 published=$(docker port "$worker" 7801/tcp) || fail "the container ended at once"
 announce "http://${ADVERTISE_HOST:-$BIND_ADDRESS}:${published##*:}" is_running

@@ -9,7 +9,7 @@ undo() { [[ $outcome == announced ]] || cancel; }
 # A controller that does not answer says nothing about the job; only "no such job" and an end state do.
 is_running() {
     local state
-    state=$(squeue --noheader --name "$worker" --user "$(id -un)" --format %T) || return 0
+    state=$("${without_slurm[@]}" squeue --noheader --name "$worker" --user "$(id -un)" --format %T) || return 0
     [[ $state =~ ^(PENDING|CONFIGURING|RUNNING)$ ]]
 }
 
@@ -17,8 +17,8 @@ begin
 rm -f -- "$work/address"
 readarray -d '' -t words < <(worker_words)
 # Never requeued: a worker that comes back later is waste. The worker is the batch script, so its end is the job's end.
-job=$(sbatch --parsable --no-requeue --job-name "$worker" --output "$work/worker.log" "${options[@]}" "${words[@]}" \
-    2>"$work/sbatch.log") || fail "sbatch refused: $(tail -n 1 "$work/sbatch.log")"
+job=$("${without_slurm[@]}" sbatch --parsable --no-requeue --job-name "$worker" --output "$work/worker.log" \
+    "${options[@]}" "${words[@]}" 2>"$work/sbatch.log") || fail "sbatch refused: $(tail -n 1 "$work/sbatch.log")"
 echo "submitted job $job"
 wait_until "job $job" is_running test -s "$work/address"
 announce "http://$(<"$work/address")" is_running

@@ -16,8 +16,8 @@ begin
 rm -f -- "$work/address"
 readarray -d '' -t words < <(worker_words)
 # --immediate: run now or not at all. A job that starts late is waste, since the master has asked for another by then.
-srun --job-name "$worker" --immediate="$START_SECONDS" --quit-on-interrupt "${options[@]}" "${words[@]}" \
-    >"$work/worker.log" 2>&1 </dev/null 3>&- &
+"${without_slurm[@]}" srun --job-name "$worker" --immediate="$START_SECONDS" --quit-on-interrupt \
+    "${options[@]}" "${words[@]}" >"$work/worker.log" 2>&1 </dev/null 3>&- &
 pid=$!
 wait_until "srun" is_running test -s "$work/address"
 announce "http://$(<"$work/address")" is_running

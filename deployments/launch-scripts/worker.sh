@@ -24,4 +24,4 @@ mv -- "$noted.new" "$noted"
 # Own data: two workers must not write each other's settings. No browser. The end of this process is the worker's end.
 cd -- "$swarmui"
 exec ./launch-linux.sh --launch_mode none --host "$address" --port "$port" --data_dir "$data" \
-    --no_persist true --require_control_within "$minutes"
+    --no_persist true --lock_settings true --require_control_within "$minutes"

@@ -56,7 +56,7 @@ for try in 1 2 3; do
     pick_port
     # Own data: two workers must not write each other's settings. stdout is the protocol's alone.
     ./launch-linux.sh --launch_mode none --host "$BIND_ADDRESS" --port "$port" --data_dir "$data" \
-        --no_persist true "$@" >&2 &
+        --no_persist true --lock_settings true "$@" >&2 &
     swarmui=$!
     deadline=$((SECONDS + START_SECONDS))
     until answers; do

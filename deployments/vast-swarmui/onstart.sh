@@ -26,7 +26,7 @@ cd "$SWARMUI_FOLDER"
 
 # Ebbflow quotes them for a shell: --require_control_within, after which a worker that nobody controls ends by itself.
 eval "set -- ${EBBFLOW_ARGUMENTS:-}"
-./launch-linux.sh --launch_mode none --host 0.0.0.0 --port "$WORKER_PORT" --no_persist true "$@" ||
+./launch-linux.sh --launch_mode none --host 0.0.0.0 --port "$WORKER_PORT" --no_persist true --lock_settings true "$@" ||
     echo "SwarmUI ended with $?"
 
 echo "no worker any more: instance $CONTAINER_ID is destroyed in $GRACE_SECONDS s unless it is stopped before"

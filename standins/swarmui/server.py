@@ -102,7 +102,9 @@ def _worker(options: argparse.Namespace) -> PlayedServer:
         data_dir=None if options.no_persist else options.data_dir,
         access=_access(options),
     )
-    return PlayedWorker(settings, clock=RealClock())
+    worker = PlayedWorker(settings, clock=RealClock())
+    worker.app.are_settings_locked = options.lock_settings
+    return worker
 
 
 def _access(options: argparse.Namespace) -> Access:
@@ -116,7 +118,6 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(master)
     master.add_argument("--data_dir", type=_folder, required=True, help="backends and sessions are kept here")
     master.add_argument("--save_delay_seconds", type=float, default=10.0, help="longest time an edit is not saved")
-    master.add_argument("--lock_settings", type=_boolean, nargs="?", const=True, default=False)
     worker = modes.add_parser("worker", help="an instance with GPUs", allow_abbrev=False)
     _add_common(worker)
     worker.add_argument("--data_dir", type=_folder, help="sessions are kept here; nowhere without it")
@@ -144,6 +145,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--token", help="value of the cookie swarm_token; without it everybody is let in")
     parser.add_argument("--permissions", type=_permissions, default=frozenset({"*"}), help="comma-separated; * is all")
     parser.add_argument("--no_persist", type=_boolean, nargs="?", const=True, default=False, help="forget sessions")
+    parser.add_argument("--lock_settings", type=_boolean, nargs="?", const=True, default=False)
 
 
 def _names(text: str) -> tuple[str, ...]:

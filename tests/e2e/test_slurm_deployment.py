@@ -88,7 +88,7 @@ async def test_its_worker_starts_swarmui_announces_it_and_ends_with_it(slurm: Cl
     assert instance.url, instance.detail
     words = (swarmui / "words").read_text()
     data = swarmui.parent / "data" / instance.worker_id
-    assert f"--data_dir {data} --no_persist true --require_control_within 10" in words
+    assert f"--data_dir {data} --no_persist true --lock_settings true --require_control_within 10" in words
     assert (data / "Backends.fds").read_text() == "set up once"
     async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
         session = (await http.post(f"{instance.url}/API/GetNewSession", json={})).json()["session_id"]

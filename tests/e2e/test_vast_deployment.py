@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 LAUNCH_LINUX = f"""#!/bin/sh
 echo "$@" >"$(dirname "$0")/words"
 exec {shlex.quote(sys.executable)} -m ebbflow.standins.swarmui.server worker --never_announce --no_persist true \\
-    --port "$VAST_TCP_PORT_7801"
+    --lock_settings true --port "$VAST_TCP_PORT_7801"
 """
 
 
@@ -88,7 +88,8 @@ async def test_its_worker_serves_and_an_instance_that_nobody_wants_destroys_itse
     instance = await served(account, account.provider())
     words = (tmp_path / "Swarm UI" / "words").read_text()
     assert words.split() == shlex.split(
-        "--launch_mode none --host 0.0.0.0 --port 7801 --no_persist true --require_control_within 10"
+        "--launch_mode none --host 0.0.0.0 --port 7801 --no_persist true --lock_settings true "
+        "--require_control_within 10"
     )
     await shut_down(instance)
     await until(lambda: not account.api.instances, "the instance destroyed itself")

@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +29,8 @@ from ebbflow.standins.process import swarmui_master
 SAMPLES = Path(__file__).parents[4] / "deployments" / "launch-scripts"
 ID = "sdxl-3f9c-1a-0"
 DEADLINE_SECONDS = 120.0
+ENDING_SECONDS = 10.0
+"""That what was told to end may take on a loaded machine."""
 START, END = "[SwarmAutoScaleBackend]", "[/SwarmAutoScaleBackend]"
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +42,7 @@ while (($#)); do
     case $1 in --launch_mode | --host) ;; *) words+=("$1" "$2") ;; esac
     shift 2
 done
-[[ " ${{words[*]}} " == *" --no_persist true --require_control_within "* ]] || exit 9
+[[ " ${{words[*]}} " == *" --no_persist true --lock_settings true --require_control_within "* ]] || exit 9
 [[ -e $(dirname "$0")/broken ]] && {{ echo "CUDA not found" >&2; exit 1; }}
 exec {shlex.quote(sys.executable)} -m ebbflow.standins.swarmui.server worker --never_announce "${{words[@]}}"
 """
@@ -176,11 +179,15 @@ def site(tmp_path: Path) -> Iterator[Site]:
     """A place; fails the test that leaves a process behind."""
     site = Site(tmp_path)
     yield site
-    left = [(process, process.cmdline()) for process in site.left()]
-    for process, _ in left:
+    deadline = time.monotonic() + ENDING_SECONDS
+    while (left := site.left()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    told = []
+    for process in left:
         with suppress(psutil.NoSuchProcess):
+            told.append(process.cmdline())
             process.kill()
-    assert left == [], "the test left processes behind"
+    assert told == [], "the test left processes behind"
 
 
 @pytest.fixture
@@ -320,7 +327,8 @@ async def test_the_slurm_sample_of_the_documentation_runs_as_it_stands(site: Sit
         site.folder / "mywork.sh",
         f'#!/bin/bash\nexport URL="http://$SLURMD_NODENAME:{port}/"; echo "{START}NewURL: $URL{END}"\n'
         f"cd {shlex.quote(str(site.swarmui))}\n"
-        f"./launch-linux.sh --launch_mode none --port {port} --no_persist true --require_control_within 3\n",
+        f"./launch-linux.sh --launch_mode none --port {port} --no_persist true --lock_settings true "
+        "--require_control_within 3\n",
     )
     provider = site.provider(script)
     instance = await launched(provider, InstanceState.RUNNING, InstanceState.FAILED)
