@@ -9,7 +9,14 @@ from ebbflow.adapters.providers.announced import Announced
 from ebbflow.adapters.providers.kubernetes.addresses import KubernetesAddresses
 from ebbflow.adapters.providers.kubernetes.client import Connection, KubernetesAnswer
 from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
-from ebbflow.adapters.providers.kubernetes.states import Patience, PodLook, PodState, needs_events, state_of
+from ebbflow.adapters.providers.kubernetes.states import (
+    Patience,
+    PodLook,
+    PodState,
+    may_wait_for_a_volume,
+    needs_events,
+    state_of,
+)
 from ebbflow.adapters.providers.kubernetes.template import (
     CAPABILITIES,
     FLEET,
@@ -25,6 +32,8 @@ from ebbflow.core.instance import LOG_BYTES, Instance, InstanceList, InstanceSta
 Pod = Mapping[str, Any]
 
 PAGE = 500
+VOLUME_REASONS = ("FailedMount", "FailedAttachVolume")
+"""Events by which a kubelet and the attach controller say that a pod waits for a volume."""
 SCALE_UP_REASONS = ("TriggeredScaleUp", "Nominated")
 """Events by which the Cluster Autoscaler and Karpenter say that a node for this pod is on its way."""
 
@@ -82,13 +91,17 @@ class KubernetesListing:
         """
         pages = await self._pages(fleet, deadline=deadline)
         coming = await self._nodes_on_their_way(pages, deadline=deadline)
+        volumes = await self._volumes_waited_for(pages, deadline=deadline)
         announced = await self._addresses.announced(pages.pods, deadline=deadline)
         rows = []
         for pod in pages.pods:
             uid = pod["metadata"]["uid"]
             self.known_templates.add(_notes(pod).get(TEMPLATE, ""))
             is_coming = None if coming is None else uid in coming
-            rows.append(self.instance(pod, fleet, pages.at, announced.get(uid), node_is_coming=is_coming))
+            row = self.instance(pod, fleet, pages.at, announced.get(uid), node_is_coming=is_coming)
+            if said := volumes.get(uid):
+                row = replace(row, detail="; ".join(filter(None, (row.detail, said))))
+            rows.append(row)
         return InstanceList(tuple(rows), complete=not pages.problem, detail=pages.problem)
 
     def instance(
@@ -174,6 +187,23 @@ class KubernetesListing:
             token = str((body.get("metadata") or {}).get("continue") or "")
             if not token:
                 return False
+
+    async def _volumes_waited_for(self, pages: Pages, *, deadline: float) -> dict[str, str]:
+        """By uid, what the events of pods that are long prepared say of their volumes; best effort, for people."""
+        if not any(may_wait_for_a_volume(pod, pages.at) for pod in pages.pods):
+            return {}
+        found: dict[str, str] = {}
+        path = f"/api/v1/namespaces/{self._connection.namespace}/events"
+        for reason in VOLUME_REASONS:
+            query = [("fieldSelector", f"involvedObject.kind=Pod,reason={reason}"), ("limit", str(PAGE))]
+            try:
+                answer = await self._connection.get(path, deadline=deadline, query=query)
+            except NoAnswer:
+                return found
+            events = answer.body.get("items") or () if answer.status == 200 else ()
+            for event in sorted(events, key=lambda event: str(event["metadata"].get("creationTimestamp"))):
+                found[event["involvedObject"].get("uid", "")] = f"{reason}: {event.get('message') or ''}"
+        return found
 
     async def _nodes_on_their_way(self, pages: Pages, *, deadline: float) -> set[str] | None:
         """The pods, by uid, for which the cluster's autoscaler is adding a node; None: that cannot be known now."""

@@ -23,6 +23,8 @@ START_REASONS = frozenset(
 )
 NEVER_HEALS = frozenset({"InvalidImageName"})
 CRASHES = frozenset({"CrashLoopBackOff"})
+VOLUME_SECONDS = 60.0
+"""A pod that its node prepares for longer may wait for a volume."""
 CAPACITY_REASONS = frozenset(
     {
         "Evicted",
@@ -107,6 +109,16 @@ def needs_events(pod: Pod, now: float, patience: Patience) -> bool:
     if _has_node(pod) or pod["metadata"].get("deletionTimestamp") or _status(pod).get("phase") != "Pending":
         return False
     return _scheduled(pod).get("reason") != "SchedulingGated" and _created_ago(pod, now) > patience.schedule_seconds
+
+
+def may_wait_for_a_volume(pod: Pod, now: float) -> bool:
+    """Whether its node prepares it for so long that only its events tell what it waits for."""
+    if not _has_node(pod) or pod["metadata"].get("deletionTimestamp") or _status(pod).get("phase") != "Pending":
+        return False
+    waits = [((status.get("state") or {}).get("waiting") or {}).get("reason") for status in _container_statuses(pod)]
+    return set(waits) <= {None, "ContainerCreating", "PodInitializing"} and (
+        now - _waits_since(pod, {}) > VOLUME_SECONDS
+    )
 
 
 def is_ready(pod: Pod) -> bool:

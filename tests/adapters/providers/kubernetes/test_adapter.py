@@ -539,6 +539,27 @@ class TestWaitingForANode:
         await clock.advance(200)
         assert (await listed(provider)).state is InstanceState.FAILED
 
+    async def test_regression_a_pod_that_waits_for_its_volume_did_not_say_so(
+        self, cluster: Cluster, provider: KubernetesAdapter, clock: ManualClock
+    ) -> None:
+        await provider.launch(request())
+        await cluster.bind(ID)
+        pod = await cluster.pod(ID)
+        said = "MountVolume.SetUp failed for volume models : configmap models not found"
+        event = {
+            "metadata": {"generateName": "e-"},
+            "reason": "FailedMount",
+            "message": said,
+            "involvedObject": {"kind": "Pod", "uid": pod["metadata"]["uid"]},
+        }
+        await cluster.admin.post(f"/api/v1/namespaces/{cluster.namespace}/events", json=event)
+        assert said not in (await listed(provider)).detail, "its node has only begun"
+        await clock.advance(120)
+        waits = await listed(provider)
+        assert (waits.state, f"FailedMount: {said}" in waits.detail) == (InstanceState.STARTING, True)
+        cluster.stand_in.faults.append(Fault(FaultKind.FAIL, "GET", "/events", status=403))
+        assert (await listed(provider)).state is InstanceState.STARTING, "the right to events is optional"
+
     async def test_events_that_cannot_be_read_now_give_nobody_up(
         self, cluster: Cluster, provider: KubernetesAdapter, clock: ManualClock
     ) -> None:
