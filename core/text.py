@@ -3,7 +3,8 @@
 import re
 
 MOST_CHARACTERS = 500
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|!~&])")
+_MARKDOWN = re.compile(r"([\\`*\[\]<|~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
+"""What begins something of Markdown's or HTML's within a line. Within a word `_` is itself."""
 
 
 def one_line(text: object, most: int = MOST_CHARACTERS) -> str:

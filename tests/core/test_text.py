@@ -29,8 +29,13 @@ def test_it_is_cut_where_it_is_long() -> None:
 
 
 def test_no_markdown_of_its_writers_is_read() -> None:
-    hostile = "[click](http://e.vil) ![x](y) <img src=x> # h `code` **b** | a &lt;"
+    hostile = "[click](http://e.vil) ![x](y) <img src=x> _em_ `code` **b** | a &lt;"
     shown = markdown(hostile)
+    assert r"\_em\_" in shown
     assert shown.replace("\\", "") == hostile
-    for mark in "[]<>#`*|!&":
+    for mark in "[]<`*|&":
         assert shown.count(mark) == shown.count(f"\\{mark}") == hostile.count(mark)
+
+
+def test_names_and_comparisons_are_left_as_they_are() -> None:
+    assert markdown("min_workers is 1: 99 > 10, 2 workers!") == "min_workers is 1: 99 > 10, 2 workers!"
