@@ -1,6 +1,6 @@
 """One outside call of a turn: begun only within its budget, paced where a provider wants it, retried in one place."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -85,12 +85,22 @@ class Acting:
         limit = self.opened.master.caps.call_seconds if seconds is None else seconds
         return await self._call(make, what, limit, MasterUnavailable)
 
-    async def ask_provider(self, provider: Provider, make: Callable[[], Awaitable[T]], what: str) -> T:
-        """Call a provider, likewise."""
-        return await self._call(make, what, provider.caps.call_seconds, ProviderUnavailable)
+    async def ask_provider(
+        self, provider: Provider, make: Callable[[], Awaitable[T]], what: str, *, once: bool = False
+    ) -> T:
+        """Call a provider, likewise; `once`: not again after a temporary error."""
+        waits = () if once else RETRY_WAITS_SECONDS
+        return await self._call(make, what, provider.caps.call_seconds, ProviderUnavailable, waits)
 
-    async def _call(self, make: Callable[[], Awaitable[T]], what: str, seconds: float, late: type[FleetError]) -> T:
-        for wait in (*RETRY_WAITS_SECONDS, None):
+    async def _call(
+        self,
+        make: Callable[[], Awaitable[T]],
+        what: str,
+        seconds: float,
+        late: type[FleetError],
+        waits: Sequence[float] = RETRY_WAITS_SECONDS,
+    ) -> T:
+        for wait in (*waits, None):
             if not self.budget.allows(seconds):
                 raise BudgetOver(f"{what} needs {seconds:g} s, the turn has {self.budget.remaining_seconds:.1f} s left")
             try:

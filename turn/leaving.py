@@ -54,24 +54,27 @@ async def tear_down(acting: Acting, action: Action) -> Outcome:
 
 async def terminate(acting: Acting, action: Action) -> Outcome:
     """End the instance of one that is being ended, or that failed before it ever served and is no member by now."""
-    if not action.instance_id and acting.evaluation.worker(action.worker_id).state is WorkerState.FAILED:
-        member, unknown = await _member(acting, acting.evaluation.worker(action.worker_id))
-        if unknown or member is not None:
-            return note(action, Result.WAITING, unknown or "the master has it by now: not ended by its row alone")
-    return await _end_instance(acting, action)
+    never_served = not action.instance_id and acting.evaluation.worker(action.worker_id).state is WorkerState.FAILED
+    return await _end_instance(acting, action, unless_joined=never_served)
 
 
-async def _end_instance(acting: Acting, action: Action) -> Outcome:
+async def _end_instance(acting: Acting, action: Action, *, unless_joined: bool = False) -> Outcome:
     """End it; where the provider may be asked again in this turn, see it gone and deregister it."""
     provider = acting.provider(action.provider)
     if action.instance_id:
         spare = acting.evaluation.spare(action.provider, action.instance_id)
+        await _paced(acting, provider, action)
         await _end(acting, provider, spare, action)
         return note(action, Result.DONE, f"{spare.instance_id} is being ended")
     worker = acting.evaluation.worker(action.worker_id)
     instance = acting.evaluation.instances[action.worker_id]
     await _keep_logs(acting, provider, instance)
-    await _end(acting, provider, instance, action)
+    await _paced(acting, provider, action)
+    if unless_joined:
+        member, unknown = await _member(acting, worker)
+        if unknown or member is not None:
+            return note(action, Result.WAITING, unknown or "the master has it by now: not ended by its row alone")
+    await _end(acting, provider, instance, action, once=unless_joined)
     if action.stops:
         return note(action, Result.DONE, f"{instance.instance_id} is being stopped, and kept")
     shown = await acting.relisted(worker, fresh=True)
@@ -84,12 +87,15 @@ async def _end_instance(acting: Acting, action: Action) -> Outcome:
     return note(action, Result.DONE, f"{instance.instance_id} is gone, and deregistered")
 
 
-async def _end(acting: Acting, provider: Provider, instance: Instance, action: Action) -> None:
-    """Terminate it, or stop it where it is kept; as often as its provider may be asked."""
-    seconds, spacing = provider.caps.call_seconds, provider.caps.seconds_between_ends
-    await acting.paced((action.provider, "end"), spacing, seconds)
+async def _paced(acting: Acting, provider: Provider, action: Action) -> None:
+    """Wait until the provider may be asked to end one more."""
+    await acting.paced((action.provider, "end"), provider.caps.seconds_between_ends, provider.caps.call_seconds)
+
+
+async def _end(acting: Acting, provider: Provider, instance: Instance, action: Action, *, once: bool = False) -> None:
+    """Terminate it, or stop it where it is kept. `once`: what the last look said holds for one try only."""
     end, what = (provider.stop, "stop") if action.stops else (provider.terminate, "terminate")
-    await acting.ask_provider(provider, partial(end, instance), f"{what} {instance.instance_id}")
+    await acting.ask_provider(provider, partial(end, instance), f"{what} {instance.instance_id}", once=once)
 
 
 async def _keep_logs(acting: Acting, provider: Provider, instance: Instance) -> None:
