@@ -78,6 +78,8 @@ class Worker:
     detail: str = ""
     launch_trouble: str = ""
     """What its launch came to last, where the answer was neither that it is there nor a refusal; else empty."""
+    launch_strikes: int = 0
+    """Launches in a row without a clear answer that a complete list has contradicted."""
 
     @property
     def is_supply(self) -> bool:

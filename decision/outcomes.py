@@ -109,6 +109,6 @@ def _settled_launch(worker: Worker, outcome: Outcome, caps: ProviderCaps | None)
         return None
     if outcome.result in TROUBLE:
         return replace(worker, launch_trouble=outcome.detail or outcome.result.value)
-    if outcome.result is Result.DONE and worker.launch_trouble:
-        return replace(worker, launch_trouble="", absent_looks=0, absent_seconds=0.0)
+    if outcome.result is Result.DONE and (worker.launch_trouble or worker.launch_strikes):
+        return replace(worker, launch_trouble="", launch_strikes=0, absent_looks=0, absent_seconds=0.0)
     return worker

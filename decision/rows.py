@@ -183,14 +183,18 @@ def _is_listed_by_now(worker: Worker, look: ProviderLook, inputs: Inputs, memory
 
 
 def _absent_wish(worker: Worker, caps: ProviderCaps) -> Worker:
-    """A launch without a clear answer has failed where complete lists lack it: its provider rests.
+    """A launch without a clear answer has failed where a complete list lacks it, and then its provider rests.
 
-    Where it may be sent again under the same id, it is so once before a second list decides.
+    Where it may be sent again under the same id, it is so once, and has to fail twice.
     """
-    found = absent(worker, confirm_looks=2 if caps.idempotent_launch else 1)
-    if found.state is not WorkerState.GONE:
-        return found
-    return replace(found, detail=f"its launch had no clear answer, and no list shows it: {worker.launch_trouble}")
+    strikes, trouble = worker.launch_strikes + 1, worker.launch_trouble
+    struck = replace(
+        worker, instance=None, absent_looks=worker.absent_looks + 1, launch_strikes=strikes, launch_trouble=""
+    )
+    if strikes < (2 if caps.idempotent_launch else 1):
+        return struck
+    detail = f"its launch had no clear answer, and no list shows it: {trouble}"
+    return replace(struck, state=WorkerState.GONE, detail=detail)
 
 
 def absent(worker: Worker, *, confirm_looks: int) -> Worker:

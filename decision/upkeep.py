@@ -104,7 +104,8 @@ def _launch_again(
         return Upkeep(None, reason=_given_up(worker))
     if not _may_repeat(worker, share, launch_timeout_seconds):
         return Upkeep(worker)
-    again = replace(worker, launch_number=inputs.number, state_seconds=0.0)
+    # What earlier lists lacked says nothing of this launch.
+    again = replace(worker, launch_number=inputs.number, state_seconds=0.0, absent_looks=0, absent_seconds=0.0)
     reason = "its wish was never listed: launched again under the same id"
     if worker.warm_instance_id:
         reason = f"{worker.warm_instance_id} was not seen to start: started again"

@@ -42,9 +42,9 @@ def find_spares(
     living = {worker.worker_id for worker in workers if worker.may_exist}
     known = {worker.worker_id for worker in inputs.memory.workers}
     taken = {worker.warm_instance_id for worker in workers if worker.may_exist and worker.provider == look.provider}
-    ended = (InstanceState.GONE, InstanceState.TERMINATING)
     for instance in look.listing.instances:
-        if not is_ours(instance, inputs, known) or instance.state in ended:
+        # What is only said to be ending exists, and takes its place.
+        if not is_ours(instance, inputs, known) or instance.state is InstanceState.GONE:
             continue
         is_worker = instance.worker_id in living and shown.get(instance.worker_id) == instance
         if is_worker or instance.instance_id in taken:

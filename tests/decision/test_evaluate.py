@@ -125,6 +125,18 @@ def test_regression_submissions_without_a_clear_answer_went_on_for_seventy_five_
     assert (rests.failures, "odd text" in rests.detail) == (1, True)
 
 
+def test_regression_lists_from_before_a_launch_gave_the_wish_up_that_it_had_fulfilled() -> None:
+    """The first list lacks it and it is sent again; the second lacks it once, after the launch timeout."""
+    seen, limits = wished(waited=30.0)
+    again = evaluate(seen, changed(RULES, limits=limits))
+    assert [action.verb for action in again.plan.actions] == [Verb.LAUNCH]
+    patient = changed(RULES, limits=limits, readiness=Readiness(launch_timeout_seconds=40.0))
+    late = evaluate(later(again, seen, elapsed=60.0), patient)
+    assert [worker.worker_id for worker in late.memory.workers] == ["demo-3f9c-1-0"]
+    over = evaluate(later(late, seen, elapsed=60.0), patient)
+    assert any(reason.rule == "upkeep.given_up" for reason in over.plan.reasons)
+
+
 def test_a_launch_that_was_answered_at_last_is_waited_for() -> None:
     seen = FIRST
     for number, result in enumerate((Result.UNKNOWN, Result.DONE, Result.DONE, Result.DONE), 1):

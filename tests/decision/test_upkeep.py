@@ -63,7 +63,7 @@ def test_a_wish_that_a_complete_listing_lacks_is_launched_again_under_the_same_i
     assert verb(upkeep) is Verb.LAUNCH
     assert upkeep.action is not None
     assert upkeep.action.worker_id == WISH.worker_id
-    assert upkeep.worker == replace(WISH, launch_number=5, state_seconds=0.0)
+    assert upkeep.worker == replace(WISH, launch_number=5, state_seconds=0.0, absent_looks=0)
 
 
 @pytest.mark.parametrize("share", [None, replace(SHARE, complete=False), ONCE])
