@@ -137,7 +137,8 @@ class VastListing:
             return
         running = [row for row in rows if (row.get("actual_status"), row.get("intended_status")) == ("running",) * 2]
         running.sort(key=lambda row: -(number(row.get("start_date")) or 0.0))
-        for row in [row for row in running if str(row["id"]) not in self._said][:MOST_LOGS]:
+        undecided = [row for row in running if not self._said.get(str(row["id"]), Announced()).is_decided]
+        for row in undecided[:MOST_LOGS]:
             try:
                 text = await self.log(str(row["id"]), deadline=deadline)
             except NoAnswer:
