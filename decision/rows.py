@@ -143,7 +143,8 @@ def _listed(worker: Worker, instance: Instance, *, may_work: bool) -> Worker:
     if instance.state is not InstanceState.GONE and worker.state is WorkerState.GONE:
         # Listed again, it is the same worker again.
         worker = replace(worker, state=WorkerState.LOST, state_seconds=0.0, joining_seconds=0.0)
-    is_same = worker.instance_id == instance.instance_id and worker.url is not None
+    # Slurm may start a job a second time without counting it: until it has served, its last word counts.
+    is_same = worker.instance_id == instance.instance_id and worker.url is not None and worker.registered
     shown = InstanceState.PENDING if is_half_started(worker, instance) else instance.state
     return replace(
         worker,

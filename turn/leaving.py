@@ -117,7 +117,8 @@ async def deregister(acting: Acting, action: Action) -> Outcome:
     member, unknown = await _member(acting, worker)
     if unknown:
         return note(action, Result.WAITING, unknown)
-    if member is not None and member.busy is not None:
+    # One that was marked has been drained and looked at; another one may still get work, and is kept if it lives.
+    if member is not None and (member.busy or (member.busy is False and worker.mark is None)):
         return note(action, Result.WAITING, "it answers now: the master keeps it")
     await acting.ask_master(partial(master.deregister, worker), f"deregister {worker.worker_id}")
     return note(action, Result.DONE)

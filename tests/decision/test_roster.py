@@ -293,6 +293,11 @@ def test_what_was_announced_once_holds_for_the_life_of_the_instance() -> None:
     assert found.url == "http://w"
 
 
+def test_regression_a_job_that_slurm_started_twice_was_asked_at_its_first_address_for_ever() -> None:
+    starting = replace(READY, state=WorkerState.STARTING, registered=False)
+    assert only(turn(starting, replace(instance(), url="http://second"))).url == "http://second"
+
+
 @pytest.mark.parametrize("shown", [InstanceState.FAILED, InstanceState.TERMINATING])
 @pytest.mark.parametrize("busy", [True, None, False])
 def test_regression_a_row_that_says_failed_marks_who_has_served_and_does_not_end_it(

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from ebbflow.decision.rows import CONFIRM_SECONDS
 from tests.turn.model_world import CALL
 from tests.turn.search import Schedule
 
@@ -97,9 +98,13 @@ async def record_lost_before_listing(schedule: Schedule) -> None:
 
 async def record_lost_before_launch(schedule: Schedule) -> None:
     """The record of a turn is lost while that turn is about to launch."""
+    # A budget longer than the wait of every new chain for its second look.
+    schedule.world.interval = 120.0
     schedule.world.queue = 40
     await until_claimed(schedule)
     schedule.world.lose_record()
+    await until_claimed(schedule)
+    await schedule.advance(CONFIRM_SECONDS + 1.0)
 
 
 async def launched_late_in_its_turn(schedule: Schedule) -> None:
