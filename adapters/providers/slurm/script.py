@@ -69,12 +69,12 @@ publish() {{
     cat >/dev/null
 }}
 
-# Before the worker costs anything: can its address be told at all? A controller that is away now comes back.
+# Before the worker costs anything: can its address be told at all? A controller that is away now, or that has not read
+# its jobs back yet, is tried again later.
 scontrol={scontrol}
 if ! said=$("$scontrol" update JobId="$SLURM_JOB_ID" Comment={mark}";r=${{SLURM_RESTART_COUNT:-0}};said=" 2>&1); then
     case $said in
-        *"Unable to contact slurm controller"* | *"Socket timed out"* | *"onnection"*) ;;
-        *)
+        *"not found"* | *"No such file"* | *"ermission denied"* | *"Unexpected message"* | *"ncompatible"* | *"Insane"*)
             echo "Ebbflow: $scontrol does not work on this node, so that no address can be told: $said" >&2
             echo "Ebbflow: set the folder of Slurm's commands there in the block, or its url_channel to file" >&2
             exit 78
