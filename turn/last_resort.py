@@ -26,15 +26,17 @@ async def keep_alive_all_the_same(fleet: Fleet, around: Surroundings) -> str:
         workers = [worker for worker in found.record.memory.workers if worker.may_exist] if found else []
         if found is None or not workers:
             return ""
-        if await _asks_through_any(await _fleets(reader, found, fleet), found, workers, around):
-            return f"the {len(workers)} workers of record {found.record.number} were given their sign of life"
         limit_seconds = await _limit_seconds(reader, found)
+        answered = await _asked_through_any(await _fleets(reader, found, fleet), found, workers, around)
     except FleetError as error:
         return f"its workers could not be given a sign of life: {error}"
     if limit_seconds is None:
         return ""
+    silent = sorted({worker.worker_id for worker in workers} - answered)
+    if not silent:
+        return f"the {len(workers)} workers of record {found.record.number} were given their sign of life"
     minutes = max(0.0, limit_seconds - found.claim.age_seconds) / 60
-    names = ", ".join(sorted(worker.worker_id for worker in workers))
+    names = ", ".join(silent)
     return f"no sign of life could be given to {names}: without one they end in {minutes:.0f} minutes or less"
 
 
@@ -45,18 +47,17 @@ async def _fleets(reader: ChainReader, found: Claimed, fleet: Fleet) -> Sequence
         return (fleet,)
 
 
-async def _asks_through_any(
+async def _asked_through_any(
     fleets: Sequence[Fleet], found: Claimed, workers: Sequence[Worker], around: Surroundings
-) -> bool:
-    """Whether a master of theirs could be had."""
+) -> frozenset[str]:
+    """The ids of those that answered, asked through the first of these fleets whose master can be had."""
     for fleet in fleets:
         try:
             async with around.open_fleet(fleet, found.record.home, dry_run=False) as opened:
-                await keep_alive(opened, workers, around.log)
-                return True
+                return await keep_alive(opened, workers, around.log)
         except FleetError as error:
             around.log.info("no sign of life through master %s: %s", fleet.master, error)
-    return False
+    return frozenset()
 
 
 async def _limit_seconds(reader: ChainReader, found: Claimed) -> float | None:

@@ -24,27 +24,31 @@ from ebbflow.turn.together import together
 T = TypeVar("T")
 
 
-async def keep_alive(opened: OpenFleet, workers: Iterable[Worker], log: Log) -> None:
+async def keep_alive(opened: OpenFleet, workers: Iterable[Worker], log: Log) -> frozenset[str]:
     """Hold the dead-man's switch of every worker that can be asked. What does not answer is seen by the next look.
 
     Where we push addresses into the master, a worker without one cannot be asked yet; elsewhere its id is enough.
+
+    Returns:
+        The ids of those that answered.
     """
     master = opened.master
     asked = [worker for worker in workers if worker.may_exist and (worker.url is not None or not opened.takes_urls)]
     if not isinstance(master, KeepsAlive) or master.caps.needs_keepalive_seconds is None or not asked:
-        return
+        return frozenset()
     try:
         with anyio.fail_after(master.caps.call_seconds):
             answers = await master.keepalive(asked)
     except (FleetError, TimeoutError) as error:
         log.warning("keepalive of %d workers failed: %s", len(asked), error or "timeout")
-        return
+        return frozenset()
     except Exception as error:
         log.error("keepalive of %d workers: a mistake in the master's adapter", len(asked), exc_info=error)
-        return
+        return frozenset()
     silent = sorted(worker_id for worker_id, answered in answers.items() if not answered)
     if silent:
         log.info("keepalive: %s did not answer", ", ".join(silent))
+    return frozenset(worker_id for worker_id, answered in answers.items() if answered)
 
 
 async def observe(

@@ -393,6 +393,19 @@ async def test_who_can_be_given_no_sign_of_life_is_named_with_the_minutes_that_a
         await turn(outside, after=120.0)
 
 
+async def test_who_does_not_answer_is_not_said_to_have_had_its_sign_of_life() -> None:
+    class Silent(Queue):
+        async def keepalive(self, workers: Sequence[Worker]) -> dict[str, bool]:
+            return {worker.worker_id: worker.worker_id.endswith("-0") for worker in workers}
+
+    outside = Nowhere(queue=Silent())
+    await turn(outside)
+    await turn(outside)
+    (silent,) = [worker_id for worker_id in outside.host.launched if worker_id.endswith("-1")]
+    with pytest.raises(ConfigError, match=f"no sign of life could be given to {silent}: without one they end in"):
+        await turn(outside, changed(FLEET, master="swarmui-master/typo"))
+
+
 async def test_an_error_of_a_fleet_without_workers_tells_of_none() -> None:
     outside = Nowhere()
     with pytest.raises(ConfigError) as caught:
