@@ -193,11 +193,9 @@ class KubernetesListing:
         if not any(may_wait_for_a_volume(pod, pages.at) for pod in pages.pods):
             return {}
         found: dict[str, str] = {}
-        path = f"/api/v1/namespaces/{self._connection.namespace}/events"
         for reason in VOLUME_REASONS:
-            query = [("fieldSelector", f"involvedObject.kind=Pod,reason={reason}"), ("limit", str(PAGE))]
             try:
-                answer = await self._connection.get(path, deadline=deadline, query=query)
+                answer = await self._events_of_pods(reason, deadline=deadline)
             except NoAnswer:
                 return found
             events = answer.body.get("items") or () if answer.status == 200 else ()
@@ -210,11 +208,9 @@ class KubernetesListing:
         if not any(needs_events(pod, pages.at, self._patience) for pod in pages.pods):
             return set()
         found: set[str] = set()
-        path = f"/api/v1/namespaces/{self._connection.namespace}/events"
         for reason in SCALE_UP_REASONS:
-            query = [("fieldSelector", f"involvedObject.kind=Pod,reason={reason}"), ("limit", str(PAGE))]
             try:
-                answer = await self._connection.get(path, deadline=deadline, query=query)
+                answer = await self._events_of_pods(reason, deadline=deadline)
             except NoAnswer:
                 return None
             if answer.status == 403:
@@ -224,6 +220,16 @@ class KubernetesListing:
                 return None
             found |= {event["involvedObject"].get("uid", "") for event in answer.body.get("items") or ()}
         return found
+
+    async def _events_of_pods(self, reason: str, *, deadline: float) -> KubernetesAnswer:
+        """The namespace's events of one reason that are about pods.
+
+        Raises:
+            NoAnswer: none in time.
+        """
+        path = f"/api/v1/namespaces/{self._connection.namespace}/events"
+        query = [("fieldSelector", f"involvedObject.kind=Pod,reason={reason}"), ("limit", str(PAGE))]
+        return await self._connection.get(path, deadline=deadline, query=query)
 
 
 def _notes(pod: Pod) -> Mapping[str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
@@ -15,6 +15,7 @@ UrlSource = Literal["pod-ip", "host-port", "log"]
 
 # What YAML and JSON hold is what it is: each value is checked where it is used.
 Json = dict[str, Any]
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,21 +199,19 @@ class _TemplateLoader(yaml.SafeLoader):
 
 
 def _spelt_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
-    number = int(loader.construct_yaml_int(node))
-    if str(number) == node.value:
-        return number
-    spelt = SpeltInt(number)
-    spelt.spelling = node.value
-    return spelt
+    return _spelt(int(loader.construct_yaml_int(node)), SpeltInt, node.value)
 
 
 def _spelt_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float:
-    number = float(loader.construct_yaml_float(node))
-    if str(number) == node.value:
+    return _spelt(float(loader.construct_yaml_float(node)), SpeltFloat, node.value)
+
+
+def _spelt(number: Number, kind: type[SpeltInt | SpeltFloat], spelling: str) -> Number:
+    if str(number) == spelling:
         return number
-    spelt = SpeltFloat(number)
-    spelt.spelling = node.value
-    return spelt
+    spelt = kind(number)
+    spelt.spelling = spelling
+    return cast(Number, spelt)
 
 
 _TemplateLoader.add_constructor("tag:yaml.org,2002:int", _spelt_int)
