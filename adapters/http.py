@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
+from ebbflow.adapters.guarded import GuardedTransport, Judge
+
 logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 64
@@ -39,15 +41,24 @@ class NoAnswer(Exception):
 
 
 class HttpClient:
-    """An HTTP client that keeps connections and nothing else: no cookies, no redirects, no time limit by accident."""
+    """An HTTP client that keeps connections and nothing else: no cookies, no redirects, no time limit by accident.
+
+    Args:
+        transport: replaces the network in tests.
+        judge: where addresses come from others, which may be sent to. Then no proxy of the environment is used, whose
+            look-up nobody here sees.
+        sleep: waits between two attempts.
+    """
 
     def __init__(
         self,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
+        judge: Judge | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._transport = transport
+        self._judge = judge
         self._sleep = sleep
         self._opened: httpx.AsyncClient | None = None
 
@@ -123,12 +134,13 @@ class HttpClient:
         if self._opened is None:
             # A cookie is valid for all ports of a host, so a jar would hand one server's cookies to the next one.
             jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+            limits = httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_SECONDS)
+            transport = self._transport
+            if transport is None and self._judge is not None:
+                network = httpx.AsyncHTTPTransport(verify=_certificates(), limits=limits, trust_env=False)
+                transport = GuardedTransport(network, self._judge)
             self._opened = httpx.AsyncClient(
-                transport=self._transport,
-                verify=_certificates(),
-                cookies=jar,
-                follow_redirects=False,
-                limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_SECONDS),
+                transport=transport, verify=_certificates(), cookies=jar, follow_redirects=False, limits=limits
             )
         return self._opened
 

@@ -12,10 +12,11 @@ Source: SwarmUI docs/Features/AutoScalingBackend.md and src/Backends/AutoScaling
 """
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from enum import Enum
-from urllib.parse import urlsplit
+
+from ebbflow.core.addresses import url_problem
+from ebbflow.core.text import without_user
 
 START_TAG = "[SwarmAutoScaleBackend]"
 END_TAG = "[/SwarmAutoScaleBackend]"
@@ -180,7 +181,7 @@ class LaunchOutput:
     def _read_line(self, line: str) -> None:
         if not (line.startswith(START_TAG) and line.endswith(END_TAG)):
             before = line.partition(START_TAG)[0]
-            shown = ascii(line[max(0, len(before) - 40) :][:200])
+            shown = ascii(without_user(line[max(0, len(before) - 40) :])[:200])
             self._warn("tag", f"a line holds {START_TAG}, is not one whole message, and was ignored: {shown}")
             return
         inner = line.removeprefix(START_TAG).removesuffix(END_TAG).strip(WHITE_SPACE)
@@ -195,7 +196,7 @@ class LaunchOutput:
 
     def _read_url(self, value: str) -> None:
         if problem := url_problem(value):
-            self.result = Failed(LaunchProblem.BAD_URL, f"NewURL {value[:200]!a}: {problem}")
+            self.result = Failed(LaunchProblem.BAD_URL, bad_url(value, problem))
         else:
             self.result = Url(value, self._retries)
 
@@ -230,20 +231,6 @@ def read_launch_output(data: bytes) -> Said:
     return Said(output.result, output.ignored)
 
 
-def url_problem(url: str) -> str:
-    """Why a text is not the address of a worker, or nothing if it is one."""
-    if any(character.isspace() or unicodedata.category(character) == "Cc" for character in url):
-        return "it holds white space or a control character"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        return str(error)
-    if parts.scheme not in ("http", "https"):
-        return "it does not begin with http:// or https://"
-    if not host:
-        return "it has no host"
-    brackets_of_host = 1 if ":" in host else 0
-    if url.count("[") > brackets_of_host:
-        return "it holds '[' outside of an IPv6 address"
-    return ""
+def bad_url(url: str, problem: str) -> str:
+    """What is said of an address that is none."""
+    return f"NewURL {without_user(url)[:200]!a}: {problem}"

@@ -142,3 +142,5 @@ class ProviderCaps:
     """Can show what a worker printed."""
     capabilities: tuple[str, ...] = ()
     """What workers launched here can do (`core.capabilities`)."""
+    is_this_host: bool = False
+    """Its workers may run on this machine, so that they may announce a loopback address."""

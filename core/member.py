@@ -173,3 +173,5 @@ class MasterCaps:
     idle_source: IdleSource = IdleSource.OBSERVED
     call_seconds: float = 5.0
     """The longest that one call takes; none is begun with less left in the turn's budget."""
+    worker_networks: tuple[str, ...] = ()
+    """Where its workers are, as CIDR; empty: anywhere but at special addresses (`core.addresses`)."""

@@ -3,13 +3,17 @@
 import re
 
 MOST_CHARACTERS = 500
+_USER = re.compile(r"://\S*@")
 _MARKDOWN = re.compile(r"([\\`*\[\]<|~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 """What begins something of Markdown's or HTML's within a line. Within a word `_` is itself."""
 
 
 def one_line(text: object, most: int = MOST_CHARACTERS) -> str:
-    """One printable line, cut where it is long: no line ends, no escape sequences, nothing that turns its direction."""
-    words = " ".join(str(text)[: 4 * most].split())
+    """One printable line, cut where it is long: no line ends, no escape sequences, nothing that turns its direction.
+
+    No user name and no password of an address either.
+    """
+    words = " ".join(without_user(str(text)[: 4 * most]).split())
     shown = "".join(each if each.isprintable() else "\ufffd" for each in words)
     return shown if len(shown) <= most else f"{shown[: most - 1]}\u2026"
 
@@ -17,3 +21,8 @@ def one_line(text: object, most: int = MOST_CHARACTERS) -> str:
 def markdown(text: str) -> str:
     """The text as it stands, where Markdown is read: no link, no picture, no heading, no HTML of its writer's."""
     return _MARKDOWN.sub(r"\\\1", text)
+
+
+def without_user(text: str) -> str:
+    """The text without the user names and passwords of the addresses in it."""
+    return _USER.sub("://***@", text)

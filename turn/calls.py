@@ -14,6 +14,7 @@ from ebbflow.decision.evaluate import Evaluation
 from ebbflow.decision.upkeep import LOOKS_APART_SECONDS
 from ebbflow.turn.budget import Budget
 from ebbflow.turn.opened import OpenFleet
+from ebbflow.turn.plausible import plausible_list
 
 T = TypeVar("T")
 
@@ -150,9 +151,11 @@ class Acting:
             oldest = asked_at if fresh else asked_at - provider.caps.relist_seconds
             if shared.taken_at is None or shared.taken_at < oldest:
                 shared.taken_at = self.budget.clock()
-                shared.listing = await self.ask_provider(
+                listing = await self.ask_provider(
                     provider, lambda: provider.list_instances(self.opened.fleet.name), f"list {worker.provider}"
                 )
+                networks = self.opened.master.caps.worker_networks
+                shared.listing = plausible_list(listing, provider.caps, networks)
         rows = shared.listing.instances if shared.listing else ()
         # Another instance with its id is not it, whatever its row says.
         known = worker.instance_id

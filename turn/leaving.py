@@ -11,6 +11,7 @@ from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import DrainAnswer, DrainWay, Member, MemberState
 from ebbflow.core.plan import Action, Outcome, Result
 from ebbflow.core.ports import Provider, PushMaster
+from ebbflow.core.text import without_user
 from ebbflow.core.worker import Worker
 from ebbflow.decision.giving_up import SILENT_SECONDS
 from ebbflow.turn.calls import Acting
@@ -103,7 +104,8 @@ async def _keep_logs(acting: Acting, provider: Provider, instance: Instance) -> 
     if not provider.caps.keeps_logs or not acting.budget.allows(LOGS_SECONDS + provider.caps.call_seconds):
         return
     with suppress(FleetError), anyio.move_on_after(LOGS_SECONDS):
-        acting.shared.logs[instance.worker_id] = await provider.logs(instance)
+        outputs = await provider.logs(instance)
+        acting.shared.logs[instance.worker_id] = {name: without_user(text) for name, text in outputs.items()}
 
 
 async def deregister(acting: Acting, action: Action) -> Outcome:

@@ -120,7 +120,7 @@ async def _listing(opened: OpenFleet, name: str, budget: Budget, log: Log) -> Pr
         return listing
     if isinstance(listing, FleetError):
         listing = InstanceList((), complete=False, detail=str(listing))
-    return ProviderLook(name, caps, plausible_list(listing))
+    return ProviderLook(name, caps, plausible_list(listing, caps, opened.master.caps.worker_networks))
 
 
 async def _asked(call: Callable[[], Awaitable[T]], seconds: float, budget: Budget, log: Log) -> T | FleetError:

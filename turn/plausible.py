@@ -5,12 +5,14 @@ must not fail a turn, take part in an order, or be stored.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from ebbflow.core.instance import Instance, InstanceList
+from ebbflow.core.addresses import worker_url_problem
+from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.member import Demand, Member, MemberList
-from ebbflow.core.text import one_line
+from ebbflow.core.text import one_line, without_user
 
 MOST_RETRIES = 240
 """As many as a fleet's own `readiness.retries` may be."""
@@ -22,9 +24,16 @@ MOST_UNITS = 1e15
 Number = TypeVar("Number", int, float)
 
 
-def plausible_list(listing: InstanceList) -> InstanceList:
-    """A provider's list: prices and retries that cannot be so are unknown, and texts are one printable line."""
-    rows, detail = tuple(_plausible_row(row) for row in listing.instances), one_line(listing.detail)
+def plausible_list(listing: InstanceList, caps: ProviderCaps, networks: Sequence[str]) -> InstanceList:
+    """A provider's list: prices and retries that cannot be so are unknown, and texts are one printable line.
+
+    Args:
+        listing: as the provider gave it.
+        caps: the provider's, which tell whether its workers may be on this machine.
+        networks: where workers are; see `core.addresses`. Who announced an address that is none for a worker, failed.
+    """
+    rows = tuple(_with_an_address(_plausible_row(row), caps, networks) for row in listing.instances)
+    detail = one_line(listing.detail)
     is_so = (rows, detail) == (listing.instances, listing.detail)
     return listing if is_so else replace(listing, instances=rows, detail=detail)
 
@@ -74,10 +83,25 @@ def _plausible_row(row: Instance) -> Instance:
     return row if plausible == row else plausible
 
 
+def _with_an_address(row: Instance, caps: ProviderCaps, networks: Sequence[str]) -> Instance:
+    """The same, if a worker may be asked at its address; nothing is ever sent to another one."""
+    if row.url is None:
+        return row
+    problem = worker_url_problem(row.url, networks=networks, is_this_host=caps.is_this_host)
+    if not problem:
+        return row
+    if row.state not in (InstanceState.STARTING, InstanceState.RUNNING):
+        return replace(row, url=None)
+    said = one_line(f"announced {row.url}: {problem}")
+    # What it announced before, if that was an address, holds for its life.
+    return replace(row, url=None, state=InstanceState.FAILED, failure=Failure.OUTPUT, is_declared=True, detail=said)
+
+
 def _plausible_member(member: Member) -> Member:
     plausible = replace(
         member,
         worker_id=one_line(member.worker_id),
+        url=None if member.url is None else without_user(member.url),
         idle_seconds=_within(member.idle_seconds, MOST_SECONDS),
         units_per_second=_within(member.units_per_second, MOST_UNITS),
         model=None if member.model is None else one_line(member.model),

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ebbflow.adapters.launch_output import Failed, Refused, Url, read_launch_output, url_problem
+from ebbflow.adapters.launch_output import Failed, Refused, Url, bad_url, read_launch_output
+from ebbflow.core.addresses import url_problem
 from ebbflow.core.instance import Failure
 
 
@@ -36,7 +37,7 @@ def read_announced(text: bytes, places: Mapping[str, str] | None = None) -> Anno
             for name, value in (places or {}).items():
                 url = url.replace(f"{{{name}}}", value or f"{{{name}}}")
             if problem := url_problem(url):
-                return Announced(failure=Failure.OUTPUT, detail=f"bad_url: NewURL {url[:200]!a}: {problem}")
+                return Announced(failure=Failure.OUTPUT, detail=f"bad_url: {bad_url(url, problem)}")
             return Announced(url, retries)
         case Refused(reason):
             return Announced(failure=Failure.CAPACITY, detail=f"declared failed: {reason or 'no reason given'}")

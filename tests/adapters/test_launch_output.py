@@ -11,8 +11,8 @@ from ebbflow.adapters.launch_output import (
     Said,
     Url,
     read_launch_output,
-    url_problem,
 )
+from ebbflow.adapters.providers.announced import read_announced
 
 S = b"[SwarmAutoScaleBackend]"
 E = b"[/SwarmAutoScaleBackend]"
@@ -256,37 +256,12 @@ def test_too_many_retries_are_cut_with_a_warning() -> None:
     assert parser.warnings == ("DoRetries 8 was cut to 7",)
 
 
-@pytest.mark.parametrize(
-    "url", ["http://h", "https://h:1/", "HTTP://H/x?y#z", "http://[::1]:7801", "http://u:p@h", "http://10.0.0.7:7801"]
-)
-def test_addresses_that_can_be_used(url: str) -> None:
-    assert url_problem(url) == ""
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "",
-        "h",
-        "/x",
-        "//h",
-        "ftp://h",
-        "http:h",
-        "http://",
-        "http://:80",
-        "http:///x",
-        "http://h:port",
-        "http://h:70000",
-        "http://a b",
-        "http://h/\x00",
-        "http://h/\u2028",
-        "http://h/\x7f",
-        "http://[::1",
-        "http://h/[1]",
-        "http://[h]",
-        "http://[::1]/[x",
-        "file:///etc/passwd",
-    ],
-)
-def test_addresses_that_cannot_be_used(url: str) -> None:
-    assert url_problem(url) != ""
+def test_regression_an_announced_password_was_quoted_in_the_failure() -> None:
+    failed = ended(message("NewURL: http://carol:s3cret@10.0.0.7:7801"))
+    assert isinstance(failed, Failed)
+    assert failed.kind is LaunchProblem.BAD_URL
+    said = read_launch_output(b"0: " + message("NewURL: http://carol:s3cret@10.0.0.7:7801") + b"\n")
+    announced = read_announced(message("NewURL: http://{who}@h") + b"\n", {"who": "carol:s3cret"})
+    for text in (failed.detail, said.ignored, announced.detail):
+        assert "http://***@" in text
+        assert "s3cret" not in text

@@ -70,7 +70,9 @@ async def save_master(name: str, address: str) -> None:
     """Save a master's block."""
     from ebbflow.blocks import SwarmUIMaster
 
-    await SwarmUIMaster(address=address, call_timeout_seconds=2).asave(name, overwrite=True)
+    await SwarmUIMaster(address=address, worker_networks=["127.0.0.0/8"], call_timeout_seconds=2).asave(
+        name, overwrite=True
+    )
 
 
 def end_workers(running: World) -> None:

@@ -157,7 +157,7 @@ async def pods_are(cluster: Cluster, count: int) -> None:
 @pytest.mark.soak
 @together
 async def test_a_fleet_of_pods_serves_a_swarmui_master_and_goes_down_again(prefect_worlds: PrefectWorlds) -> None:
-    world = await prefect_worlds()
+    world = await prefect_worlds(elsewhere=True)
     async with applied() as cluster, with_node(cluster, world.folder / "node"):
         scaler = Scaler(cluster, pod_template=stand_in_template())
         world.changes["providers"] = [{"block": await world.keep(scaler.block), "max_workers": 4}]
@@ -180,7 +180,7 @@ async def test_a_fleet_of_pods_serves_a_swarmui_master_and_goes_down_again(prefe
 
 @together
 async def test_a_pod_that_dies_is_shown_deleted_and_replaced(worlds: Worlds) -> None:
-    world = await worlds(limits={"min_seconds_after_failure": 0}, drain={"deadline_seconds": 100})
+    world = await worlds(elsewhere=True, limits={"min_seconds_after_failure": 0}, drain={"deadline_seconds": 100})
     async with applied() as cluster, with_node(cluster, world.folder / "node"):
         block = await world.keep(Scaler(cluster, pod_template=stand_in_template()).block)
         world.changes["providers"] = [{"block": block, "max_workers": 4}]

@@ -93,6 +93,7 @@ async def test_one_fleet_fills_three_providers_in_order_and_empties_the_last_one
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     world = await worlds(
+        elsewhere=True,
         policy={"kind": "waterfall", "upper_task_ratio": 4},
         placement={"drain": "tier_by_tier"},
         limits={"max_workers": 3},

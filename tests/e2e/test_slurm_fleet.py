@@ -103,7 +103,7 @@ class Fleet:
 
 async def on_slurm(worlds: Worlds, slurm: Cluster, provider: dict[str, Any] | None = None, **sections: Any) -> Fleet:
     """A world whose fleet has one provider, the cluster."""
-    world = await worlds(**sections)
+    world = await worlds(elsewhere=True, **sections)
     fleet = Fleet(world, slurm)
     world.changes["providers"] = [{"block": await fleet.save(**(provider or {})), "max_workers": 12}]
     return fleet

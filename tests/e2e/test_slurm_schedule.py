@@ -21,7 +21,7 @@ from ebbflow.standins.process import running
 from tests.e2e.master import StandInMaster
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.test_slurm_deployment import SLURM, block, swarmui
-from tests.e2e.world import World
+from tests.e2e.world import LOOPBACK, World
 from tests.slurm.cluster import Cluster
 from tests.slurm.fixtures import slurm, slurm_session
 
@@ -71,7 +71,9 @@ async def test_the_deployed_fleet_of_jobs_goes_up_and_down_by_its_schedule(
     master = StandInMaster(tmp_path / "master")
     try:
         await master.start()
-        await SwarmUIMaster(address=master.url, call_timeout_seconds=3).asave("slurm", overwrite=True)
+        await SwarmUIMaster(address=master.url, worker_networks=[LOOPBACK], call_timeout_seconds=3).asave(
+            "slurm", overwrite=True
+        )
         provider = block(slurm, swarmui)
         await provider.asave("gpu", overwrite=True)
         page = (SLURM.folder / "prefect.yaml").read_text().replace("slurm-login", POOL).replace("swarm-slurm", FLEET)

@@ -134,7 +134,7 @@ async def on_vast(
     worlds: Worlds, account: Market, *, warm_workers: int = 0, settings: dict[str, Any] | None = None, **sections: Any
 ) -> Fleet:
     """A world whose fleet has one provider, the market."""
-    world = await worlds(**sections)
+    world = await worlds(elsewhere=True, **sections)
     fleet = Fleet(world, account)
     entry = {"block": await fleet.save(**(settings or {})), "max_workers": 6, "warm_workers": warm_workers}
     world.changes["providers"] = [entry]

@@ -32,6 +32,9 @@ WORKER_PROGRAM = (sys.executable, "-m", "ebbflow.standins.swarmui.server", "work
 CONTROL = ("--require_control_within", "10")
 """The dead-man's switch, which a launch script gives its worker by itself."""
 
+LOOPBACK = "127.0.0.0/8"
+"""Where the workers of a stand-in, and of a cluster on this one machine, are."""
+
 ProviderKind = Literal["local", "launch-script"]
 
 # Notes each start before it becomes the worker, so that a test can count how often an id was started.
@@ -51,6 +54,8 @@ class World(Generic[T_co]):
     master: StandInMaster
     changes: dict[str, Any] = field(default_factory=dict)
     provider: ProviderKind = "local"
+    elsewhere: bool = False
+    """Whether its workers are on other machines, as far as their providers know."""
     _work: "set[asyncio.Task[dict[str, Any]]]" = field(default_factory=set)
 
     async def save(
@@ -75,6 +80,8 @@ class World(Generic[T_co]):
             await self.keep(LaunchScriptProvider.model_validate(by_script), name)
         if not block:
             settings = {"address": self.master.url, "call_timeout_seconds": 3, **(master or {})}
+            if self.elsewhere:
+                settings = {"worker_networks": [LOOPBACK], **settings}
             await self.keep(SwarmUIMaster.model_validate(settings))
         return f"{self.provider}-provider/{name}"
 
@@ -302,6 +309,7 @@ class Worlds(Generic[T_co]):
         self,
         *worker_options: str,
         provider: ProviderKind = "local",
+        elsewhere: bool = False,
         master: Mapping[str, Any] | None = None,
         options: Sequence[str] = (),
         **fleet: Any,
@@ -310,7 +318,7 @@ class Worlds(Generic[T_co]):
         name = f"t{secrets.token_hex(4)}"
         folder = self._folder / name
         server = StandInMaster(folder, *options)
-        world = World(name, folder, self._house, server, fleet, provider)
+        world = World(name, folder, self._house, server, fleet, provider, elsewhere)
         self._stack.push_async_callback(world.close)
         await server.start()
         await world.save(*worker_options, master=master)

@@ -1,17 +1,25 @@
 """Numbers that cannot be so are unknown: never an error, never zero, and never stored."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ebbflow.core.instance import Instance, InstanceList, InstanceState
+from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.member import Demand, Member, MemberList, MemberState, Shape
 from ebbflow.turn.plausible import plausible_demand, plausible_list, plausible_members
 
 NO_NUMBERS = (math.nan, math.inf, -math.inf, -1.0, 1e300)
 ROW = Instance("demo-3f9c-1-0", "i-1", InstanceState.RUNNING, "demo", "h0me0", usd_per_hour=0.4, retries=3)
 MEMBER = Member("demo-3f9c-1-0", "7", MemberState.READY, "http://w", False, idle_seconds=12.5, units_per_second=3.0)
+CAPS, HERE = ProviderCaps("somewhere"), ProviderCaps("here", is_this_host=True)
+
+
+def listed(row: Instance, caps: ProviderCaps = CAPS, networks: tuple[str, ...] = ()) -> Instance:
+    """The row as a turn takes it."""
+    (found,) = plausible_list(InstanceList((row,)), caps, networks).instances
+    return found
 
 
 @pytest.mark.parametrize("number", NO_NUMBERS)
@@ -24,14 +32,14 @@ def test_regression_an_idle_time_that_is_no_number_fails_no_turn(number: float) 
 @pytest.mark.parametrize("number", NO_NUMBERS)
 def test_a_price_that_is_no_number_is_unknown(number: float) -> None:
     row = Instance("demo-3f9c-1-0", "i-1", InstanceState.RUNNING, "demo", "h0me0", usd_per_hour=number)
-    (found,) = plausible_list(InstanceList((row,))).instances
+    found = listed(row)
     assert found.usd_per_hour is None
 
 
 @pytest.mark.parametrize("retries", [-3, 10**9])
 def test_retries_that_nobody_can_mean_are_the_fleets_own(retries: int) -> None:
     row = Instance("demo-3f9c-1-0", "i-1", InstanceState.RUNNING, "demo", "h0me0", retries=retries)
-    assert plausible_list(InstanceList((row,))).instances[0].retries is None
+    assert listed(row).retries is None
 
 
 @pytest.mark.parametrize(
@@ -56,7 +64,38 @@ def test_other_figures_of_a_demand_are_unknown_each() -> None:
 
 def test_what_can_be_so_stays_as_it_is() -> None:
     listing, members = InstanceList((ROW,)), MemberList((MEMBER,))
-    assert plausible_list(listing) is listing
+    assert plausible_list(listing, CAPS, ()) is listing
     assert plausible_members(members) is members
     demand = Demand(10**12, 3, waiting=2, queued_units=1e9, arrived=7, served=4, served_units=0.0)
     assert plausible_demand(demand) == demand
+
+
+def test_regression_an_announced_metadata_address_was_asked_with_our_credentials() -> None:
+    found = listed(replace(ROW, url="http://169.254.169.254/latest"))
+    assert (found.url, found.state, found.failure) == (None, InstanceState.FAILED, Failure.OUTPUT)
+    assert found.is_declared, "an address that it announced before holds"
+    assert "http://169.254.169.254/latest: 169.254.169.254 is a link-local or metadata address" in found.detail
+
+
+def test_loopback_is_an_address_of_workers_of_this_machine_alone() -> None:
+    row = replace(ROW, url="http://127.0.0.1:7801")
+    assert listed(row, HERE) is row
+    assert listed(row, CAPS, ("127.0.0.0/8",)) is row
+    assert "is loopback" in listed(row).detail
+    assert "is loopback" in listed(row, CAPS, ("0.0.0.0/0",)).detail
+
+
+def test_regression_an_address_with_a_password_was_quoted_wherever_it_was_refused() -> None:
+    row = replace(ROW, url="http://carol:s3cret@10.0.0.7:7801", detail="see http://carol:s3cret@10.0.0.7/x")
+    for state in InstanceState:
+        found = listed(replace(row, state=state))
+        assert found.url is None
+        assert "s3cret" not in repr(found)
+        assert "carol" not in repr(found)
+    member = replace(MEMBER, url="http://carol:s3cret@10.0.0.7:7801")
+    assert "s3cret" not in repr(plausible_members(MemberList((member,))))
+
+
+def test_an_instance_that_is_ending_does_not_fail_by_its_address() -> None:
+    row = replace(ROW, state=InstanceState.TERMINATING, url="http://[fe80::1]:7801")
+    assert (listed(row).state, listed(row).url) == (InstanceState.TERMINATING, None)

@@ -43,6 +43,7 @@ from ebbflow.core.member import (
     PushMemberList,
     Registration,
 )
+from ebbflow.core.text import without_user
 from ebbflow.core.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class SwarmUIAdapter:
             sessions=sessions,
             timeout_seconds=settings.call_timeout_seconds,
         )
-        self._workers = SwarmUIWorkers(self._http, settings, sessions)
+        self._workers = SwarmUIWorkers(settings, sessions, transport)
         self._added: dict[str, int] = {}
         """Backends that this object added and could not give their title, by worker id."""
 
@@ -112,6 +113,7 @@ class SwarmUIAdapter:
             per_shape_demand=False,
             idle_source=IdleSource.WORKER,
             call_seconds=2 * self._settings.call_timeout_seconds,
+            worker_networks=tuple(self._settings.worker_networks),
         )
 
     async def probe(self) -> Health:
@@ -152,8 +154,8 @@ class SwarmUIAdapter:
 
     async def register(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:
         """Make sure that the master has one entry with this worker's address and id, if the worker answers."""
+        address = self._address_of(worker)
         try:
-            address = self._address_of(worker)
             readiness = await self._workers.readiness_of(address, connect_timeout_seconds)
             if not readiness.registered:
                 return readiness
@@ -162,7 +164,7 @@ class SwarmUIAdapter:
                     raise _is_the_master(worker)
                 return await self._upsert(worker.worker_id, address)
         except MasterRejected as error:
-            raise RegistrationRejected(f"{worker.worker_id} at {worker.url}: {error}") from error
+            raise RegistrationRejected(f"{worker.worker_id} at {address}: {error}") from error
 
     async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
         """Disable the worker's entry, which is kept over restarts of the master; or enable it again when time is up."""
@@ -219,6 +221,7 @@ class SwarmUIAdapter:
         """Close connections, and let the store keep what changed of the sessions."""
         try:
             await self._http.aclose()
+            await self._workers.aclose()
         finally:
             await self._sessions.aclose()
 
@@ -334,7 +337,7 @@ class SwarmUIAdapter:
         address = worker_address(worker.url)
         if not address:
             raise RegistrationRejected(
-                f"{worker.worker_id}: its URL {worker.url!r} is no address such as http://host:7801"
+                f"{worker.worker_id}: its URL {without_user(worker.url or '')!r} is no address such as http://host:7801"
             )
         if address == self._settings.address:
             raise _is_the_master(worker)

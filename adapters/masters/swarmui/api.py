@@ -24,6 +24,10 @@ class SessionExpired(MasterUnavailable):
     """The server does not know the session. It is renewed once; a second time it stays an error."""
 
 
+class Unauthorized(ConfigError):
+    """It is a SwarmUI, and wants a token of an account."""
+
+
 class UnknownRoute(MasterRejected):
     """The server is older than the route."""
 
@@ -46,7 +50,20 @@ class Session:
 
 
 class SwarmUIServer:
-    """One SwarmUI server, master or worker, as its API shows it."""
+    """One SwarmUI server, master or worker, as its API shows it.
+
+    Args:
+        http: makes the calls.
+        address: without a trailing slash.
+        role: what it is called in errors.
+        headers: what every call carries, in plain text.
+        secrets: what is never shown, even where the server repeats it.
+        sessions: keeps its session.
+        timeout_seconds: for one call.
+        must_prove_itself: its address was announced by others, so that the headers are sent to what has answered as a
+            SwarmUI and to nothing else.
+        may_refuse: an answer of 401 is such an answer: of a proxy that wants what the headers hold.
+    """
 
     def __init__(
         self,
@@ -58,6 +75,8 @@ class SwarmUIServer:
         secrets: Sequence[str],
         sessions: SessionStore,
         timeout_seconds: float,
+        must_prove_itself: bool = False,
+        may_refuse: bool = False,
     ) -> None:
         self.address = address
         self._http = http
@@ -66,6 +85,8 @@ class SwarmUIServer:
         self._secrets = tuple(secrets)
         self._sessions = sessions
         self._timeout_seconds = timeout_seconds
+        self._must_prove_itself = must_prove_itself
+        self._may_refuse = may_refuse
         self._session: Session | None = None
         self._lock = anyio.Lock()
 
@@ -134,7 +155,9 @@ class SwarmUIServer:
         return (await self.renew(mine)).server_id == (await other.renew(theirs)).server_id
 
     async def _make_session(self) -> Session:
-        answer = await self._post("GetNewSession", {}, None, self._timeout_seconds, repeats=0)
+        answer = await self._first_answer() if self._must_prove_itself and self._headers else None
+        if answer is None:
+            answer = await self._post("GetNewSession", {}, None, self._timeout_seconds, repeats=0)
         session_id = answer.get("session_id")
         if not isinstance(session_id, str) or not session_id:
             raise MasterUnavailable(f"{self._name}: GetNewSession gave no session id")
@@ -148,6 +171,26 @@ class SwarmUIServer:
         await self._sessions.put(self.address, json.dumps(asdict(session)))
         return session
 
+    async def _first_answer(self) -> dict[str, object] | None:
+        """What it says to somebody without credentials: a session, or None where it is a worker that wants them.
+
+        Raises:
+            ConfigError: it refuses us, and may be anything.
+            MasterUnavailable, MasterRejected: it did not answer as a SwarmUI does.
+        """
+        what, (status, content) = f"{self._name}: GetNewSession", await self._sent("GetNewSession", {}, {}, None, 0)
+        if status == 401:
+            if self._may_refuse:
+                return None
+            raise ConfigError(
+                f"{what}: HTTP 401 and not from SwarmUI, so that credentials are not sent to it; if this is a proxy in "
+                "front of workers, name its network in the master's worker_networks"
+            )
+        try:
+            return read_answer(what, status, content, secrets=self._secrets)
+        except Unauthorized:
+            return None
+
     async def _post(
         self, route: str, body: Mapping[str, object], session: Session | None, seconds: float, repeats: int
     ) -> dict[str, object]:
@@ -156,18 +199,27 @@ class SwarmUIServer:
         if session is not None:
             body = {**body, "session_id": session.session_id}
             secrets = (*secrets, session.session_id)
+        status, content = await self._sent(route, body, self._headers, seconds, repeats)
+        return read_answer(what, status, content, secrets=secrets)
+
+    async def _sent(
+        self,
+        route: str,
+        body: Mapping[str, object],
+        headers: Mapping[str, str],
+        seconds: float | None,
+        repeats: int,
+    ) -> tuple[int, bytes]:
+        """The status and the content of what came back."""
+        limit = self._timeout_seconds if seconds is None else seconds
+        url = f"{self.address}/API/{route}"
         try:
             answer = await self._http.send(
-                "POST",
-                f"{self.address}/API/{route}",
-                headers=self._headers,
-                body=body,
-                timeout_seconds=seconds,
-                repeats=repeats,
+                "POST", url, headers=headers, body=body, timeout_seconds=limit, repeats=repeats
             )
         except NoAnswer as error:
-            raise MasterUnavailable(f"{what}: {error}") from error
-        return read_answer(what, answer.status_code, answer.content, secrets=secrets)
+            raise MasterUnavailable(f"{self._name}: {route}: {error}") from error
+        return answer.status_code, answer.content
 
 
 def parse_session(text: str | None) -> Session | None:
@@ -218,7 +270,7 @@ def _error_of_body(what: str, status: int, error: str, error_id: str) -> Excepti
     if error == LOCKED:
         return ConfigError(f"{said} Start this SwarmUI without --lock_settings, or no worker can be registered")
     if error == UNAUTHORIZED:
-        return ConfigError(f"{said} Set the token of an account of this SwarmUI (cookie swarm_token)")
+        return Unauthorized(f"{said} Set the token of an account of this SwarmUI (cookie swarm_token)")
     if error_id == "internal_error" or status >= 500:
         return MasterUnavailable(said)
     return MasterRejected(said)

@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from ebbflow.adapters.http import base_url
+from ebbflow.core.addresses import check_network
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -40,6 +41,13 @@ class SwarmUISettings(BaseModel):
         default_factory=dict,
         title="Other headers of workers",
         description="More headers for a proxy in front of the workers. SwarmUI allows no colon in their values.",
+    )
+    worker_networks: list[str] = Field(
+        default_factory=list,
+        title="Networks of workers",
+        description="Where workers may be, such as 10.1.0.0/16; an address outside of them is never asked. A worker "
+        "behind a proxy that wants authorization can join only from within them. Empty: anywhere but at special "
+        "addresses; loopback only for workers of this machine.",
     )
     require_control_within_minutes: Annotated[
         int,
@@ -76,6 +84,11 @@ class SwarmUISettings(BaseModel):
     @classmethod
     def _check_address(cls, address: str) -> str:
         return base_url(address)
+
+    @field_validator("worker_networks")
+    @classmethod
+    def _check_networks(cls, networks: list[str]) -> list[str]:
+        return [check_network(network) for network in networks]
 
     @field_validator("token", "worker_token")
     @classmethod

@@ -5,15 +5,20 @@ Source: SwarmUI src/WebAPI/AdminAPI.cs (GetGlobalStatus, AdminTakeControl, Shutd
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Collection
+import socket
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from urllib.parse import urlsplit
 
 import anyio
+import httpx
 
+from ebbflow.adapters.guarded import Judge
 from ebbflow.adapters.http import HttpClient, base_url
 from ebbflow.adapters.masters.swarmui.answers import Activity, loading_backends, parse_activity, sum_activity
 from ebbflow.adapters.masters.swarmui.api import SwarmUIServer, UnknownRoute
 from ebbflow.adapters.masters.swarmui.sessions import SessionStore
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings, secret_texts, worker_headers
+from ebbflow.core.addresses import IPAddress, address_problem, is_within, literal, names_this_machine
 from ebbflow.core.errors import ConfigError, FleetError, MasterRejected, MasterUnavailable, RegistrationRejected
 from ebbflow.core.member import Registration
 
@@ -28,8 +33,10 @@ PERMISSIONS = ("automated_control", "shutdown", "view_backends_list", "read_serv
 class SwarmUIWorkers:
     """The worker side of the adapter: one server per address, many of them asked within one call's time."""
 
-    def __init__(self, http: HttpClient, settings: SwarmUISettings, sessions: SessionStore) -> None:
-        self._http = http
+    def __init__(
+        self, settings: SwarmUISettings, sessions: SessionStore, transport: httpx.AsyncBaseTransport | None
+    ) -> None:
+        self._http = HttpClient(transport=transport, judge=judge_of(settings.worker_networks))
         self._settings = settings
         self._sessions = sessions
         self._servers: dict[str, SwarmUIServer] = {}
@@ -46,10 +53,16 @@ class SwarmUIWorkers:
             address,
             role="worker",
             headers=worker_headers(self._settings),
+            must_prove_itself=True,
+            may_refuse=is_within(urlsplit(address).hostname or "", self._settings.worker_networks),
             secrets=secret_texts(self._settings),
             sessions=self._sessions,
             timeout_seconds=timeout_seconds,
         )
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        await self._http.aclose()
 
     async def are_busy(self, addresses: Collection[str]) -> dict[str, bool | None]:
         """What each worker says of itself; None where it did not answer."""
@@ -108,6 +121,16 @@ class SwarmUIWorkers:
             for address in asked:
                 group.start_soon(ask_one, address)
         return answers
+
+
+def judge_of(networks: Sequence[str]) -> Judge:
+    """The rule for addresses of workers. Whose worker announced a loopback address itself, the turn has judged."""
+
+    def judge(host: str, address: IPAddress) -> str:
+        is_judged = literal(host) is not None or names_this_machine(host, socket.gethostname())
+        return address_problem(address, networks=networks, is_this_host=is_judged)
+
+    return judge
 
 
 async def activity_of(server: SwarmUIServer) -> Activity:

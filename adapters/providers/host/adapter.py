@@ -54,6 +54,7 @@ class HostAdapter(EndsForGood):
             usd_per_hour=self._settings.usd_per_hour,
             keeps_logs=True,
             capabilities=tuple(self._settings.capabilities),
+            is_this_host=True,
         )
 
     @cached_property

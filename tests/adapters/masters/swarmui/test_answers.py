@@ -14,7 +14,7 @@ from ebbflow.adapters.masters.swarmui.answers import (
     parse_title,
     sum_activity,
 )
-from ebbflow.adapters.masters.swarmui.api import SessionExpired, UnknownRoute, parse_session, read_answer
+from ebbflow.adapters.masters.swarmui.api import SessionExpired, Unauthorized, UnknownRoute, parse_session, read_answer
 from ebbflow.core.errors import ConfigError, MasterRejected, MasterUnavailable
 from ebbflow.core.member import MemberState, PushMemberList, Shape
 
@@ -28,7 +28,7 @@ TITLE = f"ebbflow/{FLEET}/{HOME}/sdxl-0abc-1-0"
     [
         (200, {"error": "Invalid backend ID 7"}, MasterRejected),
         (200, {"error": "Settings are locked."}, ConfigError),
-        (200, {"error": "Invalid or unauthorized."}, ConfigError),
+        (200, {"error": "Invalid or unauthorized."}, Unauthorized),
         (200, {"error_id": "internal_error"}, MasterUnavailable),
         (400, {"error_id": "internal_error", "error": "An internal error occurred"}, MasterUnavailable),
         (400, {"error_id": "bad_permissions", "error": "You lack permissions for this route."}, ConfigError),
