@@ -11,6 +11,8 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectNotFound
 from pydantic import ValidationError
 
+from ebbflow.adapters.providers.redacted import RedactedProvider
+from ebbflow.adapters.redaction import Redaction
 from ebbflow.blocks.base import MASTER_CAPABILITY, PROVIDER_CAPABILITY, MasterBlock, ProviderBlock
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ports import Master, Provider
@@ -133,7 +135,7 @@ async def provider_from(blocks: SavedBlocks, name: str) -> Provider:
     block = await _load(blocks, name, PROVIDER_CAPABILITY)
     if not isinstance(block, ProviderBlock):
         raise ConfigError(await _not_a(blocks, name, "a provider", PROVIDER_CAPABILITY))
-    return block.get_provider()
+    return RedactedProvider(block.get_provider(), Redaction(block))
 
 
 async def _load(blocks: SavedBlocks, name: str, capability: str) -> Block:

@@ -101,8 +101,8 @@ class HostAdapter(EndsForGood):
         await self._program.end(instance, self._workers)
 
     async def logs(self, instance: Instance) -> Mapping[str, str]:
-        """The end of its `stdout` and `stderr`, without the values of variables that are named like secrets."""
-        return await run_sync(self._workers.logs, instance, self._settings.environment)
+        """The end of its `stdout` and `stderr`."""
+        return await run_sync(self._workers.logs, instance)
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -15,6 +15,7 @@ from typing import ClassVar
 import anyio
 from anyio.to_thread import run_sync
 
+from ebbflow.adapters.providers.given_environment import whole_environment
 from ebbflow.adapters.providers.host.launch_script_ending import LaunchScriptEnding
 from ebbflow.adapters.providers.host.launch_script_listing import LaunchScriptListing
 from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
@@ -44,7 +45,7 @@ class LaunchScriptProgram:
 
     def command(self, request: LaunchRequest) -> Command:
         """The script alone: the protocol has no arguments, so those of the join spec are the script's own to give."""
-        return Command([str(self.settings.script)], self.settings.environment, "script")
+        return Command([str(self.settings.script)], whole_environment(self.settings), "script")
 
     def listing(self, place: Place, *, clock: Callable[[], float]) -> LaunchScriptListing:
         """What scripts announced, and whether they still run."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ebbflow.adapters.launch_output import Refused, Result, Url
+from ebbflow.adapters.providers.given_environment import whole_environment
 from ebbflow.adapters.providers.host import processes, stop_runner
 from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
 from ebbflow.adapters.providers.host.launch_script_state import elapsed_since
@@ -122,7 +123,7 @@ class LaunchScriptEnding:
     def _start_stop_script(self, script: Path, url: str, instance: Instance, folder: WorkerFolder, lock: int) -> None:
         settings = self._settings
         request = LaunchRequest(instance.worker_id, instance.fleet, instance.home)
-        environment = environment_of(settings.environment, request, _stop_mark(self._place.fingerprint))
+        environment = environment_of(whole_environment(settings), request, _stop_mark(self._place.fingerprint))
         result = str(folder.path / "stop-result.json")
         runner = [sys.executable, "-I", "-S", stop_runner.__file__, str(settings.stop_timeout_seconds), result]
         processes.start_detached(

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ebbflow.adapters.launch_output import MAX_LINE_BYTES, MAX_RETRIES
+from ebbflow.adapters.providers.given_environment import GivenEnvironment, SecretEnvironment
 from ebbflow.adapters.providers.host.records import MAX_OUTPUT_BYTES
-from ebbflow.adapters.providers.host.settings import GivenEnvironment, StateFolder
+from ebbflow.adapters.providers.host.settings import StateFolder
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
 
 
@@ -44,6 +45,7 @@ class LaunchScriptSettings(BaseModel):
             repr=False,
         ),
     ] = {}
+    secret_environment: SecretEnvironment = {}
     url_timeout_seconds: Annotated[
         float,
         Field(title="URL timeout", description="Seconds a script may take to print NewURL.", ge=1, le=86_400),

@@ -9,6 +9,7 @@ from typing import ClassVar
 from anyio.to_thread import run_sync
 
 from ebbflow.adapters.providers.command_words import filled
+from ebbflow.adapters.providers.given_environment import whole_environment
 from ebbflow.adapters.providers.host.listing import Place
 from ebbflow.adapters.providers.host.local_listing import LocalListing
 from ebbflow.adapters.providers.host.local_settings import LocalSettings
@@ -37,7 +38,7 @@ class LocalProgram:
     def command(self, request: LaunchRequest) -> Command:
         """The operator's words, then what the master needs."""
         words = [*filled(self.settings.command, request), *request.join.arguments]
-        return Command(words, self.settings.environment, "command[0]")
+        return Command(words, whole_environment(self.settings), "command[0]")
 
     def listing(self, place: Place, *, clock: Callable[[], float]) -> LocalListing:
         """A worker is its processes."""

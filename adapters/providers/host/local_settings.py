@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from ebbflow.adapters.providers.host.settings import GivenEnvironment, StateFolder
+from ebbflow.adapters.providers.given_environment import GivenEnvironment, SecretEnvironment
+from ebbflow.adapters.providers.host.settings import StateFolder
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
 
 
@@ -38,6 +39,7 @@ class LocalSettings(BaseModel):
             repr=False,
         ),
     ] = {}
+    secret_environment: SecretEnvironment = {}
     capabilities: Capabilities = []
     stop_grace_seconds: Annotated[
         float,

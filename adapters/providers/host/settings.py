@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Protocol
 
-from pydantic import AfterValidator
-
-from ebbflow.adapters.providers.given_environment import check_environment
+from pydantic import AfterValidator, SecretStr
 
 
 def _absolute(folder: Path) -> Path:
@@ -18,9 +16,6 @@ def _absolute(folder: Path) -> Path:
 
 StateFolder = Annotated[Path, AfterValidator(_absolute)]
 """Where records and logs are; `~` is replaced."""
-
-GivenEnvironment = Annotated[dict[str, str], AfterValidator(check_environment)]
-"""What an operator gives to workers; refused where no process can take it."""
 
 
 class HostSettings(Protocol):
@@ -34,6 +29,11 @@ class HostSettings(Protocol):
     @property
     def environment(self) -> Mapping[str, str]:
         """What workers get beside what we and the master give them."""
+        ...
+
+    @property
+    def secret_environment(self) -> Mapping[str, SecretStr]:
+        """The same for keys and tokens."""
         ...
 
     @property

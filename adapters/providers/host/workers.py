@@ -20,7 +20,6 @@ from pathlib import Path
 import anyio
 from anyio.to_thread import run_sync
 
-from ebbflow.adapters.providers.given_environment import without_secrets
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook, Place
 from ebbflow.adapters.providers.host.processes import ProcessId, is_alive
@@ -229,12 +228,8 @@ class DetachedWorkers:
                     raise TerminationRefused(f"{tried}: it is just starting")
                 look.folder.write("ended.json", Moment(self._clock(), by_us=True))
 
-    def logs(self, instance: Instance, environment: Mapping[str, str]) -> dict[str, str]:
+    def logs(self, instance: Instance) -> dict[str, str]:
         """The end of what a worker printed.
-
-        Args:
-            instance: whose.
-            environment: what the settings give to workers; its secrets are taken out of what is shown.
 
         Raises:
             ConfigError: the state folder cannot be read; a person must act.
@@ -243,7 +238,7 @@ class DetachedWorkers:
         folder = self.place.folder(instance.fleet, instance.worker_id)
         with self.storage_errors(f"read the logs of {instance.worker_id}"):
             tails = {name: folder.tail(f"{name}.log", LOG_BYTES) for name in ("stdout", "stderr")}
-        return {name: without_secrets(text, environment) for name, text in tails.items() if text}
+        return {name: text for name, text in tails.items() if text}
 
     @contextmanager
     def storage_errors(self, tried: str) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """What an operator says about a Kubernetes cluster: how to reach it, what a worker's pod is, and how long to wait."""
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, cast
 
@@ -15,6 +16,8 @@ UrlSource = Literal["pod-ip", "host-port", "log"]
 
 # What YAML and JSON hold is what it is: each value is checked where it is used.
 Json = dict[str, Any]
+_NO_SECRETS = ("name", "username", "apiVersion", "command", "as", "as-groups", "interactiveMode", "installHint")
+"""What a kubeconfig's user holds beside that by which it logs in."""
 Number = TypeVar("Number", int, float)
 
 
@@ -142,6 +145,12 @@ class KubernetesSettings(BaseModel):
     def _read_template(cls, template: Any) -> Any:
         return _read_yaml(template, loader=_TemplateLoader) if isinstance(template, str) else template
 
+    def secret_texts(self) -> Iterable[str]:
+        """The parts of the kubeconfig by which its users log in."""
+        if self.kubeconfig is not None:
+            read = _read_yaml(self.kubeconfig.get_secret_value(), secret=True)
+            yield from _texts(read.get("users"))
+
     @model_validator(mode="after")
     def _check(self) -> "KubernetesSettings":
         check_template(
@@ -192,6 +201,27 @@ def _named(read: Mapping[str, Any], where: str, name: object, what: str) -> Mapp
 
 def _part(value: object, name: str) -> object:
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+
+
+def _texts(value: object) -> Iterable[str]:
+    """Every text of a user but its name, and what an encoded one stands for."""
+    match value:
+        case str():
+            yield from (value, *_decoded(value))
+        case Mapping():
+            for name, each in value.items():
+                if name not in _NO_SECRETS:
+                    yield from _texts(each)
+        case list():
+            for each in value:
+                yield from _texts(each)
+
+
+def _decoded(text: str) -> Iterable[str]:
+    try:
+        yield base64.b64decode(text, validate=True).decode()
+    except ValueError:
+        return
 
 
 class _TemplateLoader(yaml.SafeLoader):

@@ -18,7 +18,6 @@ import anyio
 from ebbflow.adapters.commands import Run, run_process
 from ebbflow.adapters.launch_output import Said, read_launch_output
 from ebbflow.adapters.providers.ends_for_good import EndsForGood
-from ebbflow.adapters.providers.given_environment import without_secrets
 from ebbflow.adapters.providers.slurm.client import SlurmClient
 from ebbflow.adapters.providers.slurm.jobs import (
     FleetJob,
@@ -232,7 +231,7 @@ class SlurmAdapter(EndsForGood):
             await end(job_id, name, seconds=self._settings.command_timeout_seconds)
 
     async def logs(self, instance: Instance) -> Mapping[str, str]:
-        """The end of a job's output file, without the values of variables that are named like secrets."""
+        """The end of a job's output file."""
         if self._settings.output_folder is None:
             return {}
         printed = await self._client.output(
@@ -241,7 +240,7 @@ class SlurmAdapter(EndsForGood):
             LOG_BYTES,
             seconds=self._settings.command_timeout_seconds,
         )
-        return {"output": without_secrets(printed, self._settings.environment)} if printed else {}
+        return {"output": printed} if printed else {}
 
     def _known_job(self, instance: Instance) -> Job | None:
         jobs = self._listed.get(instance.fleet, ())

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ebbflow.adapters.commands import CommandAnswer, Commands, Run, run_process
 from ebbflow.adapters.launch_output import START_TAG
 from ebbflow.adapters.providers.command_words import filled
+from ebbflow.adapters.providers.given_environment import whole_environment
 from ebbflow.adapters.providers.slurm.answers import ending_error, is_gone, submission_error, submitted_id
 from ebbflow.adapters.providers.slurm.jobs import FORMAT, Job, comment_of, job_name, parse_jobs
 from ebbflow.adapters.providers.slurm.script import batch_script
@@ -122,7 +123,7 @@ class SlurmClient:
         script = batch_script(
             request,
             command_of(self._settings, request),
-            self._settings.environment,
+            whole_environment(self._settings),
             through_comment=self._settings.url_channel == "comment",
             commands_folder=self._settings.commands_folder,
         )

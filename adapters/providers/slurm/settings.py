@@ -1,13 +1,14 @@
 """What an operator says about a Slurm cluster and about the jobs that are GPU workers there."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from ebbflow.adapters.providers.given_environment import check_environment
+from ebbflow.adapters.providers.given_environment import GivenEnvironment, SecretEnvironment
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
 
+Text = TypeVar("Text", str, SecretStr)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION = re.compile(r"--(?P<name>[a-z][a-z0-9-]*)(=.*)?", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -208,13 +209,14 @@ class SlurmSettings(BaseModel):
         ),
     ] = True
     environment: Annotated[
-        dict[str, str],
+        GivenEnvironment,
         Field(
             title="Environment",
             description="What workers get beside what a login on the node gives and what the master needs.",
             repr=False,
         ),
     ] = {}
+    secret_environment: SecretEnvironment = {}
     capabilities: Capabilities = []
     command_timeout_seconds: Annotated[
         float,
@@ -294,10 +296,10 @@ class SlurmSettings(BaseModel):
                     )
         return self
 
-    @field_validator("environment")
+    @field_validator("environment", "secret_environment")
     @classmethod
-    def _check_environment(cls, environment: dict[str, str]) -> dict[str, str]:
-        for name in check_environment(environment):
+    def _check_names(cls, environment: dict[str, Text]) -> dict[str, Text]:
+        for name in environment:
             if not _VARIABLE.fullmatch(name):
                 raise ValueError(f"variable {name!a} is no name that a shell takes: letters, digits and _ only")
         return environment

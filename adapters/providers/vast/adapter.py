@@ -15,6 +15,7 @@ import anyio
 import httpx
 
 from ebbflow.adapters.http import NoAnswer
+from ebbflow.adapters.providers.given_environment import whole_environment
 from ebbflow.adapters.providers.vast.client import Endpoint, Json, VastAnswer, VastClient, VastVerdict
 from ebbflow.adapters.providers.vast.listing import ListingUnclear, VastListing
 from ebbflow.adapters.providers.vast.offers import Offer, choose, explain, search_body
@@ -309,7 +310,7 @@ def create_body(settings: VastSettings, request: LaunchRequest) -> Json:
     Source: vast-ai/docs, create_instance.yaml; what the vendor's command sends with `--ssh --direct`, or with `--args`.
     """
     environment = {
-        **settings.environment,
+        **whole_environment(settings),
         **request.join.environment,
         **worker_environment.marks(request),
         worker_environment.CAPABILITIES: ",".join(request.capabilities or settings.capabilities),

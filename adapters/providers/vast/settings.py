@@ -4,16 +4,19 @@ Source: vast-ai/docs, create_instance.yaml and search_offers.yaml, for limits an
 """
 
 import hashlib
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from ebbflow.adapters.http import base_url
-from ebbflow.adapters.providers.given_environment import check_environment
+from ebbflow.adapters.providers.given_environment import GivenEnvironment, SecretEnvironment
 from ebbflow.adapters.providers.settings import Capabilities
 
 MAX_START = 4096
 """Characters of `onstart` and arguments together."""
+Text = TypeVar("Text", str, SecretStr)
 MAX_VARIABLE = 256
 LONGEST_ID = 40
 
@@ -55,12 +58,13 @@ class VastSettings(BaseModel):
     )
     arguments: Annotated[list[str], Field(title="Arguments", description="For the image's entry point.")] = []
     environment: Annotated[
-        dict[str, str],
+        GivenEnvironment,
         Field(
             title="Environment",
             description="Beside our own EBBFLOW_ names. The machine's owner can read it: one-purpose secrets only.",
         ),
     ] = {}
+    secret_environment: SecretEnvironment = {}
     template_hash_id: Annotated[
         str | None, Field(title="Template", description="Hash of a Vast template; what is set here goes before it.")
     ] = None
@@ -69,7 +73,9 @@ class VastSettings(BaseModel):
     ] = None
 
     gpu_names: Annotated[list[str], Field(title="GPUs", description="Any of these, such as RTX 4090.", min_length=1)]
-    num_gpus: Annotated[int, Field(title="GPUs per worker", ge=1, le=64)] = 1
+    num_gpus: Annotated[
+        int, Field(title="GPUs per worker", description="Only offers with exactly so many are taken.", ge=1, le=64)
+    ] = 1
     rental: Annotated[
         Literal["on-demand", "interruptible"],
         Field(title="Rental", description="interruptible: a bid, which may be outbid at any time."),
@@ -86,7 +92,9 @@ class VastSettings(BaseModel):
         Literal["price", "performance"],
         Field(title="Order", description="price: the cheapest first. performance: the most DLPerf per dollar first."),
     ] = "price"
-    min_reliability: Annotated[float, Field(title="Reliability", ge=0, le=1)] = 0.98
+    min_reliability: Annotated[
+        float, Field(title="Reliability", description="The least, as Vast measures it: 1 is always up.", ge=0, le=1)
+    ] = 0.98
     min_gpu_memory_gb: Annotated[float | None, Field(title="GPU memory", description="GB per GPU.", gt=0)] = None
     min_download_mbps: Annotated[float | None, Field(title="Download", description="Mb/s.", gt=0)] = None
     min_upload_mbps: Annotated[float | None, Field(title="Upload", description="Mb/s.", gt=0)] = None
@@ -95,7 +103,7 @@ class VastSettings(BaseModel):
         float, Field(title="Rental time", description="Hours that an offer must still be there.", ge=0, le=10_000)
     ] = 24.0
     regions: Annotated[list[str], Field(title="Regions", description="Two-letter country codes; empty: anywhere.")] = []
-    verified_only: Annotated[bool, Field(title="Verified machines only")] = True
+    verified_only: Annotated[bool, Field(title="Verified machines only", description="Off: any machine.")] = True
 
     url: Annotated[
         Literal["port", "log"],
@@ -143,19 +151,19 @@ class VastSettings(BaseModel):
             raise ValueError("expected the key alone, without white space")
         return key
 
-    @field_validator("environment")
-    @classmethod
-    def _check_environment(cls, environment: dict[str, str]) -> dict[str, str]:
-        if long := sorted(name for name, value in environment.items() if len(value) > MAX_VARIABLE):
-            raise ValueError(f"{long[0]} has more than {MAX_VARIABLE} characters, which Vast refuses")
-        return check_environment(environment)
-
     @field_validator("regions")
     @classmethod
     def _check_regions(cls, regions: list[str]) -> list[str]:
         if wrong := [each for each in regions if len(each) != 2 or not each.isalpha() or not each.isupper()]:
             raise ValueError(f"{wrong[0]!r}: expected two-letter country codes such as NO or US")
         return regions
+
+    @field_validator("environment", "secret_environment")
+    @classmethod
+    def _check_lengths(cls, environment: dict[str, Text]) -> dict[str, Text]:
+        if long := sorted(name for name, value in environment.items() if len(value) > MAX_VARIABLE):
+            raise ValueError(f"{long[0]} has more than {MAX_VARIABLE} characters, which Vast refuses")
+        return environment
 
     @model_validator(mode="after")
     def _check_start(self) -> Self:
@@ -167,6 +175,12 @@ class VastSettings(BaseModel):
         if length > MAX_START - LONGEST_ID:
             raise ValueError(f"onstart and arguments have {length} characters, Vast takes {MAX_START - LONGEST_ID}")
         return self
+
+    def secret_texts(self) -> Iterable[str]:
+        """The token in the image's login: `-u USER -p TOKEN HOST`, of which neither the options nor the host are."""
+        words = self.image_login.get_secret_value().split() if self.image_login else []
+        yield from (word for option, word in pairwise(words) if option in ("-p", "--password"))
+        yield from (word.partition("=")[2] for word in words if word.startswith("--password="))
 
     @property
     def fingerprint(self) -> str:

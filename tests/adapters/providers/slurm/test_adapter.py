@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
 import anyio
+import psutil
 import pytest
 from pydantic import ValidationError
 
@@ -320,6 +321,23 @@ PRINTED: dict[str, tuple[str, str, InstanceState, str]] = {
         "",
     ),
 }
+
+
+async def test_a_secret_reaches_the_job_and_stands_in_no_comment_and_no_process_list(
+    slurm: Cluster, tmp_path: Path
+) -> None:
+    word, worker_id = "c4nary-of-a-job-7f3e91", f"sdxl-{secrets.token_hex(2)}-1a-0"
+    command = ["/bin/bash", "-c", f'echo "$SITE_WORD"; echo "{START}NewURL: {URL}{END}"; exec sleep 600']
+    plain = settings(slurm, command=command, output_folder=str(tmp_path), secret_environment={"SITE_WORD": word})
+    provider = SlurmAdapter(plain)
+    job = await provider.launch(request(worker_id))
+    await listed(provider, RUNNING, worker_id=worker_id)
+    shown = slurm.run("scontrol", "show", "job", job.instance_id) + slurm.run("squeue", "-a", "-O", "Comment:500")
+    processes = "".join(" ".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"]))
+    assert worker_id in shown
+    assert word not in shown + processes
+    printed = "".join([await path.read_text() async for path in anyio.Path(tmp_path).iterdir()])
+    assert word in printed, "the worker got it"
 
 
 class TestWhatAWorkerSays:
