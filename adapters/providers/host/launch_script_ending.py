@@ -5,9 +5,12 @@ script's group gets SIGTERM, the grace, SIGKILL. None of the waits fits into one
 """
 
 import signal
+import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ebbflow.adapters.launch_output import Refused, Result, Url
 from ebbflow.adapters.providers.given_environment import whole_environment
@@ -16,13 +19,16 @@ from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptS
 from ebbflow.adapters.providers.host.launch_script_state import elapsed_since
 from ebbflow.adapters.providers.host.launch_script_verdicts import LaunchScriptVerdicts
 from ebbflow.adapters.providers.host.listing import HostLook
+from ebbflow.adapters.providers.host.logs import STOP, last_words
 from ebbflow.adapters.providers.host.processes import is_alive
 from ebbflow.adapters.providers.host.records import WorkerFolder
 from ebbflow.adapters.providers.host.starting import environment_of
 from ebbflow.adapters.providers.host.workers import KILL_WAIT_SECONDS, DetachedWorkers
+from ebbflow.core.addresses import worker_url_problem
 from ebbflow.core.errors import TerminationRefused
 from ebbflow.core.instance import Instance, LaunchRequest
 
+ANSWER_SECONDS = 1.0
 STOP_MARGIN_SECONDS = 5.0
 """How much longer than its time a stop script may run, before its runner is taken for dead."""
 
@@ -69,7 +75,8 @@ class LaunchScriptEnding:
 
     def _step(self, instance: Instance, look: HostLook) -> bool:
         result = self._verdicts.verdict(look, has_exited=not look.live)
-        if look.live and self._still_waits_for(look.folder, result):
+        is_elsewhere = self._is_elsewhere(look, result)
+        if (look.live or is_elsewhere) and self._still_waits_for(look.folder, result):
             return False
         script = self._settings.stop_script
         if script is not None and not self._has_stopped(script, instance, look.folder, result):
@@ -78,9 +85,25 @@ class LaunchScriptEnding:
             self._signal(instance, look.folder)
             return False
         self._check_stop_result(instance, look.folder)
+        if is_elsewhere and script is None and isinstance(result, Url) and answers(result.url):
+            raise TerminationRefused(
+                f"{self._place.label} could not end {instance.worker_id}: its launcher has ended, and {result.url} "
+                "still answers; end it where it runs, and give the block a `stop_script` that does"
+            )
         self._workers.note_terminated(instance, [])
         self._verdicts.give_up_address(look)
         return True
+
+    def _is_elsewhere(self, look: HostLook, result: Result | None) -> bool:
+        """Whether its launcher had ended before its own ending began, so that nothing here shows whether it lives.
+
+        Where a process of it was seen then, the end of that one is the worker's.
+        """
+        if self._settings.lives_while == "script" or not isinstance(result, Url):
+            return False
+        if not look.live and not (look.folder.path / "since-asked.json").exists():
+            elapsed_since(look.folder, "elsewhere")
+        return (look.folder.path / "since-elsewhere.json").exists()
 
     def _still_waits_for(self, folder: WorkerFolder, result: Result | None) -> bool:
         """Whether it may yet end by itself: a worker that was asked to shut down, or a script that gave up."""
@@ -132,7 +155,7 @@ class LaunchScriptEnding:
             folder.path,
             lock,
             directory=script.parent,
-            logs=("stop.log", "stop.log"),
+            logs=(STOP, STOP),
         )
 
     def _end_overdue_stop(self, instance: Instance, folder: WorkerFolder) -> None:
@@ -149,11 +172,22 @@ class LaunchScriptEnding:
         if result is None or result.code == 0:
             return
         (folder.path / "stop-result.json").unlink(missing_ok=True)
-        words = folder.last_words("stop.log")
+        words = last_words(folder.path / STOP)
         raise TerminationRefused(
             f"{self._place.label} could not end {instance.worker_id}: stop script {str(self._settings.stop_script)!r} "
             f"{result.problem or f'ended with {result.code}'}{f'; it said last: {words}' if words else ''}"
         )
+
+
+def answers(url: str) -> bool:
+    """Whether anything at an address takes a connection; nothing is sent to it."""
+    if worker_url_problem(url, networks=(), is_this_host=True):
+        return False
+    parts = urlsplit(url)
+    place = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    with suppress(OSError, UnicodeError), socket.create_connection(place, timeout=ANSWER_SECONDS):
+        return True
+    return False
 
 
 def _stop_result(folder: WorkerFolder) -> StopResult | None:

@@ -14,6 +14,7 @@ from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptS
 from ebbflow.adapters.providers.host.launch_script_state import ExitCode
 from ebbflow.adapters.providers.host.launch_script_verdicts import LaunchScriptVerdicts
 from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook, Place
+from ebbflow.adapters.providers.host.logs import STDERR, STDOUT, cut, last_words
 from ebbflow.adapters.providers.host.processes import ProcessId
 from ebbflow.adapters.providers.host.records import Moment, WorkerFolder, WorkerRecord
 from ebbflow.core.instance import Failure, Instance, InstanceState
@@ -68,6 +69,8 @@ class LaunchScriptListing(DetachedListing):
         if has_exited and not record.has_exited:
             look.folder.write("exited.json", Moment(self._clock()), replace=False, sync=False)
         result = self._verdicts.verdict(look, has_exited=has_exited)
+        if live:
+            cut(look.folder.path)
         state, failure, detail = self._judge(look, result, has_exited=has_exited)
         if state is InstanceState.FAILED:
             detail = self._with_circumstances(look, result, detail, has_exited=has_exited)
@@ -111,13 +114,13 @@ class LaunchScriptListing(DetachedListing):
         code = look.folder.load(ExitCode, "exit-code.json")
         if has_exited and code is not None and not isinstance(result, Refused):
             detail = f"{detail}; exit code {code.code}"
-        words = look.folder.last_words()
+        words = last_words(look.folder.path / STDERR)
         return f"{detail}; last line of stderr: {words}" if words else detail
 
 
 def _with_others(look: HostLook, writing: Mapping[str, Sequence[ProcessId]]) -> HostLook:
     others = {}
-    for name in ("stdout.log", "stderr.log"):
+    for name in (STDOUT, STDERR):
         others.update({each.pid: each for each in writing.get(str(look.folder.path / name), ())})
     if look.record.process is not None:
         others.update({each.pid: each for each in processes.left_in_group(look.record.process)})

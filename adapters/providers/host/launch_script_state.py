@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from ebbflow.adapters.launch_output import Failed, LaunchProblem, Refused, Result, Url
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.listing import Place
 from ebbflow.adapters.providers.host.records import WorkerFolder
@@ -29,36 +28,6 @@ class ExitCode:
     """How a script has ended; negative: by that signal."""
 
     code: int
-
-
-@dataclass(frozen=True, slots=True)
-class OutputVerdict:
-    """What a script's output says, for good: a `Result` as a file."""
-
-    outcome: str
-    """`url`, `refused`, or how it failed."""
-    text: str
-    retries: int | None = None
-
-    @classmethod
-    def of(cls, result: Result) -> "OutputVerdict":
-        """Write a result down."""
-        match result:
-            case Url(url, retries):
-                return cls("url", url, retries)
-            case Refused(reason):
-                return cls("refused", reason)
-            case Failed(kind, detail):
-                return cls(kind.value, detail)
-
-    @property
-    def result(self) -> Result:
-        """The result as the parser gave it."""
-        if self.outcome == "url":
-            return Url(self.text, self.retries)
-        if self.outcome == "refused":
-            return Refused(self.text)
-        return Failed(LaunchProblem(self.outcome), self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +91,8 @@ class Addresses:
         Raises:
             OSError: the folder cannot be written.
         """
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._notes.make()
+        descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -152,7 +121,7 @@ class Addresses:
 
     @property
     def _notes(self) -> WorkerFolder:
-        return WorkerFolder(self._folder, self._label)
+        return WorkerFolder(self._folder, self._label, self._folder.parent)
 
 
 def _name(url: str) -> str:

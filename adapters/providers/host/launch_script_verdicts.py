@@ -6,10 +6,10 @@ from contextlib import suppress
 from ebbflow.adapters.launch_output import Failed, LaunchOutput, LaunchProblem, Result, Url
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
-from ebbflow.adapters.providers.host.launch_script_state import Addresses, AddressHolder, OutputVerdict
+from ebbflow.adapters.providers.host.launch_script_state import Addresses, AddressHolder
 from ebbflow.adapters.providers.host.listing import HostLook, Place
+from ebbflow.adapters.providers.host.output_verdict import note_result, noted_result
 from ebbflow.adapters.providers.host.processes import ProcessId, is_alive
-from ebbflow.adapters.providers.host.records import WorkerFolder
 from ebbflow.core.errors import ProviderUnavailable
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,9 @@ class LaunchScriptVerdicts:
             OSError: it cannot be noted.
             ProviderUnavailable: its note cannot be read.
         """
-        noted = look.folder.load(OutputVerdict, "verdict.json")
+        noted = noted_result(look.folder)
         if noted is not None:
-            return _checked(noted, look.folder)
+            return noted
         parser = LaunchOutput(self._settings.max_line_bytes, self._settings.max_retries)
         first = processes.leader(look.live)
         is_whole = look.folder.read_output(
@@ -69,13 +69,8 @@ class LaunchScriptVerdicts:
             return result
         if isinstance(result, Url):
             with self._addresses.held():
-                result = self._take_address(look, result)
-                look.folder.write("verdict.json", OutputVerdict.of(result), replace=False)
-        else:
-            look.folder.write("verdict.json", OutputVerdict.of(result), replace=False)
-        # Another run may have been first.
-        noted = look.folder.load(OutputVerdict, "verdict.json")
-        return _checked(noted, look.folder) if noted else result
+                return note_result(look.folder, self._take_address(look, result))
+        return note_result(look.folder, result)
 
     def _take_address(self, look: HostLook, url: Url) -> Result:
         mine = AddressHolder(look.fleet, look.worker_id)
@@ -100,14 +95,7 @@ class LaunchScriptVerdicts:
     def give_up_address(self, look: HostLook) -> None:
         """Let another worker have the address of one that has ended."""
         with suppress(ProviderUnavailable, OSError):
-            noted = look.folder.load(OutputVerdict, "verdict.json")
-            if noted is not None and noted.outcome == "url":
+            noted = noted_result(look.folder)
+            if isinstance(noted, Url):
                 with self._addresses.held():
-                    self._addresses.give_up(noted.text, AddressHolder(look.fleet, look.worker_id))
-
-
-def _checked(noted: OutputVerdict, folder: WorkerFolder) -> Result:
-    try:
-        return noted.result
-    except ValueError as error:
-        raise ProviderUnavailable(f"{folder.label} cannot read {folder.path}: verdict.json: {error}") from error
+                    self._addresses.give_up(noted.url, AddressHolder(look.fleet, look.worker_id))

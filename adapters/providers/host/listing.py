@@ -30,7 +30,7 @@ class Place:
 
     def folder(self, fleet: str, worker_id: str) -> WorkerFolder:
         """The files of one worker, whether there are any or not."""
-        return WorkerFolder(self.state_folder / fleet / worker_id, self.label)
+        return WorkerFolder(self.state_folder / fleet / worker_id, self.label, self.state_folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class DetachedListing(ABC):
             if carrier.fleet == fleet:
                 by_worker.setdefault(carrier.worker_id, []).append(carrier)
         try:
-            folders = worker_folders(self._place.state_folder / fleet, self._place.label)
+            folders = worker_folders(self._place.state_folder, fleet, self._place.label)
         except OSError as error:
             problems.append(f"{self._place.label} cannot read {self._place.state_folder / fleet}: {error.strerror}")
             folders = []

@@ -1,11 +1,15 @@
 """What the local provider sees: a worker is its processes, and its state follows from them and from what it printed."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 
 from ebbflow.adapters.launch_output import Failed, Refused, Said, Url
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook
-from ebbflow.adapters.providers.host.records import Moment, WorkerRecord
+from ebbflow.adapters.providers.host.logs import STDERR, cut, has_grown_large, last_words
+from ebbflow.adapters.providers.host.output_verdict import note_result, noted_result
+from ebbflow.adapters.providers.host.processes import ProcessId
+from ebbflow.adapters.providers.host.records import Moment, WorkerFolder, WorkerRecord
 from ebbflow.core.instance import Failure, Instance, InstanceState
 
 
@@ -22,12 +26,23 @@ class LocalListing(DetachedListing):
             with suppress(OSError):
                 look.folder.write("ended.json", Moment(self._clock()), replace=False)
         first = processes.leader(live)
-        said = look.folder.output(ended=not live, pid=first.pid if first else None)
+        said = self._said(look.folder, live, first)
         state, failure, detail = judge(record, said, is_alive=bool(live))
-        if state is InstanceState.FAILED and (words := look.folder.last_words()):
+        if state is InstanceState.FAILED and (words := last_words(look.folder.path / STDERR)):
             detail = f"{detail}; last line of stderr: {words}"
         url = said.result if isinstance(said.result, Url) else None
         return self.instance(look, state, url=url, failure=failure, detail=detail, first=first)
+
+    def _said(self, folder: WorkerFolder, live: Sequence[ProcessId], first: ProcessId | None) -> Said:
+        if noted := noted_result(folder):
+            return Said(noted)
+        said = folder.output(ended=not live, pid=first.pid if first else None)
+        if live and has_grown_large(folder.path):
+            if said.result is not None:
+                # Its beginning goes, and what it announced stands there.
+                said = Said(note_result(folder, said.result))
+            cut(folder.path)
+        return said
 
 
 def judge(record: WorkerRecord, said: Said, *, is_alive: bool) -> tuple[InstanceState, Failure | None, str]:

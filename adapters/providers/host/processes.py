@@ -20,6 +20,8 @@ from pathlib import Path
 
 import psutil
 
+from ebbflow.adapters.providers.host.logs import STDERR, STDOUT
+from ebbflow.adapters.providers.host.private_files import open_to_append
 from ebbflow.core.worker_environment import FLEET, HOME, PROVIDER, WORKER_ID
 
 INHERITED = ("PATH", "HOME", "USER", "LANG")
@@ -75,7 +77,7 @@ def start_detached(
     kept_fd: int,
     *,
     directory: Path | None = None,
-    logs: tuple[str, str] = ("stdout.log", "stderr.log"),
+    logs: tuple[str, str] = (STDOUT, STDERR),
 ) -> int:
     """Start a command that outlives us, in a session of its own, and return its pid at once.
 
@@ -87,7 +89,7 @@ def start_detached(
         directory: its working directory; the folder of its logs, if not given.
         logs: names of the files for stdout and stderr.
     """
-    with (folder / logs[0]).open("ab") as stdout, (folder / logs[1]).open("ab") as stderr:
+    with open_to_append(folder / logs[0]) as stdout, open_to_append(folder / logs[1]) as stderr:
         child = _Detached(
             list(command),
             env=dict(environment),
@@ -225,7 +227,17 @@ def writers(root: Path) -> dict[str, list[ProcessId]]:
     return found
 
 
-def _target_of(pid: int, descriptor: int) -> str:
+def holds_files_of(pid: int, folder: Path) -> bool:
+    """Whether a process has the lock or a log of a worker open, as it was given them with its start; on Linux only."""
+    try:
+        descriptors = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return False
+    files = {str(folder / name) for name in ("lock", STDOUT, STDERR)}
+    return any(_target_of(pid, descriptor) in files for descriptor in descriptors)
+
+
+def _target_of(pid: int, descriptor: int | str) -> str:
     try:
         return os.readlink(f"/proc/{pid}/fd/{descriptor}").removesuffix(" (deleted)")
     except OSError:

@@ -9,6 +9,7 @@
 `terminating.json`  written before the first signal
 `exited.json`       its processes have ended; where a worker is more than those, it may live on
 `ended.json`        its end was seen, or was our doing. The id is used up; a day later the folder goes
+`verdict.json`      what its output was found to say, where that is noted: the output may be cut afterwards
 `stdout.log`        what it printed, for people and for the launch-output parser; `stderr.log` beside it
 ==================  ===========================================================================================
 
@@ -16,20 +17,20 @@ Every file appears whole (written aside, synced, renamed), so that a reader neve
 files of its own beside these.
 """
 
-import errno
 import fcntl
 import json
 import os
 import re
 import shutil
-import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from ebbflow.adapters.launch_output import LaunchOutput, Said
+from ebbflow.adapters.providers.host.logs import STDERR, STDOUT, size_of
+from ebbflow.adapters.providers.host.private_files import check_private, check_root, make_private, open_to_read
 from ebbflow.adapters.providers.host.processes import ProcessId
 from ebbflow.core.canonical import canonical, decode
 from ebbflow.core.errors import ProviderUnavailable, RecordError
@@ -42,7 +43,6 @@ MAX_OUTPUT_BYTES = 1024**3
 """How much of a worker's stdout is looked at for its address; half a second's reading."""
 
 _PIECE_BYTES = 65_536
-_LAST_LINE_CHARACTERS = 200
 
 T = TypeVar("T")
 
@@ -96,11 +96,22 @@ class WorkerFolder:
     Args:
         path: its folder.
         label: what the provider is called in an error.
+        root: the state folder above it.
     """
 
-    def __init__(self, path: Path, label: str) -> None:
+    def __init__(self, path: Path, label: str, root: Path) -> None:
         self.path = path
         self.label = label
+        self._root = root
+
+    def make(self) -> None:
+        """Make it, and those above it up to the state folder, for nobody but us.
+
+        Raises:
+            ConfigError: one that is there is not ours alone.
+            OSError: one cannot be made.
+        """
+        make_private(self._root, self.path)
 
     def read(self) -> WorkerRecord:
         """What the files say; absent ones say nothing.
@@ -115,7 +126,7 @@ class WorkerFolder:
                 is_terminating=(self.path / "terminating.json").exists(),
                 ended=self.load(Moment, "ended.json"),
                 has_exited=(self.path / "exited.json").exists(),
-                has_output=any(_size(self.path / name) for name in ("stdout.log", "stderr.log")),
+                has_output=any(size_of(self.path / name) for name in (STDOUT, STDERR)),
             )
         except OSError as error:
             raise ProviderUnavailable(f"{self.label} cannot read {self.path}: {error}") from error
@@ -127,7 +138,7 @@ class WorkerFolder:
             ProviderUnavailable: it cannot be read, so that nothing is known for sure.
         """
         try:
-            with _regular_file(self.path / name) as file:
+            with open_to_read(self.path / name) as file:
                 text = file.read(MAX_NOTE_BYTES + 1)
             if len(text) > MAX_NOTE_BYTES:
                 raise ValueError(f"{name} is longer than {MAX_NOTE_BYTES} bytes")
@@ -179,7 +190,7 @@ class WorkerFolder:
     def is_locked(self, name: str = "lock") -> bool:
         """Whether a launcher, or whom it started, holds a lock. Looks do not exclude each other."""
         try:
-            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK)
+            descriptor = os.open(self.path / name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         except FileNotFoundError:
             return False
         try:
@@ -207,10 +218,10 @@ class WorkerFolder:
 
     def read_output(self, parser: LaunchOutput, *, pid: int | None, max_bytes: int) -> bool:
         """Give the parser what the worker has printed, until it has decided; whether that was all of it."""
-        source = self.path / "stdout.log"
+        source, deleted = self.path / STDOUT, None
         if pid is not None and not source.exists():
-            source = self._deleted_output(pid) or source
-        with suppress(FileNotFoundError), _regular_file(source) as file:
+            deleted = self._deleted_output(pid)
+        with suppress(FileNotFoundError), open_to_read(deleted or source, is_ours=deleted is None) as file:
             while parser.result is None and file.tell() < max_bytes:
                 piece = file.read(min(_PIECE_BYTES, max_bytes - file.tell()))
                 if not piece:
@@ -219,34 +230,12 @@ class WorkerFolder:
             return not file.read(1)
         return True
 
-    def tail(self, name: str, max_bytes: int) -> str:
-        """The end of a log; empty where there is none.
-
-        Raises:
-            OSError: it cannot be read.
-        """
-        try:
-            with (self.path / name).open("rb") as file:
-                file.seek(-min(_size(self.path / name), max_bytes), os.SEEK_END)
-                return file.read(max_bytes).decode("utf-8", "replace")
-        except FileNotFoundError:
-            return ""
-
-    def last_words(self, name: str = "stderr.log") -> str:
-        """The last line of its stderr, or of another log, for the reason of a failure."""
-        with suppress(OSError), (self.path / name).open("rb") as file:
-            file.seek(-min(_size(self.path / name), 4096), os.SEEK_END)
-            lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines()]
-            last = next((line for line in reversed(lines) if line), "")
-            return "".join(each if each.isprintable() else "\ufffd" for each in last[:_LAST_LINE_CHARACTERS])
-        return ""
-
     def _open_lock(self, name: str) -> int | None:
         while True:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.make()
             path = self.path / name
             try:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             except FileNotFoundError:
                 continue  # removed in between, with its folder
             try:
@@ -263,23 +252,26 @@ class WorkerFolder:
         link = Path(f"/proc/{pid}/fd/1")
         with suppress(OSError):
             # Only that very file: a worker's own pipe would be read empty, or would block.
-            if os.readlink(link).endswith(f"/{self.path.name}/stdout.log (deleted)"):
+            if os.readlink(link).endswith(f"/{self.path.name}/{STDOUT} (deleted)"):
                 return link
         return None
 
 
-def worker_folders(fleet_folder: Path, label: str) -> list[WorkerFolder]:
+def worker_folders(root: Path, fleet: str, label: str) -> list[WorkerFolder]:
     """The folders of one fleet's workers; none where nothing was launched yet.
 
     Raises:
+        ConfigError: the state folder, or the fleet's in it, is not ours alone.
         OSError: they cannot be listed.
     """
+    check_root(root)
     try:
-        entries = list(os.scandir(fleet_folder))
+        check_private(root / fleet)
+        entries = list(os.scandir(root / fleet))
     except FileNotFoundError:
         return []
-    names = [entry.path for entry in entries if WORKER_ID_PATTERN.fullmatch(entry.name) and entry.is_dir()]
-    return [WorkerFolder(Path(path), label) for path in names]
+    named = [entry for entry in entries if WORKER_ID_PATTERN.fullmatch(entry.name)]
+    return [WorkerFolder(Path(each.path), label, root) for each in named if each.is_dir(follow_symlinks=False)]
 
 
 def prune(folders: Iterable[WorkerFolder], *, now: float) -> None:
@@ -298,26 +290,6 @@ def _is_old(folder: WorkerFolder, now: float) -> bool:
     if record.ended is not None:
         return now - record.ended.at > KEPT_SECONDS
     return not record.was_started and now - folder.path.stat().st_mtime > KEPT_SECONDS
-
-
-def _regular_file(path: Path) -> BinaryIO:
-    """Open a file to read it: a pipe in its place would keep the listing waiting for ever.
-
-    Raises:
-        OSError: it is none, or cannot be opened.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file")
-    return os.fdopen(descriptor, "rb")
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _is_same_file(descriptor: int, path: Path) -> bool:

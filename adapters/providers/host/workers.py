@@ -22,6 +22,7 @@ from anyio.to_thread import run_sync
 
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook, Place
+from ebbflow.adapters.providers.host.logs import tail
 from ebbflow.adapters.providers.host.processes import ProcessId, is_alive
 from ebbflow.adapters.providers.host.records import (
     WORKER_ID_PATTERN,
@@ -115,7 +116,7 @@ class DetachedWorkers:
             return
         self._pruned_at[fleet] = self._clock()
         alive = {carrier.worker_id for carrier in self._listing.carriers()}
-        folders = worker_folders(self.place.state_folder / fleet, self.place.label)
+        folders = worker_folders(self.place.state_folder, fleet, self.place.label)
         prune((folder for folder in folders if folder.path.name not in alive), now=self._clock())
 
     def _start_unless_known(self, request: LaunchRequest, command: Command, folder: WorkerFolder) -> Instance | None:
@@ -179,10 +180,26 @@ class DetachedWorkers:
         return self._listing.second_look([look])[0] if look.has_unexplained_end else look
 
     def ask_to_end(self, instance: Instance, number: signal.Signals, known: Sequence[ProcessId]) -> list[ProcessId]:
-        """Signal all that is proven to be this worker now, and return it."""
+        """Signal all that is proven to be this worker now, and return it.
+
+        A recorded pid alone proves nothing: the process must carry the worker's id, or hold its lock or its logs.
+
+        Raises:
+            TerminationRefused: of what is recorded nothing is proven, and something lives.
+        """
         look = self.look_to_end(instance)
-        live = look.live + [process for process in known if is_alive(process)]
-        unique = list({process.pid: process for process in live}.values())
+        live = {process.pid: process for process in [*look.live, *(each for each in known if is_alive(each))]}
+        carrying = {carrier.process.pid for carrier in look.carriers} | {each.pid for each in known}
+        unique = [
+            each for pid, each in live.items() if pid in carrying or processes.holds_files_of(pid, look.folder.path)
+        ]
+        if not unique and live:
+            pids = ", ".join(map(str, sorted(live)))
+            raise TerminationRefused(
+                f"{self.place.label} could not end {instance.worker_id}: process {pids} of its record carries another "
+                "id or none and holds none of its files, so nothing was signalled; if it is the worker, end it by "
+                "hand, else remove its process.json"
+            )
         if not unique:
             return []
         with suppress(OSError):
@@ -198,7 +215,7 @@ class DetachedWorkers:
         Raises:
             OSError: the folder cannot be written.
         """
-        look.folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        look.folder.make()
         if look.record.intent is None:
             names = (instance.worker_id, instance.fleet, instance.home)
             intent = Intent(*names, self.place.fingerprint, instance.capabilities)
@@ -237,7 +254,7 @@ class DetachedWorkers:
         """
         folder = self.place.folder(instance.fleet, instance.worker_id)
         with self.storage_errors(f"read the logs of {instance.worker_id}"):
-            tails = {name: folder.tail(f"{name}.log", LOG_BYTES) for name in ("stdout", "stderr")}
+            tails = {name: tail(folder.path / f"{name}.log", LOG_BYTES) for name in ("stdout", "stderr")}
         return {name: text for name, text in tails.items() if text}
 
     @contextmanager

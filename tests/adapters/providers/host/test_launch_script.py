@@ -18,6 +18,7 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
+from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.adapter import HostAdapter
 from ebbflow.adapters.providers.host.launch_script import LaunchScriptProgram
 from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
@@ -454,6 +455,50 @@ async def test_a_worker_that_was_asked_to_shut_down_gets_time_to_end_by_itself(h
         (host.folder / "down").touch()
     assert (await listed(provider)).state is GONE
     assert not (host.folder / "term").exists(), "it was not signalled"
+
+
+ELSEWHERE = (
+    'server=\'import socket, time; s = socket.create_server(("127.0.0.1", 0)); '
+    "print(s.getsockname()[1], flush=True); time.sleep(600)'",
+    'env -i setsid python3 -c "$server" > port 2> /dev/null < /dev/null & echo $! > pid',
+    "until [ -s port ]; do sleep .02; done",
+    f'echo "{START}NewURL: http://127.0.0.1:$(cat port){END}"',
+)
+"""A launcher that ends at once, and whose worker shows nothing of it, as on another machine."""
+
+
+async def lives_elsewhere(host: Host, **more: object) -> tuple[HostAdapter, Instance, psutil.Process]:
+    """A worker whose launcher has ended, and its process."""
+    provider = host.provider(*ELSEWHERE, **more)
+    instance = await launched(provider, RUNNING)
+    worker = psutil.Process(int((host.folder / "pid").read_text()))
+    await until(lambda: not processes.carriers(ID))
+    return provider, instance, worker
+
+
+async def test_regression_a_worker_whose_launcher_had_ended_got_no_time_to_end(
+    cleaned: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ebbflow.adapters.providers.host.launch_script.TERMINATE_WAIT_SECONDS", 0.1)
+    stop = cleaned.script('kill "$(cat pid)"; touch stopped', name="stop.sh")
+    provider, instance, worker = await lives_elsewhere(cleaned, stop_script=stop, shutdown_wait_seconds=1)
+    began = anyio.current_time()
+    while not (cleaned.folder / "stopped").exists():
+        await provider.terminate(instance)
+        assert worker.is_running() or anyio.current_time() - began >= 1
+    assert anyio.current_time() - began >= 1, "it was asked to end, and had its time"
+    await ended(provider, instance)
+
+
+async def test_regression_a_worker_whose_launcher_had_ended_was_called_gone_while_it_answered(cleaned: Host) -> None:
+    provider, instance, worker = await lives_elsewhere(cleaned)
+    for _ in range(2):
+        with pytest.raises(TerminationRefused, match=r"still answers; end it where it runs, and give .* `stop_script`"):
+            await provider.terminate(instance)
+        assert (await listed(provider)).state is TERMINATING
+    worker.kill()
+    await until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    assert (await ended(provider, instance)).state is GONE
 
 
 async def test_waits_that_are_longer_than_a_call_are_gone_on_with_by_the_next(

@@ -20,7 +20,7 @@ from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings
 from ebbflow.adapters.providers.host.adapter import HostAdapter
 from ebbflow.adapters.providers.host.launch_script import LaunchScriptProgram
 from ebbflow.adapters.providers.host.launch_script_settings import LaunchScriptSettings
-from ebbflow.core.errors import RegistrationRejected
+from ebbflow.core.errors import RegistrationRejected, TerminationRefused
 from ebbflow.core.instance import Failure, Instance, InstanceState, LaunchRequest
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.worker import Worker
@@ -358,7 +358,9 @@ async def test_a_script_that_announces_the_master_itself_is_listed_and_refused_a
         with pytest.raises(RegistrationRejected, match="master's own address"):
             await master.register(worker)
         await master.aclose()
-        await ended(provider, instance)
+        with pytest.raises(TerminationRefused, match="still answers"):
+            await ended(provider, instance)
+    await ended(provider, instance)
 
 
 def test_every_sample_has_a_page_and_is_executable() -> None:
