@@ -96,6 +96,8 @@ class Instance:
     """The provider's name of the machine that it is on, where another launch could be told to avoid it."""
     is_warm: bool = False
     """Stopped on purpose, with what it loaded: no worker any more, but a launch may start it under a new worker id."""
+    warning: str = ""
+    """Of a launch that worked: what a person should change about it."""
 
 
 @dataclass(frozen=True, slots=True)

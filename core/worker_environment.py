@@ -1,5 +1,7 @@
 """Names of what a worker finds in its environment. Whoever starts one sets them; whoever looks for one reads them."""
 
+import shlex
+
 from ebbflow.core.instance import LaunchRequest
 
 WORKER_ID = "EBBFLOW_WORKER_ID"
@@ -18,9 +20,15 @@ CAPABILITIES = "EBBFLOW_CAPABILITIES"
 """What it can do, where nothing else of the provider's keeps it; words as in `core.capabilities`, with commas."""
 
 ARGUMENTS = "EBBFLOW_ARGUMENTS"
-"""What its master needs it to be started with, quoted for a shell, where a provider passes no arguments."""
+"""What its master needs it to be started with, quoted for a shell: for scripts, and where nothing passes arguments."""
 
 
 def marks(request: LaunchRequest) -> dict[str, str]:
     """What every worker carries, so that it is found again and known for ours."""
     return {WORKER_ID: request.worker_id, FLEET: request.fleet, HOME: request.home}
+
+
+def given(request: LaunchRequest) -> dict[str, str]:
+    """What every worker is started with: what its master gives it, and its marks, which nothing overrules."""
+    arguments = {ARGUMENTS: shlex.join(request.join.arguments)} if request.join.arguments else {}
+    return {**arguments, **request.join.environment, **marks(request)}

@@ -1,1 +1,1 @@
-"""A fleet as people write it, and the policies that it can name. No Prefect, no adapter."""
+"""A fleet as people write it, also in a `prefect.yaml`, and the policies that it can name. No Prefect, no adapter."""

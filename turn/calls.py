@@ -52,6 +52,8 @@ class Shared:
     """By provider and kind of call, where the provider limits their rate."""
     logs: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """By worker id, what those printed that were ended in this turn, where their provider keeps it."""
+    warnings: set[str] = field(default_factory=set)
+    """What a person should change, though the turn goes on."""
     mistakes: list[Exception] = field(default_factory=list)
     """Errors that no port allows: somebody's adapter is wrong. The turn fails with the first of them, at its end."""
 

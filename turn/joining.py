@@ -10,6 +10,7 @@ from ebbflow.core.instance import Instance, InstanceState, LaunchRequest
 from ebbflow.core.member import Registration
 from ebbflow.core.plan import Action, Outcome, Result
 from ebbflow.core.ports import JoinMaster, PushMaster
+from ebbflow.core.text import one_line
 from ebbflow.core.worker import Worker
 from ebbflow.turn.calls import Acting
 from ebbflow.turn.notes import note
@@ -44,7 +45,10 @@ async def launch(acting: Acting, action: Action) -> Outcome:
             raise LaunchOutcomeUnknown(
                 f"launch of {worker.worker_id} at {action.provider} got no answer within {seconds:g} s"
             ) from error
-    return note(action, Result.DONE, f"{instance.instance_id} {instance.state.value}")
+    if instance.warning:
+        acting.shared.warnings.add(f"{action.provider}: {one_line(instance.warning)}")
+    said = f"{instance.instance_id} {instance.state.value}"
+    return note(action, Result.DONE, f"{said}; {instance.warning}" if instance.warning else said)
 
 
 async def register(acting: Acting, action: Action) -> Outcome:

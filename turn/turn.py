@@ -90,6 +90,8 @@ async def _turn(
             return Held(record, evaluation)
         acting = Acting(opened, evaluation, budget, around.sleep)
         outcomes = await act(acting, around.carry_out)
+        for warning in sorted(acting.shared.warnings):
+            around.log.warning("%s", warning)
         await _note(around, record, claimed, outcomes)
         await append_line(fleet, record, around.log)
         if acting.shared.mistakes:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Starts one SwarmUI worker in a Slurm job, says where it is once it answers, and ends with it.
-# Ebbflow's slurm-provider runs this as the job's command; the master's arguments (--require_control_within) come as ours.
+# Ebbflow's slurm-provider runs this as the job's command; the master's arguments (--require_control_within) come as ours,
+# and in EBBFLOW_ARGUMENTS, for a wrapper such as `bash -c` that does not pass them on.
 # Protocol: SwarmUI docs/Features/AutoScalingBackend.md, "Configure a launch script".
 set -euo pipefail
 

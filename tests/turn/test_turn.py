@@ -61,6 +61,21 @@ async def test_what_is_launched_is_registered_in_the_same_turn_and_noted() -> No
     assert outside.closed == 1
 
 
+async def test_a_launch_with_a_warning_is_noted_and_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    class Losing(Host):
+        async def launch(self, request: LaunchRequest) -> Instance:
+            return replace(await super().launch(request), warning="the shell eats --require_control_within")
+
+    outside = Outside(host=Losing())
+    with caplog.at_level(logging.WARNING, logger="ebbflow"):
+        result = await turn(outside)
+    assert isinstance(result, Acted)
+    launches = [outcome.detail for outcome in result.outcomes if outcome.verb is Verb.LAUNCH]
+    assert len(launches) == 2
+    assert all(detail.endswith("running; the shell eats --require_control_within") for detail in launches)
+    assert caplog.text.count("local/a: the shell eats --require_control_within") == 1
+
+
 async def test_a_turn_with_nothing_to_do_holds_and_is_recorded() -> None:
     outside = Outside()
     await turn(outside)

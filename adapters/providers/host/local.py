@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from anyio.to_thread import run_sync
 
-from ebbflow.adapters.providers.command_words import filled
+from ebbflow.adapters.providers.command_words import loss_of_arguments, with_arguments
 from ebbflow.adapters.providers.given_environment import whole_environment
 from ebbflow.adapters.providers.host.listing import Place
 from ebbflow.adapters.providers.host.local_listing import LocalListing
@@ -37,8 +37,9 @@ class LocalProgram:
 
     def command(self, request: LaunchRequest) -> Command:
         """The operator's words, then what the master needs."""
-        words = [*filled(self.settings.command, request), *request.join.arguments]
-        return Command(words, whole_environment(self.settings), "command[0]")
+        warning = loss_of_arguments(self.settings.command, request.join.arguments)
+        words = with_arguments(self.settings.command, request)
+        return Command(words, whole_environment(self.settings), "command[0]", warning)
 
     def listing(self, place: Place, *, clock: Callable[[], float]) -> LocalListing:
         """A worker is its processes."""

@@ -20,7 +20,8 @@ class LocalSettings(BaseModel):
         Field(
             title="Command",
             description="The worker's program and its arguments, one word each; no shell reads them. "
-            "{worker_id} and {fleet} are replaced. What the master needs is appended.",
+            "{worker_id} and {fleet} are replaced. What the master needs is appended, or stands where {arguments} is; "
+            "$EBBFLOW_ARGUMENTS has it too.",
             min_length=1,
         ),
     ]

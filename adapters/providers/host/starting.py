@@ -20,8 +20,7 @@ def environment_of(given: Mapping[str, str], request: LaunchRequest, fingerprint
         fingerprint: of its provider.
     """
     inherited = {name: os.environ[name] for name in processes.INHERITED if name in os.environ}
-    marks = {**worker_environment.marks(request), worker_environment.PROVIDER: fingerprint}
-    return {**inherited, **given, **request.join.environment, **marks}
+    return {**inherited, **given, **worker_environment.given(request), worker_environment.PROVIDER: fingerprint}
 
 
 def refusal(

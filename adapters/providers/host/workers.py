@@ -62,6 +62,8 @@ class Command:
     """What the settings give it; the request's and our own names are added."""
     called: str
     """What the settings call it, for the reason of a refusal."""
+    warning: str = ""
+    """What a person should change about it."""
 
 
 def fingerprint_of(kind: str, state_folder: Path) -> str:
@@ -160,7 +162,7 @@ class DetachedWorkers:
             with suppress(OSError):
                 folder.write("process.json", started)
         look = replace(look, record=WorkerRecord(intent=intent, process=started))
-        return self._listing.instance(look, InstanceState.STARTING)
+        return replace(self._listing.instance(look, InstanceState.STARTING), warning=command.warning)
 
     def look_to_end(self, instance: Instance) -> HostLook:
         """One worker; unreadable records are no reason to let it run, as its environment and its id name it too."""

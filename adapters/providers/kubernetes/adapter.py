@@ -26,7 +26,15 @@ from ebbflow.adapters.providers.kubernetes.answers import (
 from ebbflow.adapters.providers.kubernetes.client import Connection, KubernetesAnswer
 from ebbflow.adapters.providers.kubernetes.listing import KubernetesListing
 from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings
-from ebbflow.adapters.providers.kubernetes.template import FLEET, HOME, MANAGED_BY, OURS, pod_of, template_hash
+from ebbflow.adapters.providers.kubernetes.template import (
+    FLEET,
+    HOME,
+    MANAGED_BY,
+    OURS,
+    loss_in_template,
+    pod_of,
+    template_hash,
+)
 from ebbflow.core.errors import (
     ConfigError,
     LaunchOutcomeUnknown,
@@ -113,7 +121,8 @@ class KubernetesAdapter(EndsForGood):
                 raise ProviderUnavailable(f"{tried}: {error}") from error
             return await self._look_for(request, pod, f"{tried}: {error}", deadline=deadline)
         if answer.status == 201:
-            return await self._created(answer, request, tried, deadline=deadline)
+            created = await self._created(answer, request, tried, deadline=deadline)
+            return replace(created, warning=loss_in_template(settings.pod_template, request.join.arguments))
         if is_in_doubt(answer) or is_taken(answer):
             said = f"{tried}: {answer.message}{retry_words(answer)}"
             return await self._look_for(request, pod, said, deadline=deadline)

@@ -44,7 +44,8 @@ class KubernetesSettings(BaseModel):
             title="Pod template",
             description="A Pod manifest, as YAML text or as a mapping. GPUs, node selectors, tolerations, priority and "
             "spot are its own. {{ worker_id }}, {{ fleet }}, {{ image }} and {{ gpus }} are replaced where they are a "
-            "whole value. Never write a secret into it: use secretKeyRef.",
+            "whole value. What the master needs is appended to the worker's args, or stands where {{ arguments }} is; "
+            "$EBBFLOW_ARGUMENTS has it too. Never write a secret into it: use secretKeyRef.",
         ),
     ]
     namespace: Annotated[

@@ -7,11 +7,12 @@ Source: Kubernetes API reference, Pod v1; the label syntax is that of "Labels an
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import date
 from typing import Any
 
+from ebbflow.adapters.providers.command_words import loss_of_arguments
 from ebbflow.core import worker_environment
 from ebbflow.core.instance import LaunchRequest
 
@@ -28,7 +29,8 @@ WORKER_CONTAINER = "worker"
 
 OF_A_LIVING_POD = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")
 """What `kubectl get -o yaml` shows in a pod's metadata: the server's own, and no part of a new pod."""
-PLACEHOLDERS = ("worker_id", "fleet", "image", "gpus")
+ARGUMENTS = "arguments"
+PLACEHOLDERS = ("worker_id", "fleet", "image", "gpus", ARGUMENTS)
 KEEP_NODE = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
@@ -39,6 +41,7 @@ _BYTES = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[KMGTP]i?)B", r
 _OPEN, _CLOSE = "{{{{", "}}}}"
 """What `{{` and `}}` are written as where they stand for themselves."""
 _PLACEHOLDER = re.compile(r"\{\{\s*(?P<name>[^}]*?)\s*\}\}")
+_OF_A_COMMAND = re.compile(r"pod_template\.spec\.containers\[[0-9]+\]\.(args|command)\[[0-9]+\]")
 _SPEC_DEFAULTS: Json = {
     "restartPolicy": "Never",
     "activeDeadlineSeconds": DEADLINE_SECONDS,
@@ -107,6 +110,8 @@ def check_template(
                 f"{path} holds {{{{ {name} }}}}: known are {', '.join(PLACEHOLDERS)}, as a whole value; write {_OPEN} "
                 f"and {_CLOSE} for the braces themselves"
             )
+        if name == ARGUMENTS and not _OF_A_COMMAND.fullmatch(path):
+            raise ValueError(f"{path} holds {{{{ {name} }}}}: it stands for words of a container's command or args")
         if name in values and values[name] is None:
             raise ValueError(f"{path} holds {{{{ {name} }}}}, and the block gives no {name}")
     if host_port_of is not None and host_port(spec, host_port_of) is None:
@@ -228,6 +233,23 @@ def template_hash(template: Mapping[str, Any]) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()[:12]
 
 
+def has_place_for_arguments(template: Mapping[str, Any]) -> bool:
+    """Whether it says itself where what the master needs goes."""
+    return any(name == ARGUMENTS for _, name in _placeholders(template))
+
+
+def loss_in_template(template: Mapping[str, Any], arguments: Sequence[str]) -> str:
+    """Why what the master needs does not reach the worker, if its own command keeps it; empty: it seems to."""
+    if has_place_for_arguments(template):
+        return ""
+    container = worker_container(template["spec"])
+    return loss_of_arguments([*(container.get("command") or []), *(container.get("args") or [])], arguments)
+
+
+class _Words(tuple[str, ...]):
+    """What one placeholder stands for, where that is any number of words."""
+
+
 def pod_of(
     template: Mapping[str, Any],
     request: LaunchRequest,
@@ -245,7 +267,12 @@ def pod_of(
         values: what the block gives for placeholders.
         capabilities: of the worker; kept with the pod, so that a later listing knows them.
     """
-    known = {**values, "worker_id": request.worker_id, "fleet": request.fleet}
+    known = {
+        **values,
+        "worker_id": request.worker_id,
+        "fleet": request.fleet,
+        ARGUMENTS: _Words(request.join.arguments),
+    }
     pod: Json = _filled(deepcopy(dict(template)), known)
     pod.pop("status", None)
     given, spec = pod.get("metadata") or {}, pod["spec"]
@@ -265,13 +292,10 @@ def pod_of(
         "spec": {**_SPEC_DEFAULTS, **spec},
     }
     container = worker_container(pod["spec"])
-    environment = {
-        **request.join.environment,
-        **worker_environment.marks(request),
-    }
+    environment = worker_environment.given(request)
     kept = [entry for entry in container.get("env") or [] if entry.get("name") not in environment]
     container["env"] = [*({"name": name, "value": value} for name, value in environment.items()), *kept]
-    if request.join.arguments:
+    if request.join.arguments and not has_place_for_arguments(template):
         container["args"] = [*(container.get("args") or []), *request.join.arguments]
     for each in containers_of(pod["spec"]):
         _normalise(each)
@@ -312,7 +336,9 @@ def _filled(value: Any, known: Mapping[str, object]) -> Any:
     if isinstance(value, dict):
         return {key: _filled(each, known) for key, each in value.items()}
     if isinstance(value, list):
-        return [_filled(each, known) for each in value]
+        filled = [_filled(each, known) for each in value]
+        # What stands for several words becomes as many.
+        return [word for each in filled for word in (each if isinstance(each, _Words) else (each,))]
     if not isinstance(value, str):
         return value
     if _OPEN in value:

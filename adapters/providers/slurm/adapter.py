@@ -17,6 +17,7 @@ import anyio
 
 from ebbflow.adapters.commands import Run, run_process
 from ebbflow.adapters.launch_output import Said, read_launch_output
+from ebbflow.adapters.providers.command_words import loss_of_arguments
 from ebbflow.adapters.providers.ends_for_good import EndsForGood
 from ebbflow.adapters.providers.slurm.client import SlurmClient
 from ebbflow.adapters.providers.slurm.jobs import (
@@ -159,7 +160,12 @@ class SlurmAdapter(EndsForGood):
             home=request.home,
             usd_per_hour=self._settings.usd_per_hour,
             capabilities=request.capabilities or tuple(self._settings.capabilities),
+            warning=self._loss(request),
         )
+
+    def _loss(self, request: LaunchRequest) -> str:
+        settings = self._settings
+        return loss_of_arguments(settings.command, request.join.arguments) if settings.pass_arguments else ""
 
     async def list_instances(self, fleet: str) -> InstanceList:
         """The fleet's jobs, whatever their home, from one `squeue`; not complete unless all of it was understood.

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ebbflow.adapters.commands import CommandAnswer, Commands, Run, run_process
 from ebbflow.adapters.launch_output import START_TAG
-from ebbflow.adapters.providers.command_words import filled
+from ebbflow.adapters.providers.command_words import filled, with_arguments
 from ebbflow.adapters.providers.given_environment import whole_environment
 from ebbflow.adapters.providers.slurm.answers import ending_error, is_gone, submission_error, submitted_id
 from ebbflow.adapters.providers.slurm.jobs import FORMAT, Job, comment_of, job_name, parse_jobs
@@ -71,7 +71,8 @@ def submit_words(settings: SlurmSettings, request: LaunchRequest) -> list[str]:
 
 def command_of(settings: SlurmSettings, request: LaunchRequest) -> list[str]:
     """The words that one worker is started with."""
-    return [*filled(settings.command, request), *(request.join.arguments if settings.pass_arguments else ())]
+    words = with_arguments if settings.pass_arguments else filled
+    return words(settings.command, request)
 
 
 def _cluster(settings: SlurmSettings) -> list[str]:

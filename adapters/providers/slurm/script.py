@@ -125,7 +125,7 @@ def batch_script(
         through_comment: whether the job itself puts what the worker announces into its comment.
         commands_folder: where Slurm's commands are on the nodes; None: on the PATH of a login.
     """
-    variables = {**environment, **request.join.environment, **worker_environment.marks(request)}
+    variables = {**environment, **worker_environment.given(request)}
     head = _HEAD.format(
         worker_id=request.worker_id,
         fleet=request.fleet,

@@ -83,7 +83,8 @@ class SlurmSettings(BaseModel):
         Field(
             title="Command",
             description="What runs in the job: a worker's program or a launch script, and its arguments, one word "
-            "each; no shell reads them. {worker_id} and {fleet} are replaced. What the master needs is appended.",
+            "each; no shell reads them. {worker_id} and {fleet} are replaced. What the master needs is appended, or "
+            "stands where {arguments} is; $EBBFLOW_ARGUMENTS has it too.",
             min_length=1,
         ),
     ]

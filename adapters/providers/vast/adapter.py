@@ -5,7 +5,6 @@ that says for certain that nothing was rented. Whatever else happens is settled 
 Source: vast-ai/docs, create_instance.yaml, manage-instances.mdx, billing.mdx.
 """
 
-import shlex
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import anyio
 import httpx
 
 from ebbflow.adapters.http import NoAnswer
+from ebbflow.adapters.providers.command_words import loss_in_script, loss_of_arguments, with_arguments
 from ebbflow.adapters.providers.given_environment import whole_environment
 from ebbflow.adapters.providers.vast.client import Endpoint, Json, VastAnswer, VastClient, VastVerdict
 from ebbflow.adapters.providers.vast.listing import ListingUnclear, VastListing
@@ -289,7 +289,15 @@ class VastAdapter:
             usd_per_hour=usd,
             capabilities=request.capabilities or tuple(self._settings.capabilities),
             machine=machine,
+            warning=self._loss(request),
         )
+
+    def _loss(self, request: LaunchRequest) -> str:
+        settings, arguments = self._settings, request.join.arguments
+        if settings.start == "image":
+            return loss_of_arguments(settings.arguments, arguments)
+        # Without one the template's own runs, which is not known here.
+        return loss_in_script(settings.onstart, arguments, "onstart") if settings.onstart else ""
 
     async def _change(self, endpoint: Endpoint, method: str, instance: Instance, body: Json, tried: str) -> None:
         path = f"/api/v0/instances/{instance.instance_id}/"
@@ -311,8 +319,7 @@ def create_body(settings: VastSettings, request: LaunchRequest) -> Json:
     """
     environment = {
         **whole_environment(settings),
-        **request.join.environment,
-        **worker_environment.marks(request),
+        **worker_environment.given(request),
         worker_environment.CAPABILITIES: ",".join(request.capabilities or settings.capabilities),
     }
     body: Json = {
@@ -326,9 +333,8 @@ def create_body(settings: VastSettings, request: LaunchRequest) -> Json:
         "image_login": settings.image_login.get_secret_value() if settings.image_login else None,
     }
     if settings.start == "image":
-        body |= {"runtype": "args", "args": [*settings.arguments, *request.join.arguments]}
+        body |= {"runtype": "args", "args": with_arguments(settings.arguments, request)}
     else:
-        environment[worker_environment.ARGUMENTS] = shlex.join(request.join.arguments)
         body |= {"runtype": "ssh_direct", "onstart": settings.onstart or None}
     return {**body, "env": {f"-p {settings.port}:{settings.port}": "1", **environment}}
 

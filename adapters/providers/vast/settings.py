@@ -56,7 +56,13 @@ class VastSettings(BaseModel):
     onstart: Annotated[str, Field(title="Start script", description="Shell text; the machine's owner can read it.")] = (
         ""
     )
-    arguments: Annotated[list[str], Field(title="Arguments", description="For the image's entry point.")] = []
+    arguments: Annotated[
+        list[str],
+        Field(
+            title="Arguments",
+            description="For the image's entry point; what the master needs is appended, or stands at {arguments}.",
+        ),
+    ] = []
     environment: Annotated[
         GivenEnvironment,
         Field(

@@ -276,7 +276,7 @@ async def test_a_script_gets_no_arguments_its_own_folder_no_input_and_only_the_g
     told = {name: value for name, _, value in (entry.partition("=") for entry in entries) if name}
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "USER", "LANG") if name in os.environ}
     ours = {"EBBFLOW_WORKER_ID": ID, "EBBFLOW_FLEET": "sdxl", "EBBFLOW_HOME": "homea"}
-    ours["EBBFLOW_PROVIDER"] = provider.caps.fingerprint
+    ours |= {"EBBFLOW_PROVIDER": provider.caps.fingerprint, "EBBFLOW_ARGUMENTS": "--require_control_within 10"}
     of_bash = {name: told[name] for name in ("PWD", "SHLVL", "_", "OLDPWD") if name in told}
     assert told == inherited | {"A": "1", "B": "2"} | ours | of_bash
 

@@ -339,6 +339,14 @@ async def test_words_reach_the_worker_as_they_are(cleaned: Host) -> None:
     assert tell.read_text().split("\0") == [*expected, "--say", "{worker_id}"]
 
 
+async def test_regression_a_wrapper_lost_the_dead_mans_switch_of_a_process_without_a_word(cleaned: Host) -> None:
+    join = JoinSpec(arguments=("--require_control_within", "10"))
+    for index, (script, is_warned) in enumerate((("exec sleep 600", True), ("exec sleep 600 # {arguments}", False))):
+        provider = cleaned.provider(command=["/bin/sh", "-c", script])
+        launched = await provider.launch(request(f"sdxl-3f9c-1a-{index}", join=join))
+        assert ("--require_control_within 10 does not reach the worker" in launched.warning) is is_warned
+
+
 async def test_the_environment_is_what_was_given_and_nothing_of_ours(
     cleaned: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

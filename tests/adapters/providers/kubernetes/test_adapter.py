@@ -172,6 +172,7 @@ class TestLaunch:
             "EBBFLOW_WORKER_ID": ID,
             "EBBFLOW_FLEET": "sdxl",
             "EBBFLOW_HOME": "homea",
+            "EBBFLOW_ARGUMENTS": "--require_control_within 10",
         }
         await provider.aclose()
 

@@ -1,7 +1,7 @@
 """From an operator's words to a pod, and every way in which the words can be wrong."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ebbflow.adapters.providers.kubernetes.settings import KubernetesSettings, kube_context
-from ebbflow.adapters.providers.kubernetes.template import pod_of
+from ebbflow.adapters.providers.kubernetes.template import loss_in_template, pod_of
 from ebbflow.core.instance import JoinSpec, LaunchRequest
 
 KEYS = (
@@ -96,6 +96,34 @@ def test_what_the_master_needs_goes_to_the_worker_and_to_no_sidecar() -> None:
     assert worker["args"] == ["--require_control_within", "10"]
     assert {"name": "KEY", "value": "v"} in worker["env"]
     assert pod["metadata"]["labels"]["pool"] == "art"
+
+
+def test_arguments_stand_where_the_template_has_a_place_for_them() -> None:
+    words = ["-c", 'exec worker "$@"', "worker", "{{ arguments }}", "--last"]
+    request = replace(REQUEST, join=JoinSpec(arguments=("--x", "a b")))
+    pod = made(settings(container(command=["bash"], args=words)), request)
+    (worker,) = pod["spec"]["containers"]
+    assert worker["args"] == ["-c", 'exec worker "$@"', "worker", "--x", "a b", "--last"]
+    assert {"name": "EBBFLOW_ARGUMENTS", "value": "--x 'a b'"} in worker["env"]
+
+
+@pytest.mark.parametrize("where", [{"env": [{"name": "A", "value": "{{ arguments }}"}]}, {"image": "{{ arguments }}"}])
+def test_a_place_for_arguments_is_among_words(where: dict[str, object]) -> None:
+    words = r"\{\{ arguments \}\}: it stands for words of a container's command or args"
+    with pytest.raises(ValidationError, match=words):
+        settings(container(**where))
+
+
+def test_regression_a_wrapper_lost_the_dead_mans_switch_of_a_pod_without_a_word() -> None:
+    def loss(**more: object) -> str:
+        return loss_in_template(settings(container(**more)).pod_template, ("--x", "1"))
+
+    assert "does not reach the worker" in loss(command=["/bin/bash", "-c", "exec worker"])
+    assert "does not reach the worker" in loss(command=["/bin/bash"], args=["-c", "exec worker"])
+    assert "does not reach the worker" in loss(args=["-c", "exec worker"])
+    assert loss(command=["/bin/bash", "-c", "exec worker $EBBFLOW_ARGUMENTS"]) == ""
+    assert loss(command=["/bin/bash", "-c", "exec worker", "{{ arguments }}"]) == ""
+    assert loss(command=["worker"]) == loss() == ""
 
 
 def test_a_value_that_looks_like_a_placeholder_is_not_read_again() -> None:

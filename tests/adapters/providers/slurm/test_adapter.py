@@ -323,6 +323,24 @@ PRINTED: dict[str, tuple[str, str, InstanceState, str]] = {
 }
 
 
+async def test_regression_a_wrapper_lost_the_dead_mans_switch_of_a_job_without_a_word(slurm: Cluster) -> None:
+    join = JoinSpec(arguments=("--require_control_within", "10"))
+    for command, is_warned in (
+        (["bash", "-c", "exec sleep 600"], True),
+        (["bash", "-c", "exec sleep 600 # {arguments}"], False),
+        (["/opt/worker.sh"], False),
+    ):
+        asked = request(f"sdxl-{secrets.token_hex(2)}-1a-0", join=join)
+        launched = await SlurmAdapter(settings(slurm, command=command)).launch(asked)
+        assert ("--require_control_within 10 does not reach the worker" in launched.warning) is is_warned
+    quiet = settings(slurm, command=["bash", "-c", "exec sleep 600"], pass_arguments=False)
+    launched = await SlurmAdapter(quiet).launch(request(f"sdxl-{secrets.token_hex(2)}-1a-0", join=join))
+    assert launched.warning == "", "whoever switches them off has said so"
+    assert "export EBBFLOW_ARGUMENTS='--require_control_within 10'" in batch_script(
+        request(join=join), ["w"], {}, through_comment=False
+    )
+
+
 async def test_a_secret_reaches_the_job_and_stands_in_no_comment_and_no_process_list(
     slurm: Cluster, tmp_path: Path
 ) -> None:

@@ -185,6 +185,23 @@ class TestCreate:
         assert (body["runtype"], body["args"]) == ("args", ["--port", "80", "--x", "1"])
         assert "onstart" not in body
 
+    @pytest.mark.parametrize(
+        ("settings", "words"),
+        [
+            ({"onstart": "exec worker"}, "onstart neither passes on its arguments nor names $EBBFLOW_ARGUMENTS"),
+            ({"onstart": "exec worker $EBBFLOW_ARGUMENTS"}, ""),
+            ({"onstart": ""}, ""),
+            ({"onstart": "", "start": "image", "arguments": ["-c", "exec worker"]}, "the script of `-c` neither"),
+            ({"onstart": "", "start": "image", "arguments": ["--port", "80"]}, ""),
+        ],
+    )
+    async def test_regression_a_start_that_loses_the_dead_mans_switch_is_warned_of(
+        self, account: Market, settings: dict[str, Any], words: str
+    ) -> None:
+        launched = await account.provider(**settings).launch(request(join=JoinSpec(arguments=("--x", "1"))))
+        assert words in launched.warning
+        assert bool(words) is bool(launched.warning)
+
     async def test_a_bid_is_above_the_lowest_that_wins_and_counts_the_disk(self, account: Market) -> None:
         bidder = account.provider(rental="interruptible", bid_factor=1.5)
         launched = await bidder.launch(request())
