@@ -11,7 +11,7 @@ from tests.e2e.plain_house import PlainHouse
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.world import PrefectWorld, PrefectWorlds, World, Worlds, opened_worlds
 
-PREFECT_LEAKS = "ignore:unclosed <socket:ResourceWarning"
+PREFECT_LEAKS = ("ignore:unclosed <socket:ResourceWarning", "ignore:unclosed transport:ResourceWarning")
 """Prefect 3.8 leaves the client open with which it asks for the default result storage, once per run."""
 
 
@@ -19,7 +19,8 @@ def allow_prefects_leaks(items: Iterable[pytest.Item], folder: Path) -> None:
     """Let sockets that Prefect leaves open be collected without an error, in the tests of one folder."""
     for item in items:
         if item.path.is_relative_to(folder):
-            item.add_marker(pytest.mark.filterwarnings(PREFECT_LEAKS))
+            for leak in PREFECT_LEAKS:
+                item.add_marker(pytest.mark.filterwarnings(leak))
 
 
 def collect_leaks() -> None:

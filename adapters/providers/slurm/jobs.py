@@ -1,7 +1,7 @@
 """Reading what `squeue` shows: records, the comment that a job carries, and what a job's state means to us. Pure.
 
 Lines are not records: a comment may hold anything, so records and fields are separated by control characters.
-Source: squeue(1) of Slurm 22.05 to 24.11, "JOB STATE CODES" and "JOB REASON CODES".
+Source: squeue(1), "JOB STATE CODES" and "JOB REASON CODES"; tried with Slurm 22.05.8, 24.11.5, 25.11.7 and 26.05.3.
 """
 
 import re

@@ -72,7 +72,7 @@ _SiteWord = Annotated[str, Field(min_length=1, max_length=200)]
 class SlurmSettings(BaseModel):
     """Where a cluster's commands run, what a worker's job asks for, and what runs in it.
 
-    Source: sbatch(1), squeue(1) of Slurm 22.05 to 24.11.
+    Source: sbatch(1), squeue(1); tried with Slurm 22.05.8, 24.11.5, 25.11.7 and 26.05.3.
     """
 
     # The environment may hold secrets, and a refused value would be quoted.
