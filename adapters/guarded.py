@@ -5,6 +5,7 @@ that is connected to: a name may stand for something else a moment later.
 """
 
 import ipaddress
+import math
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -29,15 +30,17 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     """Looks a host up, judges its addresses, and connects to the first that may be and answers.
 
     Args:
-        inner: what connects.
+        make: makes what connects; one for each name, since a connection that was opened to one name, and whose
+            certificate was looked at for it, must not be used for another at the same address.
         judge: the rule.
         look_up: how names are looked up.
     """
 
-    def __init__(self, inner: httpx.AsyncBaseTransport, judge: Judge, look_up: LookUp = look_up) -> None:
-        self._inner = inner
+    def __init__(self, make: Callable[[], httpx.AsyncBaseTransport], judge: Judge, look_up: LookUp = look_up) -> None:
+        self._make = make
         self._judge = judge
         self._look_up = look_up
+        self._by_host: dict[str, httpx.AsyncBaseTransport] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request, to an address that was judged.
@@ -46,25 +49,34 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             httpx.ConnectError: none may be, the name is unknown, or nobody answers; nothing was sent.
         """
         host = request.url.host
-        failure: httpx.ConnectError | None = None
-        for address in await self._allowed(host, request):
+        failure: httpx.ConnectError | httpx.ConnectTimeout | None = None
+        allowed = await self._allowed(host, request)
+        inner = self._inner(host)
+        for left, address in zip(range(len(allowed), 0, -1), allowed, strict=True):
             there = httpx.Request(
                 request.method,
                 # The `Host` header stays as it is, and a certificate is asked for by the name.
                 request.url.copy_with(host=str(address)),
                 headers=request.headers,
                 stream=request.stream,
-                extensions={**request.extensions, "sni_hostname": host},
+                extensions={**request.extensions, "sni_hostname": host, **_share_of_time(left)},
             )
             try:
-                return await self._inner.handle_async_request(there)
-            except httpx.ConnectError as error:
+                return await inner.handle_async_request(there)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                 failure = error
         raise failure or httpx.ConnectError(f"{host} stands for no address", request=request)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._inner.aclose()
+        for inner in self._by_host.values():
+            await inner.aclose()
+        self._by_host.clear()
+
+    def _inner(self, host: str) -> httpx.AsyncBaseTransport:
+        if host not in self._by_host:
+            self._by_host[host] = self._make()
+        return self._by_host[host]
 
     async def _allowed(self, host: str, request: httpx.Request) -> Sequence[IPAddress]:
         try:
@@ -77,3 +89,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         if problems and not allowed:
             raise httpx.ConnectError(f"nothing is sent to {host}: {next(iter(problems.values()))}", request=request)
         return allowed
+
+
+def _share_of_time(left: int) -> dict[str, dict[str, float]]:
+    """A time limit for connecting to one of the addresses that are left: a silent one leaves the others some."""
+    seconds = anyio.current_effective_deadline() - anyio.current_time()
+    return {"timeout": {"connect": seconds / left}} if left > 1 and math.isfinite(seconds) else {}

@@ -4,7 +4,7 @@ import http.cookiejar
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from urllib.parse import urlsplit
 
 import anyio
@@ -93,7 +93,8 @@ class HttpClient:
                     await self._sleep(PAUSE_SECONDS)
                 try:
                     answer = await self._answer(method, url, headers or {}, body)
-                except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+                except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, OverflowError) as error:
+                    # A hostile server may break what lies below the client too: TLS, a port, a name.
                     answer, failure = None, _no_answer(error)
                 except NoAnswer as error:
                     # More of the same would come again.
@@ -137,7 +138,7 @@ class HttpClient:
             limits = httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_SECONDS)
             transport = self._transport
             if transport is None and self._judge is not None:
-                network = httpx.AsyncHTTPTransport(verify=_certificates(), limits=limits, trust_env=False)
+                network = partial(httpx.AsyncHTTPTransport, verify=_certificates(), limits=limits, trust_env=False)
                 transport = GuardedTransport(network, self._judge)
             self._opened = httpx.AsyncClient(
                 transport=transport, verify=_certificates(), cookies=jar, follow_redirects=False, limits=limits
@@ -181,8 +182,8 @@ def base_url(text: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("an address must not hold a user name or password")
     if (
-        parts.query
-        or parts.fragment
+        "?" in address
+        or "#" in address
         or any(character.isspace() or not character.isprintable() for character in address)
     ):
         raise ValueError("an address must not hold a query, a fragment or white space")
@@ -192,5 +193,6 @@ def base_url(text: str) -> str:
 def _no_answer(error: Exception) -> NoAnswer:
     # The text of a protocol error of our own may quote a header.
     text = "" if isinstance(error, httpx.LocalProtocolError) else str(error)
-    sent = not isinstance(error, httpx.ConnectError | httpx.LocalProtocolError | httpx.InvalidURL | UnicodeError)
+    unsent = httpx.ConnectError | httpx.ConnectTimeout | httpx.LocalProtocolError | httpx.InvalidURL | ValueError
+    sent = not isinstance(error, unsent)
     return NoAnswer(f"{type(error).__name__}: {text}" if text else type(error).__name__, maybe_sent=sent)

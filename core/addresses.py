@@ -28,6 +28,10 @@ def url_problem(url: str) -> str:
         return "it holds an @: a user name and a password do not belong into an address, and are not shown"
     if any(character.isspace() or unicodedata.category(character) == "Cc" for character in url):
         return "it holds white space or a control character"
+    if not url.isascii():
+        return "it holds a character that is no ASCII; a name is written in its ASCII form (xn--...)"
+    if "?" in url or "#" in url or "\\" in url:
+        return "it holds a ?, a # or a backslash: it is the beginning of what is asked, not all of it"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -35,6 +39,8 @@ def url_problem(url: str) -> str:
         return "its host or its port is none"
     if parts.scheme not in ("http", "https"):
         return "it does not begin with http:// or https://"
+    if set(host or "") & set("%;,'\"<>|^`"):
+        return "its host holds a character that no name has"
     if not host or port == 0:
         return "it has no host" if not host else "its port is 0"
     if url.count("[") > (1 if ":" in host else 0):
@@ -83,9 +89,8 @@ def address_problem(address: IPAddress, *, networks: Sequence[str], is_this_host
 
 
 def names_this_machine(host: str, machine: str) -> bool:
-    """Whether a name is one that a machine has for itself, as which it often stands for loopback."""
-    name = host.rstrip(".").lower()
-    return _is_localhost(host) or name.partition(".")[0] == machine.lower().partition(".")[0]
+    """Whether a name is the one that a machine has for itself, as which it often stands for loopback."""
+    return _is_localhost(host) or host.rstrip(".").lower() == machine.rstrip(".").lower()
 
 
 def is_within(host: str, networks: Sequence[str]) -> bool:

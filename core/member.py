@@ -120,7 +120,8 @@ class Registration:
     detail: str = ""
     """Why not yet."""
     reached: bool = True
-    """False: what is at its URL did not answer as a worker does. It has `readiness.retries` more attempts to do so."""
+    """False: what is at its URL did not answer as a worker does, or said that it cannot work. It has
+    `readiness.retries` more attempts to do so."""
 
 
 class DrainAnswer(Enum):
@@ -130,6 +131,8 @@ class DrainAnswer(Enum):
     """Takes no new work from now on; what runs goes on."""
     BUSY = "busy"
     """A veto because it works, not an error: it stays in, or goes back into, service."""
+    HELD = "held"
+    """It works at its deadline, and cannot be put back before that work is done: it stays out, and is asked again."""
     GONE = "gone"
     """The master does not know it, and it does no work."""
     SILENT = "silent"

@@ -123,7 +123,8 @@ class Master(Protocol):
     async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
         """Give it no new work. Idempotent; returns within the call's time even if the master blocks.
 
-        With no seconds left and without `force`, a worker that is still busy goes back into service: `busy`.
+        With no seconds left and without `force`, a worker that is still busy goes back into service: `busy`; where that
+        is not safe before its work is done, it stays out: `held`.
         """
         ...
 

@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from ebbflow.core.errors import ConfigError
 from ebbflow.fleet.model import Fleet
 
-OURS = "ebbflow.flows."
+FLOWS = frozenset({"autoscale", "scale_up", "scale_down", "override", "backtest"})
 PARAMETER = "fleet"
 """What every flow of ours needs."""
 
+_ENTRYPOINT = re.compile(r"(?:^|[./])flows(?:[./][a-z_]+(?:\.py)?)?[.:](?P<flow>[a-z_]+)$")
 _PLACEHOLDER = re.compile(r"\{\{\s*(?P<name>[^}]*?)\s*\}\}")
 _VARIABLE = "prefect.variables."
 
@@ -50,18 +51,31 @@ def fleets_of(
     """
     found = []
     for index, row in enumerate(_deployments(text)):
-        entrypoint = row.get("entrypoint")
-        if not isinstance(entrypoint, str) or not entrypoint.startswith(OURS):
+        name = f"number {index + 1}" if row.get("name") is None else str(row["name"])
+        filled = _Filled(f"deployment {name!r}", environment, variables or {})(
+            row.get("entrypoint") or "", "entrypoint"
+        )
+        flow = _flow_of(str(filled))
+        if flow is None:
             continue
-        flow = entrypoint.replace(":", ".").rpartition(".")[2].replace("_", "-")
-        name = f"{flow}/{row.get('name') or f'number {index + 1}'}"
+        name = f"{flow.replace('_', '-')}/{name}"
         found.append(DeployedFleet(name, _fleet(name, row.get("parameters"), environment, variables or {})))
     return tuple(found)
+
+
+def _flow_of(entrypoint: str) -> str | None:
+    """Which flow of ours an entrypoint names, as a module or as a file of a checkout; None for another's."""
+    found = _ENTRYPOINT.search(entrypoint.strip())
+    return found["flow"] if found is not None and found["flow"] in FLOWS else None
 
 
 def _deployments(text: str) -> Sequence[Json]:
     try:
         content = yaml.safe_load(text)
+    except yaml.composer.ComposerError as error:
+        if "single document" not in str(error):
+            raise ConfigError(f"it is no YAML: {error.problem}") from error
+        raise ConfigError("it holds several YAML documents (---), of which Prefect reads one: give it alone") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark is not None else ""
@@ -79,17 +93,20 @@ def _fleet(name: str, parameters: object, environment: Mapping[str, str], variab
             f"{name}: parameters has no {PARAMETER!r}, which the flow needs: write `parameters: {{fleet: *fleet}}`, "
             "with the fleet under `definitions:`; as it stands it deploys, and every run of it fails"
         )
-    plain = _Filled(name, environment, variables)(given[PARAMETER], PARAMETER)
     try:
+        plain = _Filled(name, environment, variables)(given[PARAMETER], PARAMETER)
         fleet = Fleet.model_validate(plain)
+    except RecursionError as error:
+        raise ConfigError(f"{name}: {PARAMETER} holds itself, by an anchor of YAML") from error
     except ValidationError as error:
         raise ConfigError(f"{name}: {_first_problem(error)}") from error
-    for path, text, field in _texts_for_numbers(plain, fleet.model_dump(), PARAMETER):
-        origin = next((word for word in _at(given[PARAMETER], path) if "$" in word), "")
+    for path, value, field in _of_another_type(plain, fleet.model_dump(), PARAMETER):
+        origin = next((f", since {word} always is one" for word in _at(given[PARAMETER], path) if "$" in word), "")
+        kind = "text" if isinstance(value, str) else "truth value" if isinstance(value, bool) else "number"
         raise ConfigError(
-            f"{name}: {path} is the text {text!r}{f', since {origin} always is one' if origin else ''}, where Prefect "
+            f"{name}: {path} is the {kind} {value!r}{origin}, where Prefect "
             f"takes a {field} only: write it without quotes, or as {{{{ prefect.variables.NAME }}}} with a Prefect "
-            f"variable that holds a {field} (`prefect variable set NAME {text}`)"
+            f"variable that holds a {field} (`prefect variable set NAME {value}`)"
         )
     return fleet
 
@@ -143,16 +160,19 @@ def _first_problem(error: ValidationError) -> str:
     return f"{PARAMETER}{path}{shown}: {said}"
 
 
-def _texts_for_numbers(given: object, read: object, path: str) -> Iterator[tuple[str, str, str]]:
-    """Where a text was given for what was read as a number or a truth value: path, text, and what was read."""
+def _of_another_type(given: object, read: object, path: str) -> Iterator[tuple[str, object, str]]:
+    """Where a number or a truth value was read from something else: its path, that value, and what was read."""
     if isinstance(given, dict) and isinstance(read, dict):
         for key, each in given.items():
-            yield from _texts_for_numbers(each, read.get(key), f"{path}.{key}")
+            yield from _of_another_type(each, read.get(key), f"{path}.{key}")
     elif isinstance(given, list) and isinstance(read, list | tuple):
         for index, (each, found) in enumerate(zip(given, read, strict=False)):
-            yield from _texts_for_numbers(each, found, f"{path}[{index}]")
-    elif isinstance(given, str) and isinstance(read, bool | int | float):
-        yield path, given, "truth value" if isinstance(read, bool) else "number"
+            yield from _of_another_type(each, found, f"{path}[{index}]")
+    elif isinstance(read, bool):
+        if not isinstance(given, bool):
+            yield path, given, "truth value"
+    elif isinstance(read, int | float) and isinstance(given, str | bool):
+        yield path, given, "number"
 
 
 def _at(value: object, path: str) -> Iterator[str]:

@@ -151,7 +151,8 @@ def swarmui_master(folder: Path, *, environment: Mapping[str, str]) -> Iterator[
     address = f"http://127.0.0.1:{port}"
     log = folder / "master.log"
     module = "ebbflow.standins.swarmui.server"
-    command = [sys.executable, "-m", module, "master", "--port", str(port), "--data_dir", str(folder)]
+    words = ["--port", str(port), "--data_dir", str(folder), "--is_new", "false", "--websocket_seconds", "0"]
+    command = [sys.executable, "-m", module, "master", *words]
     with running(command, environment=environment, log=log, is_ready=lambda: address in log.read_text()):
         yield address
 

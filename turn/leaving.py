@@ -17,6 +17,7 @@ from ebbflow.decision.giving_up import SILENT_SECONDS
 from ebbflow.turn.calls import Acting
 from ebbflow.turn.notes import note
 
+HELD = "works at its drain deadline, and its master cannot put it back before that work is done: it is asked again"
 LOGS_SECONDS = 3.0
 """For reading what a worker printed, before it is ended."""
 
@@ -27,6 +28,8 @@ async def drain(acting: Acting, action: Action) -> Outcome:
     answer = await _drained(acting, worker)
     if answer is DrainAnswer.BUSY:
         return note(action, Result.BUSY, "works; stays in service")
+    if answer is DrainAnswer.HELD:
+        return note(action, Result.WAITING, HELD)
     return note(action, Result.DONE, answer.value)
 
 
@@ -46,6 +49,8 @@ async def tear_down(acting: Acting, action: Action) -> Outcome:
         answer = await _drained(acting, worker)
         if answer is DrainAnswer.BUSY:
             return note(action, Result.BUSY, "works at its drain deadline: back in service")
+        if answer is DrainAnswer.HELD:
+            return note(action, Result.WAITING, HELD)
         result, detail = await _look(acting, worker, answer)
         if result is not Result.DONE and not overdue:
             return note(action, result, detail)

@@ -12,7 +12,7 @@ from typing import TypeVar
 from ebbflow.core.addresses import worker_url_problem
 from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.member import Demand, Member, MemberList
-from ebbflow.core.text import one_line, without_user
+from ebbflow.core.text import one_line
 
 MOST_RETRIES = 240
 """As many as a fleet's own `readiness.retries` may be."""
@@ -101,7 +101,7 @@ def _plausible_member(member: Member) -> Member:
     plausible = replace(
         member,
         worker_id=one_line(member.worker_id),
-        url=None if member.url is None else without_user(member.url),
+        url=None if member.url is None else one_line(member.url),
         idle_seconds=_within(member.idle_seconds, MOST_SECONDS),
         units_per_second=_within(member.units_per_second, MOST_UNITS),
         model=None if member.model is None else one_line(member.model),

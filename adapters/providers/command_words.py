@@ -12,7 +12,7 @@ PLACEHOLDER = "{arguments}"
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 _TAKES_A_WORD = re.compile(r"[-+][a-zA-Z]*[oO]|--rcfile|--init-file")
-_PARAMETERS = re.compile(r"\$[@*]|\$\{[@*]")
+_PARAMETERS = re.compile(r"\$[@*1-9]|\$\{[@*1-9]")
 
 
 def filled(command: Sequence[str], request: LaunchRequest) -> list[str]:
@@ -37,18 +37,20 @@ def with_arguments(command: Sequence[str], request: LaunchRequest) -> list[str]:
     return [*filled(command, request), *(() if has_place else request.join.arguments)]
 
 
-def loss_of_arguments(words: Sequence[str], arguments: Sequence[str]) -> str:
+def loss_of_arguments(words: Sequence[str], arguments: Sequence[str], *, place: str = PLACEHOLDER) -> str:
     """Why what the master needs does not reach a worker, if a shell takes it for itself; empty: it seems to.
 
     Args:
         words: the command, without what is appended to it.
         arguments: what the master needs.
+        place: the word that stands for them, if the command has one.
     """
     script = _script_of(words)
-    if script is None or any(word == PLACEHOLDER for word in words):
+    if not arguments or script is None:
         return ""
     text, *behind = script
-    if _PARAMETERS.search(text) and not behind and not _names(text, arguments):
+    before = behind[: behind.index(place)] if place in behind else behind
+    if _PARAMETERS.search(text) and not before and not _names(text, arguments):
         return (
             f"{shlex.join(arguments)} does not reach the worker whole: behind the script of `-c` there is no word that "
             'becomes $0, so that the first argument does; write one there, such as "worker"'
@@ -83,15 +85,21 @@ def _script_of(words: Sequence[str]) -> Sequence[str] | None:
     for index, word in enumerate(words):
         is_shell = word.rpartition("/")[2] in _SHELLS
         # An image's own entry point may be a shell.
-        if not is_shell and not (index == 0 and _is_command_option(word)):
-            continue
-        rest = list(words[index + is_shell :])
-        while rest and rest[0].startswith(("-", "+")):
-            option = rest.pop(0)
-            if _is_command_option(option):
-                return rest or None
-            del rest[: _TAKES_A_WORD.fullmatch(option) is not None]
+        if is_shell or (index == 0 and _is_command_option(word)):
+            return _run_by_option(list(words[index + is_shell :]))
     return None
+
+
+def _run_by_option(rest: list[str]) -> Sequence[str] | None:
+    """What stands behind a shell's options, if `-c` is among them."""
+    is_command = False
+    while rest and rest[0].startswith(("-", "+")):
+        option = rest.pop(0)
+        if option == "--":
+            break
+        is_command = is_command or _is_command_option(option)
+        del rest[: _TAKES_A_WORD.fullmatch(option) is not None]
+    return rest if is_command and rest else None
 
 
 def _is_command_option(word: str) -> bool:

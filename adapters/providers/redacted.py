@@ -60,7 +60,8 @@ class RedactedProvider:
             await self._provider.aclose()
 
     def _row(self, row: Instance) -> Instance:
-        return replace(row, detail=self._redact(row.detail), ends_soon=self._redact(row.ends_soon))
+        hide = self._redact
+        return replace(row, detail=hide(row.detail), ends_soon=hide(row.ends_soon), warning=hide(row.warning))
 
     @contextmanager
     def _clean_errors(self) -> Iterator[None]:

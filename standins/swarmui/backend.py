@@ -3,14 +3,17 @@
 Source: SwarmUI src/Backends/SwarmSwarmBackend.cs `SwarmSwarmBackendSettings`, src/WebAPI/BackendAPI.cs `BackendToNet`.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
-from ebbflow.standins.swarmui.http import JsonObject, Parameter, ParameterType, coerce
+from ebbflow.standins.swarmui.http import JsonObject
 from ebbflow.standins.swarmui.load import BackendState
 
 BACKEND_TYPE = "swarmswarmbackend"
 HIDDEN_SECRET = "\t<secret>"
+LIST_TYPE = "System.Collections.Generic.List`1[FreneticUtilities.FreneticDataSyntax.FDSData]"
+"""What a list is turned into where a text is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,11 @@ class BackendSettings:
         return self.address.strip().rstrip("/")
 
     def merged(self, given: Mapping[str, object]) -> "BackendSettings":
-        """Return these settings with the given keys replaced; a missing key keeps its value, a hidden secret too."""
+        """Return these settings with the given keys replaced; a missing key keeps its value, a hidden secret too.
+
+        Raises:
+            ValueError: a value cannot be read.
+        """
         settings = self
         for item in fields(self):
             name = _upstream_name(item.name)
@@ -60,9 +67,20 @@ def _upstream_name(name: str) -> str:
 
 
 def _with(settings: BackendSettings, name: str, value: object) -> BackendSettings:
-    kinds = {bool: ParameterType.BOOLEAN, int: ParameterType.INT32, str: ParameterType.STRING}
-    kind = kinds[type(getattr(settings, name))]
-    changed: dict[str, object] = {name: coerce(Parameter(_upstream_name(name), kind), value)}
+    """One setting changed, read as SwarmUI reads settings: otherwise than parameters.
+
+    Raises:
+        ValueError: null, or no integer where one is wanted; the entry is shut down by then.
+    """
+    if value is None:
+        raise ValueError(f"{name} is null")
+    text = LIST_TYPE if isinstance(value, list) else value if isinstance(value, str) else json.dumps(value)
+    changed: dict[str, object] = {name: text}
+    match getattr(settings, name):
+        case bool():
+            changed[name] = text.strip().lower() == "true"
+        case int():
+            changed[name] = int(text)
     return replace(settings, **changed)  # type: ignore[arg-type]  # the type was looked up from the field's own value
 
 
@@ -90,8 +108,11 @@ class Backend:
     """Never set back: an entry that gave up gets one more attempt per edit."""
     epoch: int = 0
     """Grows whenever the entry starts or stops, so that what an earlier start left running knows that it is over."""
-    is_remote_loading: bool = False
+    polls: int = 0
+    """The number of its latest poll; an earlier one that still waits has ended."""
     is_shutting_down: bool = False
+    """An edit waits for its children: it takes no work, whatever its state says."""
+    is_remote_loading: bool = False
     session_id: str = ""
 
     @property
@@ -114,7 +135,8 @@ class Backend:
     @property
     def may_run(self) -> bool:
         """Whether it counts as a running backend for a request."""
-        return self.enabled and not self.is_shutting_down and self.state is BackendState.RUNNING and self.max_usages > 0
+        is_up = self.state is BackendState.RUNNING and not self.is_shutting_down
+        return self.enabled and is_up and self.max_usages > 0
 
     def claim(self, now: float) -> None:
         """Take one usage. The control entry's time of use is never touched, as upstream."""

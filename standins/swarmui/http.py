@@ -6,12 +6,10 @@ Source: SwarmUI src/WebAPI/API.cs, src/WebAPI/APICallReflectBuilder.cs, src/WebA
 import asyncio
 import json
 import logging
-import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass
-from enum import Enum
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -19,6 +17,9 @@ from starlette.types import Receive, Scope, Send
 
 from ebbflow.standins.clock import Clock
 from ebbflow.standins.faults import Fault, FaultKind, Faults, RecordedRequest
+from ebbflow.standins.http import ConnectionDropped
+from ebbflow.standins.swarmui.permissions import shown
+from ebbflow.standins.swarmui.reading import Parameter, Refusal, coerce, read_json
 from ebbflow.standins.swarmui.sessions import Access, GivenSessions, Session
 
 logger = logging.getLogger(__name__)
@@ -27,29 +28,12 @@ JsonObject = dict[str, object]
 
 API_PREFIX = "/api/"
 CONTROL_PREFIX = "/control/"
-VERSION = "0.9.8.0-stand-in"
+VERSION = "0.9.8.2.stand-in"
 GARBAGE_PAGE = "<html><body>Welcome to nginx!</body></html>"
 SECRET_KEYS = frozenset({"session_id", "AuthorizationHeader", "OtherHeaders"})
-INT32_LIMIT = 2**31
+PLAYS_WEBSOCKET = "stand_in_websocket"
+"""Says of a request between stand-ins that SwarmUI would have used a websocket for it."""
 KILLED = 137
-INTEGER = re.compile(r"[+-]?[0-9]+")
-
-
-class ParameterType(Enum):
-    """The types that SwarmUI's routes take, by their .NET names: they appear in its error texts."""
-
-    INT32 = "Int32"
-    BOOLEAN = "Boolean"
-    STRING = "String"
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter of a route; required unless it has a default."""
-
-    name: str
-    type: ParameterType
-    default: int | bool | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,35 +71,6 @@ class Route:
     parameters: tuple[Parameter, ...] = ()
     changes_settings: bool = False
     """Refused while settings are locked (`--lock_settings`)."""
-
-
-class Refusal(Exception):
-    """An answer that is not the handler's object.
-
-    A failure inside a handler has status 200: SwarmUI answers those like a success.
-    """
-
-    def __init__(self, error: str, *, status: int = 200, error_id: str | None = None) -> None:
-        super().__init__(error)
-        self.status = status
-        self.body: JsonObject = {"error": error} if error_id is None else {"error_id": error_id, "error": error}
-
-
-def coerce(parameter: Parameter, value: object) -> int | bool | str:
-    """Read a JSON value as SwarmUI does: through its text, so that `3` and `"3"` are equal.
-
-    Raises:
-        Refusal: the text is no value of the parameter's type.
-    """
-    text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
-    match parameter.type:
-        case ParameterType.STRING:
-            return text
-        case ParameterType.BOOLEAN if text.strip().lower() in ("true", "false"):
-            return text.strip().lower() == "true"
-        case ParameterType.INT32 if INTEGER.fullmatch(text.strip()) and -INT32_LIMIT <= int(text) < INT32_LIMIT:
-            return int(text)
-    raise Refusal(f"Invalid value '{text}' for parameter '{parameter.name}', must be type '{parameter.type.value}'")
 
 
 def without_secrets(body: Mapping[str, object]) -> JsonObject:
@@ -160,6 +115,8 @@ class SwarmApi:
         self.faults = Faults()
         self.requests: list[RecordedRequest] = []
         self.are_settings_locked = False
+        self.is_closed = False
+        """It takes no request any more, while what it took before may still go on."""
         self.ended = asyncio.Event()
         self.exit_code = 0
         self._routes = {route.name.lower(): route for route in routes}
@@ -175,6 +132,8 @@ class SwarmApi:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         elif scope["type"] == "http":
+            if self.is_closed:
+                raise ConnectionDropped
             response = await self._respond(Request(scope, receive))
             await response(scope, receive, send)
 
@@ -231,6 +190,8 @@ class SwarmApi:
             return JSONResponse(await self._call(request, name, _read_body(request, raw), fault))
         except Refusal as refusal:
             return JSONResponse(refusal.body, refusal.status)
+        except ConnectionDropped:
+            raise
         except Exception:  # SwarmUI answers any exception of a handler, and broken JSON, in this one way
             logger.debug("the stand-in answers internal_error", exc_info=True)
             return JSONResponse({"error_id": "internal_error", "error": "An internal error occurred"}, 400)
@@ -264,13 +225,13 @@ class SwarmApi:
             "output_append_user": True,
             "version": VERSION,
             "server_id": self.server_id,
-            "permissions": sorted(self.access.permissions),
+            "permissions": shown(self.access.permissions),
         }
 
     def _session_of(self, request: Request, body: JsonObject) -> Session:
-        given = body.get("session_id", request.headers.get("x-session-id"))
-        if given is None:
+        if "session_id" not in body and "x-session-id" not in request.headers:
             raise Refusal("missing session id", status=400, error_id="basic_api")
+        given = body.get("session_id", request.headers.get("x-session-id"))
         session = self.sessions.find(str(given))
         if session is None:
             text = "Invalid session ID. You may need to refresh the page."
@@ -353,14 +314,12 @@ class SwarmApi:
 
 def _read_body(request: Request, raw: bytes) -> JsonObject:
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if media_type != "application/json":
+    if media_type != "application/json" and not media_type.endswith("+json"):
         raise Refusal("Wrong content type", status=400, error_id="basic_api")
     # A chunked request has no Content-Length: SwarmUI refuses it whatever it holds.
     if int(request.headers.get("content-length", "0")) <= 0:
         raise Refusal("bad content length", status=400, error_id="basic_api")
-    body = json.loads(raw)
-    if body is None:
-        raise Refusal("null input", status=400, error_id="basic_api")
+    body = read_json(raw)
     if not isinstance(body, dict):
         raise TypeError("the body is no JSON object")
     return body

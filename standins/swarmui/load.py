@@ -13,6 +13,14 @@ from ebbflow.standins.swarmui.http import Call, JsonObject, Route
 from ebbflow.standins.swarmui.sessions import GivenSessions, Session
 
 BACKEND_STATUS_CACHE_SECONDS = 1.0
+_WHERE = "in the Backends section of the Server tab before you can continue."
+MESSAGES = {
+    "empty": f"No backends present. You must configure backends {_WHERE}",
+    "all_disabled": f"All backends are disabled. You must enable backends {_WHERE}",
+    "disabled": "Some backends are disabled. Please enable or configure them to continue.",
+    "loading": "Backends are still loading on the server...",
+}
+"""Measured on SwarmUI 0.9.8.2. Other words have a message that was not seen."""
 
 
 class BackendState(StrEnum):
@@ -95,7 +103,7 @@ def backend_status(states: Iterable[BackendState], are_enabled: Iterable[bool]) 
         word, look = "disabled", "warn"
     elif BackendState.IDLE in present:
         word, look = "idle", "warn"
-    message = "" if word == "running" else f"The backends are: {word}."
+    message = "" if word == "running" else MESSAGES.get(word, f"The backends are: {word}.")
     return {"status": word, "class": look, "message": message, "any_loading": loading}
 
 
@@ -127,7 +135,15 @@ class StatusRoutes:
 
     async def _users(self, _: Call) -> JsonObject:
         shown = sorted(user for user in self._sessions.user_ids() if not user.startswith("__"))
-        return {"users": [{"id": user, **self._loads.total(user).to_json()} for user in shown]}
+        return {"users": [{"id": user, **self._activity(user), **self._loads.total(user).to_json()} for user in shown]}
+
+    def _activity(self, user: str) -> JsonObject:
+        seconds = self._clock.now() - self._sessions.last_active_at(user)
+        return {
+            "last_active_seconds": seconds,
+            "active_sessions": [{"address": "127.0.0.1", "count": self._sessions.count_of(user)}],
+            "last_active": f"{int(seconds)} seconds ago",
+        }
 
     def _report(self, load: Load) -> JsonObject:
         return {"status": load.to_json(), "backend_status": self._backend_status(), "supported_features": []}

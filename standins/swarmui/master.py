@@ -13,24 +13,16 @@ import httpx
 from ebbflow.standins.background import Background
 from ebbflow.standins.clock import Clock, RealClock
 from ebbflow.standins.swarmui.backend import BACKEND_TYPE, Backend
-from ebbflow.standins.swarmui.http import (
-    KILLED,
-    Call,
-    Control,
-    JsonObject,
-    Parameter,
-    ParameterType,
-    Refusal,
-    Route,
-    SwarmApi,
-)
+from ebbflow.standins.swarmui.http import KILLED, Call, Control, JsonObject, Route, SwarmApi
 from ebbflow.standins.swarmui.load import Loads, StatusRoutes, backend_status
 from ebbflow.standins.swarmui.queue import Generation, RequestQueue, Tally
+from ebbflow.standins.swarmui.reading import Parameter, ParameterType, Refusal
 from ebbflow.standins.swarmui.remote import Remote
 from ebbflow.standins.swarmui.sessions import Access, GivenSessions
 from ebbflow.standins.swarmui.table import BackendTable
 
 DEFAULT_STEPS = 20
+MAX_IMAGES = 10_000
 SAME_ID = -1
 SHUTDOWN_DELAY_SECONDS = 0.5
 
@@ -43,6 +35,10 @@ class MasterSettings:
     """Backends and sessions are kept here."""
     save_delay_seconds: float = 10.0
     """An edit is in the file at most this long after it was made."""
+    is_new: bool = True
+    """Whether it finds no file of backends when it is first started, and so is slow to start them for that life."""
+    websocket_seconds: float = 2.0
+    """How much longer than the work an image holds its child, if the entry allows websockets."""
     keeps_sessions: bool = True
     access: Access = field(default_factory=Access)
 
@@ -53,6 +49,7 @@ class _Life:
 
     background: Background
     client: httpx.AsyncClient
+    remote: Remote
     table: BackendTable
     queue: RequestQueue
 
@@ -72,6 +69,8 @@ class PlayedMaster:
         self._life: _Life | None = None
         self._ended_lives: list[_Life] = []
         settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if not settings.is_new and not self._file("backends.json").exists():
+            self._file("backends.json").write_text("{}")
         self._sessions = GivenSessions(self.clock, self._file("sessions.json") if settings.keeps_sessions else None)
         status = StatusRoutes(clock=self.clock, sessions=self._sessions, loads=self._loads, summary=self._summary)
         self.app = SwarmApi(
@@ -89,6 +88,11 @@ class PlayedMaster:
     def backends(self) -> tuple[Backend, ...]:
         """The entries by id, children first; `usages` is what no route tells."""
         return tuple(self._life.table) if self._life is not None else ()
+
+    @property
+    def questions(self) -> int:
+        """How many questions to workers wait for their answer: a test lets them end before it lets time pass."""
+        return self._life.remote.questions if self._life is not None else 0
 
     @contextlib.asynccontextmanager
     async def live(self) -> AsyncIterator[None]:
@@ -129,8 +133,14 @@ class PlayedMaster:
         )
         remote = Remote(client, self.clock, self.app.server_id)
         table = BackendTable(self._file("backends.json"), clock=self.clock, remote=remote, background=background)
-        queue = RequestQueue(table, clock=self.clock, remote=remote, tally=self.tally)
-        self._life = _Life(background, client, table, queue)
+        queue = RequestQueue(
+            table,
+            clock=self.clock,
+            remote=remote,
+            tally=self.tally,
+            websocket_seconds=self.settings.websocket_seconds,
+        )
+        self._life = _Life(background, client, remote, table, queue)
         self.app.ended.clear()
         self._sessions.reload()
         table.load()
@@ -175,7 +185,7 @@ class PlayedMaster:
         backend_id = Parameter("backend_id", integer)
         edit = (backend_id, Parameter("title", text), Parameter("new_id", integer, SAME_ID))
         generation = (
-            Parameter("images", integer, 1),
+            Parameter("images", integer),
             Parameter("steps", integer, DEFAULT_STEPS),
             Parameter("model", text, ""),
         )
@@ -248,16 +258,21 @@ class PlayedMaster:
         return {"folders": [], "files": [{"name": model, "local": False} for model in sorted(models)]}
 
     async def _generate(self, call: Call) -> JsonObject:
+        if not 1 <= (images := call.integer("images")) <= MAX_IMAGES:
+            raise Refusal(
+                "Invalid value for parameter Images: Invalid integer value for param Images - "
+                f"'{images}' - must be between 1 and {MAX_IMAGES}"
+            )
         generation = Generation(call.integer("steps"), call.text("model"))
-        return await self._alive().queue.generate(self._loads.of(call.session), generation, call.integer("images"))
+        return await self._alive().queue.generate(self._loads.of(call.session), generation, images)
 
     async def _shut_down(self, _: Call) -> JsonObject:
         self._alive().background.spawn(self._end_soon(self._alive()))
         return {"success": True}
 
     async def _end_soon(self, life: _Life) -> None:
+        # What was edited since the last save is lost more often than not.
         await self.clock.sleep(SHUTDOWN_DELAY_SECONDS)
-        life.table.save_edits()
         self._end(0)
 
     def _summary(self) -> JsonObject:

@@ -4,19 +4,23 @@ Source: SwarmUI src/Backends/BackendHandler.cs `T2IBackendRequest.TryFind`, src/
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ebbflow.standins.clock import Clock
 from ebbflow.standins.swarmui.backend import Backend
-from ebbflow.standins.swarmui.http import JsonObject, Refusal
+from ebbflow.standins.swarmui.http import PLAYS_WEBSOCKET, JsonObject
 from ebbflow.standins.swarmui.load import BackendState, Load
+from ebbflow.standins.swarmui.reading import Refusal
 from ebbflow.standins.swarmui.remote import Remote, RemoteFailure
 from ebbflow.standins.swarmui.table import BackendTable
 
-GIVE_UP_SECONDS = 1.0
+LOOK_SECONDS = 1.0
+"""A look at the queue comes this long after the last one, and with each image that is asked for or done."""
+GRACE_SECONDS = 0.2
+"""What an image's first hopeless look costs; the next one later than that fails it."""
 NO_BACKENDS = "No backends available!"
 NO_MATCH = "No backends match the settings of the request given!"
+WORKER_FAILED = "Something went wrong while generating images."
 
 
 @dataclass(slots=True)
@@ -44,8 +48,8 @@ class Ticket:
     generation: Generation
     asked_at: float
     granted: "asyncio.Future[Backend]"
-    hopeless_since: float | None = None
-    """When no backend was found that could ever take it, if that is still so."""
+    hopeless_at: float | None = None
+    """The first look that found no backend which could ever take it; never forgotten, though one came meanwhile."""
 
 
 class RequestQueue:
@@ -53,20 +57,27 @@ class RequestQueue:
 
     Args:
         tally: outlives the process: it is the test's count, not the master's.
+        websocket_seconds: how much longer than the work an image holds its child.
     """
 
-    def __init__(self, table: BackendTable, *, clock: Clock, remote: Remote, tally: Tally) -> None:
+    def __init__(
+        self, table: BackendTable, *, clock: Clock, remote: Remote, tally: Tally, websocket_seconds: float = 0.0
+    ) -> None:
+        self._websocket_seconds = websocket_seconds
         self._table = table
         self._clock = clock
         self._remote = remote
         self._tally = tally
         self._tickets: list[Ticket] = []
+        self._looked_at = clock.now()
+        self._waited_for: Backend | None = None
 
     async def watch(self) -> None:
         """Look at the queue again and again: a backend may have come, or a request may have to fail."""
         while True:
-            await self._clock.sleep(GIVE_UP_SECONDS)
-            self._match()
+            await self._clock.sleep(self._looked_at + LOOK_SECONDS - self._clock.now())
+            if self._clock.now() >= self._looked_at + LOOK_SECONDS:
+                self._look()
 
     async def generate(self, load: Load, generation: Generation, images: int) -> JsonObject:
         """Make the images; the first failure fails the request, and images that have not begun are lost with it.
@@ -85,8 +96,10 @@ class RequestQueue:
                     if not errors:
                         made.extend(await self._one_image(load, generation))
                         self._tally.served += 1
-            except (Refusal, RemoteFailure) as error:
+            except Refusal as error:
                 errors.append(str(error))
+            except RemoteFailure:
+                errors.append(WORKER_FAILED)
             finally:
                 load.waiting_gens -= 1
 
@@ -100,12 +113,15 @@ class RequestQueue:
     def _places(self) -> int:
         """How many images of one request may look for a backend at a time: this is why demand saturates."""
         running = sum(entry.max_usages for entry in self._table if entry.state is BackendState.RUNNING)
-        return max(1, 2 * running)
+        return 1 + 2 * running + sum(entry.state is BackendState.LOADING for entry in self._table)
 
     def _refuse_unknown_model(self, model: str) -> None:
         listed = frozenset[str]().union(*(entry.models for entry in self._table if entry.parent is None))
         if model and listed and model not in listed:
-            raise Refusal(f"Invalid model value '{model}': no such model")
+            raise Refusal(
+                f"Invalid value for parameter Model: Invalid model value for param Model - '{model}' - are you sure "
+                "that model name is correct?"
+            )
 
     async def _one_image(self, load: Load, generation: Generation) -> list[object]:
         ticket = Ticket(generation, self._clock.now(), asyncio.get_running_loop().create_future())
@@ -113,16 +129,22 @@ class RequestQueue:
         self._tally.wait_seconds.append(self._clock.now() - ticket.asked_at)
         load.live_gens += 1
         try:
-            return await self._remote.generate(backend, _body_for(backend, generation))
+            made = await self._remote.generate(backend, _body_for(backend, generation))
+            if backend.settings.allow_websocket and self._websocket_seconds:
+                # The worker's own counters are at nothing by now.
+                await self._clock.sleep(self._websocket_seconds)
+            return made
         finally:
             load.live_gens -= 1
             backend.release(self._clock.now())
-            self._match()
+            if self._waited_for is backend:
+                self._waited_for = None
+            self._look()
 
     async def _claim(self, load: Load, ticket: Ticket) -> Backend:
         load.waiting_backends += 1
         self._tickets.append(ticket)
-        self._match()
+        self._look()
         try:
             return await ticket.granted
         finally:
@@ -130,39 +152,47 @@ class RequestQueue:
             if ticket in self._tickets:
                 self._tickets.remove(ticket)
 
-    def _match(self) -> None:
-        for ticket in list(self._tickets):
-            if ticket.granted.done():
-                continue
-            self._try(ticket)
-        self._tickets = [ticket for ticket in self._tickets if not ticket.granted.done()]
+    def _look(self) -> None:
+        """Look at every image that waits, and once more whenever one of them went."""
+        self._looked_at = self._clock.now()
+        is_any_gone = True
+        while is_any_gone:
+            for ticket in self._tickets:
+                if not ticket.granted.done():
+                    self._try(ticket)
+            waiting = [ticket for ticket in self._tickets if not ticket.granted.done()]
+            is_any_gone, self._tickets = len(waiting) < len(self._tickets), waiting
 
     def _try(self, ticket: Ticket) -> None:
+        if self._waited_for is not None:
+            return
         possible = [entry for entry in self._table if entry.may_run]
         if not possible:
-            self._fail_when_due(ticket, NO_BACKENDS, unless=self._is_any_starting)
+            if not self._is_any_starting():
+                self._fail_when_due(ticket, NO_BACKENDS)
             return
         fitting = [entry for entry in possible if _fits(entry, ticket.generation.model)]
         if not fitting:
             self._fail_when_due(ticket, NO_MATCH)
             return
-        ticket.hopeless_since = None
         free = sorted((entry for entry in fitting if not entry.is_in_use), key=lambda entry: entry.usages)
         loaded = [entry for entry in free if entry.current_model == ticket.generation.model]
         if free:
-            backend = (loaded or free)[0]
-            backend.claim(self._clock.now())
-            backend.current_model = ticket.generation.model or backend.current_model
-            ticket.granted.set_result(backend)
+            self._grant(ticket, (loaded or free)[0])
 
-    def _fail_when_due(self, ticket: Ticket, error: str, unless: Callable[[], bool] = lambda: False) -> None:
-        # SwarmUI tries once to get more backends, which takes it about a second, before it fails a request.
-        if unless():
-            ticket.hopeless_since = None
-            return
-        if ticket.hopeless_since is None:
-            ticket.hopeless_since = self._clock.now()
-        if self._clock.now() - ticket.hopeless_since >= GIVE_UP_SECONDS:
+    def _grant(self, ticket: Ticket, backend: Backend) -> None:
+        backend.claim(self._clock.now())
+        backend.current_model = ticket.generation.model or backend.current_model
+        # Without a websocket the loop that looks at the queue waits for the image itself, and nobody else is served.
+        self._waited_for = None if backend.settings.allow_websocket else backend
+        ticket.granted.set_result(backend)
+
+    def _fail_when_due(self, ticket: Ticket, error: str) -> None:
+        # SwarmUI tries once, for each request, to get more backends.
+        now = self._clock.now()
+        if ticket.hopeless_at is None:
+            ticket.hopeless_at = now
+        elif now - ticket.hopeless_at >= GRACE_SECONDS:
             ticket.granted.set_exception(Refusal(error))
 
     def _is_any_starting(self) -> bool:
@@ -175,5 +205,11 @@ def _fits(entry: Backend, model: str) -> bool:
 
 
 def _body_for(backend: Backend, generation: Generation) -> JsonObject:
-    body: JsonObject = {"images": 1, "steps": generation.steps, "exactbackendid": backend.remote_id, "donotsave": True}
+    body: JsonObject = {
+        "images": 1,
+        "steps": generation.steps,
+        "exactbackendid": backend.remote_id,
+        "donotsave": True,
+        PLAYS_WEBSOCKET: backend.settings.allow_websocket,
+    }
     return body | ({"model": generation.model} if generation.model else {})

@@ -17,6 +17,7 @@ from typing import Protocol
 from ebbflow.standins.clock import Clock, RealClock
 from ebbflow.standins.http import serve
 from ebbflow.standins.swarmui.http import KILLED, SwarmApi
+from ebbflow.standins.swarmui.load import BackendState
 from ebbflow.standins.swarmui.sessions import Access
 
 
@@ -79,6 +80,8 @@ def _master(options: argparse.Namespace) -> PlayedServer:
     settings = MasterSettings(
         data_dir=options.data_dir,
         save_delay_seconds=options.save_delay_seconds,
+        is_new=options.is_new,
+        websocket_seconds=options.websocket_seconds,
         keeps_sessions=not options.no_persist,
         access=_access(options),
     )
@@ -95,6 +98,7 @@ def _worker(options: argparse.Namespace) -> PlayedServer:
         max_usages=options.max_usages,
         models=options.models,
         load_seconds=options.start_seconds + options.load_seconds,
+        backend_state=options.backend_state,
         seconds_per_step=options.seconds_per_step,
         model_load_seconds=options.model_load_seconds,
         require_control_within_minutes=options.require_control_within,
@@ -118,6 +122,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(master)
     master.add_argument("--data_dir", type=_folder, required=True, help="backends and sessions are kept here")
     master.add_argument("--save_delay_seconds", type=float, default=10.0, help="longest time an edit is not saved")
+    master.add_argument(
+        "--is_new",
+        type=_boolean,
+        default=True,
+        help="false: as one that was started before, and so starts entries soon",
+    )
+    master.add_argument(
+        "--websocket_seconds", type=float, default=2.0, help="how much longer than its work an image holds its child"
+    )
     worker = modes.add_parser("worker", help="an instance with GPUs", allow_abbrev=False)
     _add_common(worker)
     worker.add_argument("--data_dir", type=_folder, help="sessions are kept here; nowhere without it")
@@ -131,6 +144,12 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--seconds_per_step", type=float, default=0.05)
     worker.add_argument(
         "--load_seconds", type=float, default=0.0, help="backends are loading that long after listening"
+    )
+    worker.add_argument(
+        "--backend_state",
+        type=_state,
+        default=BackendState.RUNNING,
+        help="of its backends once loaded; none: no backend",
     )
     worker.add_argument("--model_load_seconds", type=float, default=0.0, help="cost of a model that is not loaded")
     worker.add_argument("--never_announce", action="store_true", help="print no NewURL line")
@@ -154,6 +173,10 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _permissions(text: str) -> frozenset[str]:
     return frozenset(_names(text))
+
+
+def _state(text: str) -> BackendState | None:
+    return None if text == "none" else BackendState(text)
 
 
 def _boolean(text: str) -> bool:

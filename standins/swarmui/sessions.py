@@ -60,6 +60,7 @@ class GivenSessions:
         self._clock = clock
         self._path = path
         self._known: dict[str, Session] = {}
+        self._active_at: dict[str, float] = {}
         self.given = 0
         """How many ids were ever given out: a client that asks for one per run shows here."""
 
@@ -67,6 +68,7 @@ class GivenSessions:
         """Give out a new id."""
         session = Session(secrets.token_hex(20), user_id, self._clock.now())
         self._known[session.id] = session
+        self._active_at[user_id] = self._clock.now()
         self.given += 1
         self._save()
         return session
@@ -76,7 +78,16 @@ class GivenSessions:
         session = self._known.get(session_id)
         if session is None or self._clock.now() - session.opened_at > SESSION_SECONDS:
             return None
+        self._active_at[session.user_id] = self._clock.now()
         return session
+
+    def last_active_at(self, user_id: str) -> float:
+        """Return when a user was last heard of, by the clock."""
+        return self._active_at.get(user_id, self._clock.now())
+
+    def count_of(self, user_id: str) -> int:
+        """Return how many sessions a user has."""
+        return sum(session.user_id == user_id for session in self._known.values())
 
     def user_ids(self) -> set[str]:
         """Return every user who has a session."""

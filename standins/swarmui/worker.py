@@ -4,33 +4,24 @@ It has the routes that a master or an autoscaler asks a worker for; every other 
 Source: SwarmUI src/WebAPI/AdminAPI.cs, src/WebAPI/T2IAPI.cs, src/Core/Program.cs (`--require_control_within`).
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ebbflow.standins.background import Background
-from ebbflow.standins.clock import Clock, RealClock, within
-from ebbflow.standins.swarmui.http import (
-    KILLED,
-    Call,
-    Control,
-    JsonObject,
-    Parameter,
-    ParameterType,
-    Refusal,
-    Route,
-    SwarmApi,
-)
-from ebbflow.standins.swarmui.load import BackendState, Load, Loads, StatusRoutes, backend_status
+from ebbflow.standins.clock import Clock, RealClock
+from ebbflow.standins.swarmui.gpus import GENERATION, Gpus
+from ebbflow.standins.swarmui.http import KILLED, Call, Control, JsonObject, Route, SwarmApi
+from ebbflow.standins.swarmui.load import BackendState, Loads, StatusRoutes, backend_status
+from ebbflow.standins.swarmui.reading import Parameter, ParameterType, Refusal
 from ebbflow.standins.swarmui.sessions import Access, GivenSessions
 
-DEFAULT_STEPS = 20
 SHUTDOWN_DELAY_SECONDS = 0.5
-SHUTDOWN_GRACE_SECONDS = 5.0
-BACKEND_TYPE = "comfyui_selfstart"
-ANY_BACKEND = -1
+EMPTY_END_SECONDS = 0.1
+"""From the moment at which it closes to the end of the process, if nothing runs."""
+BUSY_END_SHARE = 0.45
+"""Of the time that its longest websocket generation takes, from ShutdownServer to the end of the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +34,8 @@ class WorkerSettings:
     models: tuple[str, ...] = ("sdxl.safetensors", "flux.safetensors")
     load_seconds: float = 0.0
     """How long its backends are `loading`, from the start of the process."""
+    backend_state: BackendState | None = BackendState.RUNNING
+    """What its backends are after that; None lists none."""
     seconds_per_step: float = 0.05
     model_load_seconds: float = 0.0
     require_control_within_minutes: float | None = None
@@ -50,19 +43,6 @@ class WorkerSettings:
     data_dir: Path | None = None
     """Where session ids are kept; None forgets them at a restart, as `--no_persist` does."""
     access: Access = field(default_factory=Access)
-
-
-@dataclass(slots=True)
-class Slot:
-    """One backend of the worker."""
-
-    id: int
-    max_usages: int
-    turns: asyncio.Semaphore
-    current_model: str | None = None
-    last_used_at: float | None = None
-    usages: int = 0
-    """Generations that run or wait for this backend."""
 
 
 class PlayedWorker:
@@ -76,13 +56,14 @@ class PlayedWorker:
         self.settings = settings if settings is not None else WorkerSettings()
         self.clock: Clock = clock if clock is not None else RealClock()
         self.control_times: list[float] = []
-        self.served = 0
-        self.lost = 0
         self._loads = Loads()
-        self._may_finish = asyncio.Event()
+        self._passing: tuple[BackendState | None, float]
+        self._is_ending = False
+        self._earlier_served = 0
+        self._earlier_lost = 0
         self._background: Background | None = None
         sessions = GivenSessions(self.clock, self._sessions_path())
-        self._reset()
+        self._begin()
         status = StatusRoutes(clock=self.clock, sessions=sessions, loads=self._loads, summary=self._summary)
         self.app = SwarmApi(
             (*status.routes(), *self._routes()),
@@ -104,6 +85,7 @@ class PlayedWorker:
             return
         background = self._background = Background()
         self.app.ended.clear()
+        self.app.is_closed = self._is_ending = False
         background.spawn(self._obey_dead_man())
         try:
             yield
@@ -113,18 +95,39 @@ class PlayedWorker:
             await background.stop()
 
     @property
+    def served(self) -> int:
+        """How many images it made, in every life."""
+        return self._earlier_served + self._gpus.served
+
+    @property
+    def lost(self) -> int:
+        """How many images were asked for and never made, in every life."""
+        return self._earlier_lost + self._gpus.lost
+
+    @property
     def is_loading(self) -> bool:
         """Whether its backends are still loading."""
-        return self.clock.now() < self._ready_at
+        return self.backend_state is BackendState.LOADING
+
+    @property
+    def backend_state(self) -> BackendState | None:
+        """What its backends are now; None if it lists none."""
+        state, until = self._passing
+        return state if self.clock.now() < until else self._lasting
 
     def begin_loading(self, seconds: float) -> None:
         """Let the backends be `loading` for that long from now on; zero ends a loading at once."""
-        self._ready_at = self.clock.now() + seconds
+        self.show_backends(BackendState.LOADING, seconds)
+
+    def show_backends(self, state: BackendState | None, seconds: float | None = None) -> None:
+        """Let the backends be in a state, or, for None, be none; without a time until they are told otherwise."""
+        if seconds is None:
+            self._lasting = state
+        self._passing = (state, self.clock.now() + (seconds or 0.0))
 
     def finish(self) -> None:
         """Let every generation that runs now be done; what comes later takes its time again."""
-        self._may_finish.set()
-        self._may_finish = asyncio.Event()
+        self._gpus.finish()
 
     def crash(self) -> None:
         """Die at once: connections are reset and running generations are lost."""
@@ -132,24 +135,28 @@ class PlayedWorker:
 
     def restart(self) -> None:
         """Begin a new process on the same address; without a data folder its session ids are forgotten."""
-        self._reset()
+        self._earlier_served, self._earlier_lost = self.served, self.lost
+        self._begin()
         self.app.sessions.reload()
 
     def _sessions_path(self) -> Path | None:
         return self.settings.data_dir / "sessions.json" if self.settings.data_dir is not None else None
 
-    def _reset(self) -> None:
+    def _begin(self) -> None:
         self.started_at = self.clock.now()
         self._controlled_at = self.started_at
-        self._ready_at = self.started_at + self.settings.load_seconds
+        self._passing = (BackendState.LOADING, self.started_at + self.settings.load_seconds)
+        self._lasting = self.settings.backend_state
         self._loads.clear()
-        self._slots = [
-            Slot(index, self.settings.max_usages, asyncio.Semaphore(self.settings.max_usages))
-            for index in range(self.settings.backends)
-        ]
+        self._gpus = Gpus(
+            [self.settings.max_usages] * self.settings.backends,
+            clock=self.clock,
+            loads=self._loads,
+            model_load_seconds=self.settings.model_load_seconds,
+        )
 
     def _end(self, exit_code: int = 0) -> None:
-        self.lost += self._loads.total().waiting_gens
+        self._gpus.lost += self._loads.total().waiting_gens
         self._loads.clear()
         background, self._background = self._background, None
         self.app.exit_code = exit_code
@@ -162,18 +169,12 @@ class PlayedWorker:
             Parameter("nonreal", ParameterType.BOOLEAN, False),
             Parameter("full_data", ParameterType.BOOLEAN, False),
         )
-        generation = (
-            Parameter("images", ParameterType.INT32, 1),
-            Parameter("steps", ParameterType.INT32, DEFAULT_STEPS),
-            Parameter("model", ParameterType.STRING, ""),
-            Parameter("exactbackendid", ParameterType.INT32, ANY_BACKEND),
-        )
         return (
             Route("ListBackends", self._list_backends, "view_backends_list", flags),
             Route("ListModels", self._list_models, "fundamental_model_access"),
             Route("AdminTakeControl", self._take_control, "automated_control"),
             Route("ShutdownServer", self._shut_down, "shutdown"),
-            Route("GenerateText2Image", self._generate, "basic_image_generation", generation),
+            Route("GenerateText2Image", self._generate, "basic_image_generation", GENERATION),
         )
 
     def _controls(self) -> dict[str, Control]:
@@ -185,29 +186,20 @@ class PlayedWorker:
             self.finish()
             return {"result": "Success."}
 
-        return {"load": load, "finish": finish}
+        async def backends(body: JsonObject) -> JsonObject:
+            """Show them in a `status`, or none for null, for some `seconds` or without end."""
+            state, seconds = body.get("status", "running"), body.get("seconds")
+            shown = None if state is None else BackendState(str(state))
+            self.show_backends(shown, None if seconds is None else float(str(seconds)))
+            return {"result": "Success."}
+
+        return {"load": load, "finish": finish, "backends": backends}
 
     async def _list_backends(self, call: Call) -> JsonObject:
-        return {str(slot.id): self._shown(slot, call.boolean("full_data")) for slot in self._slots}
-
-    def _shown(self, slot: Slot, full_data: bool) -> JsonObject:
-        unused = slot.last_used_at is None
-        idle_seconds = 0 if slot.last_used_at is None else int(self.clock.now() - slot.last_used_at)
-        shown: JsonObject = {
-            "type": BACKEND_TYPE,
-            "status": str(self._slot_state()),
-            "id": slot.id,
-            "settings": {},
-            "modcount": 0,
-            "features": [],
-            "enabled": True,
-            "title": f"GPU {slot.id}",
-            "can_load_models": True,
-            "max_usages": slot.max_usages,
-            "seconds_since_used": idle_seconds,
-            "time_since_used": "Never" if unused else f"{idle_seconds} seconds ago",
-        }
-        return shown | ({"current_model": slot.current_model} if full_data else {})
+        state, now, full_data = self.backend_state, self.clock.now(), call.boolean("full_data")
+        if state is None:
+            return {}
+        return {str(slot.id): slot.to_json(state, now, full_data=full_data) for slot in self._gpus.slots}
 
     async def _list_models(self, _: Call) -> JsonObject:
         return {"folders": [], "files": [{"name": model, "local": True} for model in self.settings.models]}
@@ -219,75 +211,29 @@ class PlayedWorker:
 
     async def _shut_down(self, _: Call) -> JsonObject:
         if self._background is not None:
-            self._background.spawn(self._end_soon())
+            self._background.spawn(self._end_in_order())
         return {"success": True}
 
-    async def _end_soon(self) -> None:
+    async def _end_in_order(self) -> None:
+        """Close, let what came over a websocket fail, and end once the backends let go of their work."""
+        if self._is_ending:
+            return
+        self._is_ending, told_at = True, self.clock.now()
         await self.clock.sleep(SHUTDOWN_DELAY_SECONDS)
-        for _ in range(int(SHUTDOWN_GRACE_SECONDS / SHUTDOWN_DELAY_SECONDS)):
-            if self._loads.total().live_gens == 0:
-                break
-            await self.clock.sleep(SHUTDOWN_DELAY_SECONDS)
+        self.app.is_closed = True
+        busy_until = told_at + BUSY_END_SHARE * self._gpus.cut_websockets()
+        await self._gpus.wait_for_http()
+        now = self.clock.now()
+        await self.clock.sleep(max(EMPTY_END_SECONDS, busy_until - now))
         self._end()
 
     async def _generate(self, call: Call) -> JsonObject:
-        images, model = call.integer("images"), call.text("model")
-        if self.is_loading:
+        model = call.text("model")
+        if self.backend_state is not BackendState.RUNNING or not self._gpus.slots:
             raise Refusal("No backends available!")
         if model and model not in self.settings.models:
             raise Refusal(f"Invalid model value '{model}': no such model")
-        load = self._loads.of(call.session)
-        load.waiting_gens += images
-        work = (self._one_image(load, self._slot(call), call.integer("steps"), model) for _ in range(images))
-        return {"images": list(await asyncio.gather(*work))}
-
-    def _slot(self, call: Call) -> Slot:
-        wanted = call.integer("exactbackendid")
-        if wanted == ANY_BACKEND:
-            slot = min(self._slots, key=lambda slot: slot.usages)
-        elif wanted < len(self._slots):
-            slot = self._slots[wanted]
-        else:
-            raise Refusal("No backends match the settings of the request given!")
-        slot.usages += 1
-        return slot
-
-    async def _one_image(self, load: Load, slot: Slot, steps: int, model: str) -> str:
-        try:
-            load.waiting_backends += 1
-            try:
-                await slot.turns.acquire()
-            finally:
-                load.waiting_backends -= 1
-            try:
-                await self._run(load, slot, steps, model)
-            finally:
-                slot.turns.release()
-        finally:
-            slot.usages -= 1
-            load.waiting_gens -= 1
-        self.served += 1
-        return f"View/local/raw/stand-in-{self.served:06}.png"
-
-    async def _run(self, load: Load, slot: Slot, steps: int, model: str) -> None:
-        load.live_gens += 1
-        slot.last_used_at = self.clock.now()
-        try:
-            if model and model != slot.current_model:
-                await self._load_model(load, slot, model)
-            with contextlib.suppress(TimeoutError):
-                await within(self.clock, steps * self.settings.seconds_per_step, self._may_finish.wait())
-        finally:
-            load.live_gens -= 1
-            slot.last_used_at = self.clock.now()
-
-    async def _load_model(self, load: Load, slot: Slot, model: str) -> None:
-        load.loading_models += 1
-        try:
-            await self.clock.sleep(self.settings.model_load_seconds)
-            slot.current_model = model
-        finally:
-            load.loading_models -= 1
+        return await self._gpus.generate(call, self.settings.seconds_per_step)
 
     async def _obey_dead_man(self) -> None:
         """End the process at the first check that finds nobody in control for too long, loading or not."""
@@ -298,15 +244,14 @@ class PlayedWorker:
         while True:
             await self.clock.sleep(max(0.0, due - self.clock.now()))
             if self.clock.now() - self._controlled_at > minutes * 60:
-                self._end()
+                await self._end_in_order()
                 return
             due += check
 
-    def _slot_state(self) -> BackendState:
-        return BackendState.LOADING if self.is_loading else BackendState.RUNNING
-
     def _summary(self) -> JsonObject:
-        return backend_status([self._slot_state() for _ in self._slots], [True for _ in self._slots])
+        state = self.backend_state
+        states = [] if state is None else [state for _ in self._gpus.slots]
+        return backend_status(states, [True for _ in states])
 
     def _state(self) -> JsonObject:
         return {

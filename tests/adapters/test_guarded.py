@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import anyio
 import httpx
 import pytest
 
@@ -39,7 +40,9 @@ async def send(url: str) -> tuple[httpx.Response, list[httpx.Request]]:
             raise httpx.ConnectError("refused")
         return httpx.Response(200, text=request.url.host)
 
-    async with httpx.AsyncClient(transport=GuardedTransport(httpx.MockTransport(answer), judge, look_up)) as client:
+    async with httpx.AsyncClient(
+        transport=GuardedTransport(lambda: httpx.MockTransport(answer), judge, look_up)
+    ) as client:
         return await client.post(url, json={}), sent
 
 
@@ -75,3 +78,33 @@ async def test_an_address_of_ipv6_stays_one() -> None:
     answer, (request,) = await send("http://[fd12::7]:7801/")
     assert answer.text == "fd12::7"
     assert request.headers["Host"] == "[fd12::7]:7801"
+
+
+async def test_regression_a_connection_that_was_opened_to_one_name_was_used_for_another() -> None:
+    made: list[httpx.AsyncBaseTransport] = []
+
+    def make() -> httpx.AsyncBaseTransport:
+        made.append(httpx.MockTransport(lambda request: httpx.Response(200)))
+        return made[-1]
+
+    async with httpx.AsyncClient(transport=GuardedTransport(make, judge, look_up)) as client:
+        for host in ("worker.example", "worker.example", "two.example"):
+            await client.post(f"https://{host}:7801/", json={})
+    assert len(made) == 2, "a certificate was looked at for one name alone"
+
+
+async def test_regression_an_address_that_swallows_everything_hid_the_ones_behind_it() -> None:
+    limits = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        limits.append(request.extensions.get("timeout", {}).get("connect"))
+        if request.url.host == "10.0.0.9":
+            raise httpx.ConnectTimeout("nothing came back")
+        return httpx.Response(200, text=request.url.host)
+
+    guarded = GuardedTransport(lambda: httpx.MockTransport(answer), judge, look_up)
+    async with httpx.AsyncClient(transport=guarded, timeout=None) as client:
+        with anyio.fail_after(10):
+            assert (await client.post("http://down.example/", json={})).text == "10.0.0.10"
+    assert limits[0] == pytest.approx(5, abs=0.5)
+    assert limits[1] is None

@@ -88,7 +88,11 @@ def test_a_kubeconfigs_login_is_secret_in_every_form_and_its_server_is_not() -> 
     user = {
         "token": CANARY,
         "client-key-data": "LS0tLS1CRUdJTiBLRVktLS0tLQ==",
-        "exec": {"command": "aws", "args": ["--key", "arg-hush-1"], "env": [{"name": "X", "value": "env-hush-1"}]},
+        "exec": {
+            "command": "aws",
+            "args": ["--key", "arg-hush-1"],
+            "env": [{"name": "X", "value": "env-hush-1"}, {"name": "Y", "value": "running"}],
+        },
     }
     config = {
         "current-context": "x",
@@ -98,9 +102,10 @@ def test_a_kubeconfigs_login_is_secret_in_every_form_and_its_server_is_not() -> 
     }
     pod = {"spec": {"containers": [{"name": "worker", "image": "i"}]}}
     redact = Redaction(KubernetesSettings.model_validate({"pod_template": pod, "kubeconfig": config}))
-    said = f"{CANARY} LS0tLS1CRUdJTiBLRVktLS0tLQ== -----BEGIN KEY----- arg-hush-1 env-hush-1"
-    assert redact(said) == "*** *** *** *** ***"
-    assert redact("aws: user u at https://10.0.0.1:6443") == "aws: user u at https://10.0.0.1:6443"
+    said = f"{CANARY} LS0tLS1CRUdJTiBLRVktLS0tLQ== -----BEGIN KEY----- env-hush-1"
+    assert redact(said) == "*** *** *** ***"
+    for plain in ("aws: user u at https://10.0.0.1:6443", "pod worker is running in region default, arg-hush-1"):
+        assert redact(plain) == plain, "words of a login command are everybody's"
 
 
 def test_an_image_logins_token_is_secret_and_its_host_is_not() -> None:
@@ -111,6 +116,34 @@ def test_an_image_logins_token_is_secret_and_its_host_is_not() -> None:
         redact = Redaction(settings)
         assert redact(f"registry.example refused {CANARY} of carol") == "registry.example refused *** of carol"
         assert redact(f"docker login {login}") == "docker login ***"
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"),
+    [
+        ('a"b\\c-47114711', r'{"said": "a\"b\\c-47114711"}'),
+        ("a b/c+d-47114711", "GET /?key=a%20b%2Fc%2Bd-47114711"),
+        ("a<b>&c-47114711", "<p>a&lt;b&gt;&amp;c-47114711</p>"),
+        ("hush-47114711", "aHVzaC00NzExNDcxMQ=="),
+        ("-----BEGIN KEY-----\nMIIEvQIBADANBg\n-----END KEY-----", "line 2 is MIIEvQIBADANBg"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0", "last line: token was eyJhbGciOiJIUzI1NiJ9.eyJzd"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0", "iOiIxMjM0NTY3ODkwIn0 was the token"),
+    ],
+    ids=["as JSON", "as a query", "as HTML", "as base64", "a line of several", "cut behind", "cut before"],
+)
+def test_regression_a_secret_was_shown_in_another_form_or_in_part(secret: str, said: str) -> None:
+    redact = Redaction(Plain(environment={"API_KEY": secret}))
+    assert "***" in redact(said)
+    assert not any(secret[start : start + 12] in redact(said) for start in range(len(secret) - 12))
+
+
+def test_an_errors_notes_and_the_members_of_a_group_are_part_of_its_chain() -> None:
+    redact = Redaction(Plain(environment={"API_KEY": CANARY}))
+    noted = LaunchRejected("refused")
+    noted.add_note(f"with {CANARY}")
+    assert CANARY not in str(redact.cleaned(noted).__notes__)
+    for error in (ExceptionGroup("several", [ValueError(CANARY)]), KeyError(CANARY), OSError(5, CANARY)):
+        assert CANARY not in chain(redact.cleaned(error))
 
 
 def test_a_variable_is_given_once() -> None:

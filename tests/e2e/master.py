@@ -11,6 +11,9 @@ import httpx
 from ebbflow.adapters.http import IDLE_SECONDS
 from tests.e2e.processes import DEADLINE_SECONDS, start_stand_in, until
 
+SOON = ("--is_new", "false", "--websocket_seconds", "0.1")
+"""As a master that was started before; what a new one and websockets cost has tests of its own, on a clock."""
+
 
 class StandInMaster:
     """A stand-in SwarmUI master as a process of its own."""
@@ -18,7 +21,7 @@ class StandInMaster:
     def __init__(self, folder: Path, *options: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "master.log"
-        self._words = ["--data_dir", str(folder / "data"), "--save_delay_seconds", "0.2", *options]
+        self._words = [*SOON, "--data_dir", str(folder / "data"), "--save_delay_seconds", "0.2", *options]
         self._process: subprocess.Popen[bytes] | None = None
         self._user_session: str | None = None
         # A request that meets the moment at which the stand-in closes an idle connection is lost.

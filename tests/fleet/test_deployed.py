@@ -72,6 +72,22 @@ def test_regression_a_deployment_without_parameters_deployed_and_crashed() -> No
 
 
 @pytest.mark.parametrize(
+    "entrypoint",
+    [
+        "ebbflow.flows.autoscale:autoscale",
+        "ebbflow.flows:autoscale",
+        "flows/autoscale.py:autoscale",
+        "/opt/ebbflow/flows/autoscale.py:autoscale",
+        '"{{ $BASE }}/flows/autoscale.py:autoscale"',
+        '" ebbflow.flows.autoscale.autoscale"',
+    ],
+)
+def test_a_flow_of_ours_is_known_by_every_spelling_of_its_entrypoint(entrypoint: str) -> None:
+    text = FILE.replace("MOST", "3").replace("ebbflow.flows.autoscale.autoscale", entrypoint)
+    assert read(text, BASE="/opt/ebbflow") == "3 3"
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ((": MOST", ': "3"'), "fleet.providers[0].max_workers is the text '3', where Prefect takes a number only"),
@@ -79,6 +95,13 @@ def test_regression_a_deployment_without_parameters_deployed_and_crashed() -> No
         ((": MOST", ': "{{ prefect.variables.none }}"'), "there is no Prefect variable 'none': `prefect variable set"),
         ((": MOST", ': "{{ prefect.blocks.secret.x }}"'), "a fleet may hold {{ $NAME }} of the environment, for texts"),
         ((": MOST", ": few"), "fleet.providers[0].max_workers is 'few': Input should be a valid integer"),
+        (
+            (": MOST", ": yes"),
+            "fleet.providers[0].max_workers is the truth value True, where Prefect takes a number only",
+        ),
+        (("    limits:", "    accept_busy_stop: 1\n    limits:"), "is the number 1, where Prefect takes a truth value"),
+        (("    limits:", "    placement: &p {a: *p}\n    limits:"), "holds itself"),
+        (("deployments:", "---\ndeployments:"), "several YAML documents"),
         ((": MOST", ": -1"), "fleet.providers[0].max_workers is -1: Input should be greater than or equal to"),
         (("    name: sdxl\n    interval", "    nam: sdxl\n    interval"), "fleet.name: Field required"),
         (("interval_seconds: 60", 'interval_seconds: 60\n    accept_busy_stop: "yes"'), "takes a truth value only"),

@@ -5,31 +5,32 @@ Source: SwarmUI src/WebAPI/BackendAPI.cs, src/WebAPI/AdminAPI.cs, src/Backends/S
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import anyio
 import httpx
 
 from ebbflow.adapters.http import HttpClient
 from ebbflow.adapters.masters.swarmui.answers import (
-    BACKEND_TYPE,
     Entry,
     Title,
     demand_of,
     members_of,
     own_title,
-    parse_entries,
+    ownerless,
 )
 from ebbflow.adapters.masters.swarmui.api import SwarmUIServer
+from ebbflow.adapters.masters.swarmui.backends import SwarmUIBackends
 from ebbflow.adapters.masters.swarmui.sessions import SessionStore
 from ebbflow.adapters.masters.swarmui.settings import (
     SwarmUISettings,
-    backend_settings,
     master_headers,
     secret_texts,
 )
 from ebbflow.adapters.masters.swarmui.workers import SwarmUIWorkers, activity_of, worker_address
+from ebbflow.adapters.redaction import Redaction
 from ebbflow.core.errors import ConfigError, FleetError, MasterRejected, MasterUnavailable, RegistrationRejected
 from ebbflow.core.ids import check_fleet_name, check_home
 from ebbflow.core.instance import JoinSpec
@@ -47,9 +48,6 @@ from ebbflow.core.text import without_user
 from ebbflow.core.worker import Worker
 
 logger = logging.getLogger(__name__)
-
-BLOCKING_SECONDS = 2.0
-"""Toggle and Delete may answer only when a generation ends; after this long we look for their effect instead."""
 
 NO_BACKEND = 2**31 - 1
 """An id that no backend ever has."""
@@ -74,6 +72,7 @@ class SwarmUIAdapter:
         home: of which installation.
         sessions: keeps API sessions, the master's and the workers', from run to run; closed with the adapter.
         transport: replaces the network in tests.
+        sleep: waits between two looks at an entry that is starting.
     """
 
     def __init__(
@@ -84,11 +83,13 @@ class SwarmUIAdapter:
         home: str,
         sessions: SessionStore,
         transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._settings = settings
         self._fleet = check_fleet_name(fleet)
         self._home = check_home(home)
         self._sessions = sessions
+        self._hide = Redaction(settings)
         self._http = HttpClient(transport=transport)
         self._master = SwarmUIServer(
             self._http,
@@ -99,9 +100,10 @@ class SwarmUIAdapter:
             sessions=sessions,
             timeout_seconds=settings.call_timeout_seconds,
         )
+        self._backends = SwarmUIBackends(settings, self._master, sleep=sleep)
         self._workers = SwarmUIWorkers(settings, sessions, transport)
-        self._added: dict[str, int] = {}
-        """Backends that this object added and could not give their title, by worker id."""
+        self._others: set[str] = set()
+        """Addresses that were seen in this turn to be another server's than the master's."""
 
     @property
     def caps(self) -> MasterCaps:
@@ -126,7 +128,7 @@ class SwarmUIAdapter:
                     await self._check_permission(permission)
                 return Health(reachable=True, version=(await self._master.session()).version)
         except (MasterUnavailable, MasterRejected) as error:
-            return Health(reachable=False, detail=str(error))
+            return Health(reachable=False, detail=self._hide(str(error)))
 
     async def demand(self) -> Demand:
         """Images that wait and images that run, over all users."""
@@ -134,19 +136,20 @@ class SwarmUIAdapter:
             with self._time_limit("demand"):
                 return demand_of(await activity_of(self._master))
         except FleetError as error:
-            return Demand(complete=False, detail=str(error))
+            return Demand(complete=False, detail=self._hide(str(error)))
 
     async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
         """Our entries, and what each worker says of itself."""
         try:
             with self._time_limit("members"):
-                entries = await self._entries()
+                entries = await self._backends.listed()
                 asked = self._only(entries, worker_ids)
                 addresses = {entry.address for entry in asked if self._is_own(entry) and entry.address}
                 busy = await self._workers.are_busy(addresses)
-                return members_of(asked, fleet=self._fleet, home=self._home, busy=busy)
+                listing = members_of(asked, fleet=self._fleet, home=self._home, busy=busy)
+                return replace(listing, detail=self._hide(listing.detail))
         except FleetError as error:
-            return PushMemberList(complete=False, detail=str(error))
+            return PushMemberList(complete=False, detail=self._hide(str(error)))
 
     def join_spec(self, worker_id: str) -> JoinSpec:
         """The dead-man's switch; no address, since we push the worker's URL."""
@@ -157,30 +160,35 @@ class SwarmUIAdapter:
         address = self._address_of(worker)
         try:
             readiness = await self._workers.readiness_of(address, connect_timeout_seconds)
-            if not readiness.registered:
+            if not readiness.reached:
                 return readiness
             with self._time_limit("register"):
-                if await self._master.is_same_as(self._workers.at(address)):
+                if address not in self._others and await self._master.is_same_as(self._workers.at(address)):
                     raise _is_the_master(worker)
-                return await self._upsert(worker.worker_id, address)
+                self._others.add(address)
+                return await self._upsert(worker.worker_id, address) if readiness.registered else readiness
         except MasterRejected as error:
             raise RegistrationRejected(f"{worker.worker_id} at {address}: {error}") from error
 
     async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
         """Disable the worker's entry, which is kept over restarts of the master; or enable it again when time is up."""
         with self._time_limit("drain"):
-            entries = await self._entries_of(worker.worker_id)
+            entries = await self._backends.of(self._title(worker.worker_id))
             may_veto = not entries or (deadline_seconds <= 0 and not force)
             busy = await self._is_busy(worker, entries) if may_veto else False
+            if busy and entries and entries[0].is_being_emptied:
+                # Enabled now, it would make a child that the end of the drain forgets, and never be enabled again.
+                return DrainAnswer.HELD
             if busy:
                 # Only the oldest of duplicates comes back: together they would count double.
                 for entry in entries[:1]:
-                    await self._toggle(entry, enabled=True)
+                    await self._backends.toggle(entry, enabled=True)
                 return DrainAnswer.BUSY
             if not entries:
                 return DrainAnswer.SILENT if busy is None else DrainAnswer.GONE
             for entry in entries:
-                await self._toggle(entry, enabled=False)
+                await self._backends.toggle(entry, enabled=False)
+            await self._delete_ownerless(worker)
             return DrainAnswer.ACCEPTED
 
     async def shut_down(self, worker: Worker) -> None:
@@ -197,8 +205,9 @@ class SwarmUIAdapter:
     async def deregister(self, worker: Worker) -> None:
         """Delete every entry with this worker's id."""
         with self._time_limit("deregister"):
-            for entry in await self._entries_of(worker.worker_id):
-                await self._delete(entry)
+            for entry in await self._backends.of(self._title(worker.worker_id)):
+                await self._backends.delete(entry)
+            await self._delete_ownerless(worker)
             address = worker_address(worker.url)
             if address and address != self._settings.address:
                 await self._workers.at(address).forget()
@@ -206,9 +215,9 @@ class SwarmUIAdapter:
     async def remove_unfinished(self, master_ref: str) -> None:
         """Delete an entry that has neither title nor address; it may have been filled in or reused meanwhile."""
         with self._time_limit("remove_unfinished"):
-            for entry in await self._entries():
+            for entry in await self._backends.listed():
                 if str(entry.ref) == master_ref and entry.is_unfinished:
-                    await self._delete(entry)
+                    await self._backends.delete(entry)
 
     async def keepalive(self, workers: Sequence[Worker]) -> Mapping[str, bool]:
         """Take control of every worker whose URL is known. False where control was not given, whatever the reason."""
@@ -236,12 +245,8 @@ class SwarmUIAdapter:
         except ConfigError as error:
             raise ConfigError(f"{error} (needed: {', '.join(PERMISSION_CHECKS)})") from error
 
-    async def _entries(self) -> tuple[Entry, ...]:
-        return parse_entries(await self._master.call("ListBackends", {"nonreal": True, "full_data": True}, repeats=1))
-
-    async def _entries_of(self, worker_id: str) -> list[Entry]:
-        title = str(Title(self._fleet, self._home, worker_id))
-        return [entry for entry in await self._entries() if not entry.is_child and entry.title == title]
+    def _title(self, worker_id: str) -> Title:
+        return Title(self._fleet, self._home, worker_id)
 
     def _is_own(self, entry: Entry) -> bool:
         return own_title(entry, fleet=self._fleet, home=self._home) is not None
@@ -249,8 +254,19 @@ class SwarmUIAdapter:
     def _only(self, entries: Sequence[Entry], worker_ids: Sequence[str] | None) -> list[Entry]:
         if worker_ids is None:
             return list(entries)
-        others = {str(Title(self._fleet, self._home, worker_id)) for worker_id in worker_ids}
+        others = {str(self._title(worker_id)) for worker_id in worker_ids}
         return [entry for entry in entries if not self._is_own(entry) or entry.title in others]
+
+    async def _delete_ownerless(self, worker: Worker) -> None:
+        """Delete children of a worker that nobody watches: they take work on, and fail it once the worker is gone.
+
+        An answer to the master's poll that comes after an entry was switched off or deleted puts its children back.
+        """
+        everybody = await self._backends.listed()
+        left = ownerless(everybody, str(self._title(worker.worker_id)))
+        if left and await self._is_busy(worker, left) is not True:
+            for child in left:
+                await self._backends.delete(child)
 
     async def _is_busy(self, worker: Worker, entries: Sequence[Entry]) -> bool | None:
         """What it says of itself at any of its addresses; None: not all of them answered, and none said busy."""
@@ -259,21 +275,20 @@ class SwarmUIAdapter:
         return True if True in said else None if None in said else False
 
     async def _upsert(self, worker_id: str, address: str) -> Registration:
-        entries = await self._entries()
-        title = str(Title(self._fleet, self._home, worker_id))
-        mine = [entry for entry in entries if not entry.is_child and entry.title == title]
+        entries = await self._backends.listed()
+        title = self._title(worker_id)
+        mine = [entry for entry in entries if not entry.is_child and entry.title == str(title)]
         if any(not entry.enabled for entry in mine):
             # Disabled is the durable mark of a drain, and only `drain` takes it back.
             return Registration(False, f"{worker_id} is being drained: its entry in the master is disabled")
-        if obstacle := self._rival_at(address, entries, title):
+        if obstacle := self._rival_at(address, entries, str(title)):
             return Registration(False, obstacle)
         if not mine or mine[0].address != address:
-            ref = mine[0].ref if mine else await self._place_for(worker_id, entries)
-            await self._edit(ref, title, address)
-            self._added.pop(worker_id, None)
+            ref = mine[0].ref if mine else await self._backends.place_for(title, entries)
+            await self._backends.edit(ref, title, address)
         # Looked up again, because an overlapping run may have registered it at the same time.
-        for duplicate in (await self._entries_of(worker_id))[1:]:
-            await self._delete(duplicate)
+        for duplicate in (await self._backends.of(title))[1:]:
+            await self._backends.delete(duplicate)
         return Registration(True)
 
     def _rival_at(self, address: str, entries: Sequence[Entry], title: str) -> str:
@@ -289,50 +304,6 @@ class SwarmUIAdapter:
             return f"{address} is still registered for {other.worker_id}"
         return ""
 
-    async def _place_for(self, worker_id: str, entries: Sequence[Entry]) -> int:
-        """An empty entry for one worker: the one that an earlier attempt of this object added, or a new one.
-
-        Empty entries of earlier runs are not used: a person may be filling one in just now.
-        """
-        earlier = self._added.pop(worker_id, None)
-        if earlier is not None and any(entry.ref == earlier and entry.is_unfinished for entry in entries):
-            self._added[worker_id] = earlier
-            return earlier
-        added = await self._master.call("AddNewBackend", {"type_id": BACKEND_TYPE})
-        (entry,) = parse_entries({"": added}) or (None,)
-        if entry is None:
-            raise MasterUnavailable(f"SwarmUI master {self._master.address}: AddNewBackend gave another type")
-        self._added[worker_id] = entry.ref
-        return entry.ref
-
-    async def _edit(self, ref: int, title: str, address: str) -> None:
-        settings = backend_settings(self._settings, address)
-        await self._master.call("EditBackend", {"backend_id": ref, "title": title, "settings": settings})
-
-    async def _toggle(self, entry: Entry, *, enabled: bool) -> None:
-        if entry.enabled is enabled:
-            return
-        body = {"backend_id": entry.ref, "enabled": enabled}
-        try:
-            await self._master.call("ToggleBackend", body, timeout_seconds=self._blocking_seconds)
-        except (MasterUnavailable, MasterRejected):
-            now = await self._again(entry)
-            if now is not None and now.enabled is not enabled:
-                raise
-
-    async def _delete(self, entry: Entry) -> None:
-        body = {"backend_id": entry.ref}
-        try:
-            await self._master.call("DeleteBackend", body, timeout_seconds=self._blocking_seconds)
-        except MasterUnavailable:
-            if await self._again(entry) is not None:
-                raise
-
-    async def _again(self, entry: Entry) -> Entry | None:
-        """The same entry, looked up once more."""
-        same = (found for found in await self._entries() if (found.ref, found.title) == (entry.ref, entry.title))
-        return next(same, None)
-
     def _address_of(self, worker: Worker) -> str:
         address = worker_address(worker.url)
         if not address:
@@ -343,10 +314,6 @@ class SwarmUIAdapter:
             raise _is_the_master(worker)
         return address
 
-    @property
-    def _blocking_seconds(self) -> float:
-        return min(BLOCKING_SECONDS, self._settings.call_timeout_seconds)
-
     @contextmanager
     def _time_limit(self, what: str) -> Iterator[None]:
         """End the whole method within `caps.call_seconds`: each call has its own limit, and there are several."""
@@ -354,6 +321,10 @@ class SwarmUIAdapter:
         try:
             with anyio.fail_after(seconds):
                 yield
+        except FleetError as error:
+            # What a server says may quote what it was sent.
+            cleaned = self._hide.cleaned(error)
+            raise cleaned from cleaned.__cause__
         except TimeoutError as error:
             raise MasterUnavailable(
                 f"SwarmUI master {self._master.address}: {what} took longer than {seconds:g} s"

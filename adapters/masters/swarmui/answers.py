@@ -63,6 +63,16 @@ class Entry:
         return self.ref < 0
 
     @property
+    def is_waiting(self) -> bool:
+        """Whether its start has not begun."""
+        return self.status == "waiting"
+
+    @property
+    def is_being_emptied(self) -> bool:
+        """Whether it was switched off and its master still waits for a child, which has left the list by then."""
+        return not self.enabled and self.status == "running"
+
+    @property
     def is_unfinished(self) -> bool:
         """Whether it is what a registration leaves between its two calls, or a person before filling in the form."""
         return not self.is_child and not self.title and not self.address
@@ -145,9 +155,9 @@ def parse_entries(answer: Mapping[str, object]) -> tuple[Entry, ...]:
     return tuple(sorted(entries, key=lambda entry: entry.ref))
 
 
-def loading_backends(answer: Mapping[str, object]) -> int:
-    """How many of a worker's own backends are still on the way, from its ListBackends."""
-    return sum(isinstance(row, dict) and row.get("status") in ("loading", "waiting") for row in answer.values())
+def own_backends(answer: Mapping[str, object]) -> Counter[str]:
+    """How many of a worker's own backends are in which status, from its ListBackends."""
+    return Counter(str(row.get("status")) for row in answer.values() if isinstance(row, dict))
 
 
 def members_of(entries: Sequence[Entry], *, fleet: str, home: str, busy: Mapping[str, bool | None]) -> PushMemberList:
@@ -185,6 +195,17 @@ def members_of(entries: Sequence[Entry], *, fleet: str, home: str, busy: Mapping
     )
 
 
+def ownerless(entries: Sequence[Entry], title: str) -> list[Entry]:
+    """The children of one worker's entry that go on without it: it is gone, or was switched off and has let go of all.
+
+    A child carries no link to its entry but the entry's title, within its own, and its address.
+    """
+    controls = [entry for entry in entries if not entry.is_child and entry.title == title]
+    if any(entry.enabled or entry.status != "disabled" for entry in controls):
+        return []
+    return [entry for entry in entries if entry.is_child and f": {title}] " in entry.title]
+
+
 def own_title(entry: Entry, *, fleet: str, home: str) -> Title | None:
     """The title of an entry that is a worker of ours, else None."""
     title = None if entry.is_child else parse_title(entry.title)
@@ -193,8 +214,9 @@ def own_title(entry: Entry, *, fleet: str, home: str) -> Title | None:
 
 def _member(worker_id: str, entry: Entry, children: Sequence[Entry], *, busy: bool | None, duplicate: bool) -> Member:
     state = _state(entry, children)
-    if state is MemberState.DRAINING and children and busy is False:
-        # Children go one after the other, and the last one still takes work while the first one drains.
+    if state is MemberState.DRAINING and busy is False and (children or entry.is_being_emptied):
+        # Children go one after the other, and the last one still takes work while the first one drains; and the worker
+        # itself counts nothing any more up to two seconds before the master's request ends.
         busy = True
     used = [child.seconds_since_used for child in children if child.seconds_since_used is not None]
     return Member(
@@ -254,7 +276,7 @@ def _entry(row: Mapping[str, object]) -> Entry:
     )
     if type(ref) is not int or not isinstance(enabled, bool) or not isinstance(address, str):
         raise MasterUnavailable(f"SwarmUI listed backend {_short(ref)} without an id, settings or enabled")
-    never = row.get("time_since_used") == "Never" or not isinstance(used, int | float)
+    never = row.get("time_since_used") == "Never" or not isinstance(used, int | float) or isinstance(used, bool)
     return Entry(
         ref=ref,
         title=str(row.get("title") or ""),

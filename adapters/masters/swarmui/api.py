@@ -16,6 +16,9 @@ from ebbflow.core.errors import ConfigError, MasterRejected, MasterUnavailable
 EVERYTHING = "*"
 """The permission that includes all others."""
 
+MAX_WORD, MAX_PERMISSIONS = 512, 1000
+"""What is kept of a session: a server can say anything."""
+
 LOCKED = "Settings are locked."
 UNAUTHORIZED = "Invalid or unauthorized."
 
@@ -159,14 +162,15 @@ class SwarmUIServer:
         if answer is None:
             answer = await self._post("GetNewSession", {}, None, self._timeout_seconds, repeats=0)
         session_id = answer.get("session_id")
-        if not isinstance(session_id, str) or not session_id:
-            raise MasterUnavailable(f"{self._name}: GetNewSession gave no session id")
+        if not isinstance(session_id, str) or not 0 < len(session_id) <= MAX_WORD:
+            raise MasterUnavailable(f"{self._name}: GetNewSession gave no session id of at most {MAX_WORD} characters")
         permissions = answer.get("permissions")
+        names = permissions[:MAX_PERMISSIONS] if isinstance(permissions, list) else []
         session = Session(
             session_id=session_id,
-            server_id=str(answer.get("server_id") or ""),
-            version=str(answer.get("version") or ""),
-            permissions=tuple(map(str, permissions)) if isinstance(permissions, list) else (),
+            server_id=str(answer.get("server_id") or "")[:MAX_WORD],
+            version=str(answer.get("version") or "")[:MAX_WORD],
+            permissions=tuple(str(name)[:MAX_WORD] for name in names),
         )
         await self._sessions.put(self.address, json.dumps(asdict(session)))
         return session
@@ -200,6 +204,9 @@ class SwarmUIServer:
             body = {**body, "session_id": session.session_id}
             secrets = (*secrets, session.session_id)
         status, content = await self._sent(route, body, self._headers, seconds, repeats)
+        if self._must_prove_itself and _json_object(content) is None:
+            # Whoever is there now has to prove itself anew.
+            await self.forget()
         return read_answer(what, status, content, secrets=secrets)
 
     async def _sent(
@@ -218,6 +225,8 @@ class SwarmUIServer:
                 "POST", url, headers=headers, body=body, timeout_seconds=limit, repeats=repeats
             )
         except NoAnswer as error:
+            if self._must_prove_itself and not error.maybe_sent:
+                await self.forget()
             raise MasterUnavailable(f"{self._name}: {route}: {error}") from error
         return answer.status_code, answer.content
 

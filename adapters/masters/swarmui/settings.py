@@ -1,6 +1,7 @@
 """What a person sets for a SwarmUI master; its titles and descriptions are what the UI shows."""
 
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -8,6 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from ebbflow.adapters.http import base_url
 from ebbflow.core.addresses import check_network
 
+_SET_ELSEWHERE = frozenset(
+    {
+        "authorization",
+        "cookie",
+        "content-type",
+        "content-length",
+        "transfer-encoding",
+        "connection",
+        "host",
+        "accept-encoding",
+    }
+)
+"""By other fields, or by the client itself."""
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -80,6 +94,10 @@ class SwarmUISettings(BaseModel):
         "if the first requests of a wave may fail.",
     )
 
+    def secret_texts(self) -> Iterable[str]:
+        """The words of secrets, too: a server may quote the token of `Bearer TOKEN` alone."""
+        return secret_texts(self)
+
     @field_validator("address")
     @classmethod
     def _check_address(cls, address: str) -> str:
@@ -112,7 +130,7 @@ class SwarmUISettings(BaseModel):
     @classmethod
     def _check_other_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
         for name, value in headers.items():
-            if not _HEADER_NAME.fullmatch(name) or name.lower() in ("authorization", "cookie", "content-type"):
+            if not _HEADER_NAME.fullmatch(name) or name.lower() in _SET_ELSEWHERE:
                 raise ValueError("other_headers: a name is no header's name, or is set by another field")
             if not re.fullmatch(r"[!-9;-~]+( [!-9;-~]+)*", value.get_secret_value()):
                 raise ValueError(

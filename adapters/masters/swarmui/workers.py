@@ -6,7 +6,7 @@ Source: SwarmUI src/WebAPI/AdminAPI.cs (GetGlobalStatus, AdminTakeControl, Shutd
 import logging
 import math
 import socket
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import anyio
@@ -14,11 +14,18 @@ import httpx
 
 from ebbflow.adapters.guarded import Judge
 from ebbflow.adapters.http import HttpClient, base_url
-from ebbflow.adapters.masters.swarmui.answers import Activity, loading_backends, parse_activity, sum_activity
+from ebbflow.adapters.masters.swarmui.answers import Activity, own_backends, parse_activity, sum_activity
 from ebbflow.adapters.masters.swarmui.api import SwarmUIServer, UnknownRoute
 from ebbflow.adapters.masters.swarmui.sessions import SessionStore
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings, secret_texts, worker_headers
-from ebbflow.core.addresses import IPAddress, address_problem, is_within, literal, names_this_machine
+from ebbflow.core.addresses import (
+    IPAddress,
+    address_problem,
+    is_within,
+    literal,
+    names_this_machine,
+    worker_url_problem,
+)
 from ebbflow.core.errors import ConfigError, FleetError, MasterRejected, MasterUnavailable, RegistrationRejected
 from ebbflow.core.member import Registration
 
@@ -85,7 +92,7 @@ class SwarmUIWorkers:
         server = self._server(address, seconds)
         with anyio.move_on_after(seconds):
             try:
-                loading = loading_backends(await server.call("ListBackends"))
+                backends = own_backends(await server.call("ListBackends"))
                 lacking = (await server.session()).lacks(PERMISSIONS)
             except ConfigError as error:
                 raise RegistrationRejected(str(error)) from error
@@ -94,15 +101,19 @@ class SwarmUIWorkers:
             if lacking:
                 await server.forget()  # so that the next attempt sees what has been permitted meanwhile
                 raise RegistrationRejected(f"worker {address}: our account lacks {', '.join(lacking)}")
-            return Registration(not loading, f"worker {address}: {loading} of its backends still loading")
+            return _readiness(f"worker {address}", backends)
         return Registration(False, f"worker {address}: no answer within {seconds:g} s", reached=False)
+
+    def _may_be(self, address: str) -> bool:
+        """Whether a worker may be there, as far as the text tells; whose it is and may be loopback, the turn judges."""
+        return not worker_url_problem(address, networks=self._settings.worker_networks, is_this_host=True)
 
     async def _ask(
         self, addresses: Collection[str], question: Callable[[SwarmUIServer], Awaitable[bool]]
     ) -> dict[str, bool | None]:
         # The master's own address is never a worker's: its session belongs to another account.
         answers: dict[str, bool | None] = dict.fromkeys(addresses)
-        asked = [address for address in answers if address and address != self._settings.address]
+        asked = [address for address in answers if address != self._settings.address and self._may_be(address)]
         rounds = math.ceil(len(asked) / AT_ONCE) or 1
         left_seconds = anyio.current_effective_deadline() - anyio.current_time()
         # Nobody's silence may use up the time of those who come after.
@@ -116,6 +127,9 @@ class SwarmUIWorkers:
                         answers[address] = await question(self.at(address))
                     except FleetError as error:
                         logger.debug("worker %s did not answer usefully: %s", address, error)
+                    except Exception as error:
+                        # One worker's answer must not keep the others from their sign of life.
+                        logger.warning("worker %s: a mistake in asking it: %s", address, type(error).__name__)
 
         async with anyio.create_task_group() as group:
             for address in asked:
@@ -127,7 +141,8 @@ def judge_of(networks: Sequence[str]) -> Judge:
     """The rule for addresses of workers. Whose worker announced a loopback address itself, the turn has judged."""
 
     def judge(host: str, address: IPAddress) -> str:
-        is_judged = literal(host) is not None or names_this_machine(host, socket.gethostname())
+        is_own_name = not networks and names_this_machine(host, socket.gethostname())
+        is_judged = literal(host) is not None or is_own_name
         return address_problem(address, networks=networks, is_this_host=is_judged)
 
     return judge
@@ -151,6 +166,18 @@ def worker_address(url: str | None) -> str:
         return base_url(url or "")
     except ValueError:
         return ""
+
+
+def _readiness(who: str, backends: Mapping[str, int]) -> Registration:
+    """Whether it has a backend that works. The master would call it `running` without one, and fail what it gets."""
+    loading, running = backends.get("loading", 0) + backends.get("waiting", 0), backends.get("running", 0)
+    if loading:
+        return Registration(False, f"{who}: {loading} of its backends still loading")
+    if running:
+        return Registration(True)
+    if errored := backends.get("errored", 0):
+        return Registration(False, f"{who}: {errored} of its backends errored, and none runs", reached=False)
+    return Registration(False, f"{who}: none of its backends runs")
 
 
 async def _is_busy(server: SwarmUIServer) -> bool:

@@ -10,6 +10,7 @@ from ebbflow.adapters.providers.host.launch_script_state import Addresses, Addre
 from ebbflow.adapters.providers.host.listing import HostLook, Place
 from ebbflow.adapters.providers.host.output_verdict import note_result, noted_result
 from ebbflow.adapters.providers.host.processes import ProcessId, is_alive
+from ebbflow.adapters.redaction import Redaction
 from ebbflow.core.errors import ProviderUnavailable
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class LaunchScriptVerdicts:
         self._settings = settings
         self._place = place
         self._addresses = Addresses(place)
+        self._hide = Redaction(settings)
 
     def verdict(self, look: HostLook, *, has_exited: bool) -> Result | None:
         """What the script's output says, decided once and for good; None while it may still say something.
@@ -51,7 +53,7 @@ class LaunchScriptVerdicts:
             result = Failed(LaunchProblem.TIMEOUT, why)
         if result is not None:
             for warning in parser.warnings:
-                log.warning("launch script of worker=%s: %s", look.worker_id, warning)
+                log.warning("launch script of worker=%s: %s", look.worker_id, self._hide(warning))
             return self._note(look, result)
         return None
 

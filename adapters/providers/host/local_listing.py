@@ -6,7 +6,7 @@ from contextlib import suppress
 from ebbflow.adapters.launch_output import Failed, Refused, Said, Url
 from ebbflow.adapters.providers.host import processes
 from ebbflow.adapters.providers.host.listing import DetachedListing, HostLook
-from ebbflow.adapters.providers.host.logs import STDERR, cut, has_grown_large, last_words
+from ebbflow.adapters.providers.host.logs import STDERR, cut, last_words
 from ebbflow.adapters.providers.host.output_verdict import note_result, noted_result
 from ebbflow.adapters.providers.host.processes import ProcessId
 from ebbflow.adapters.providers.host.records import Moment, WorkerFolder, WorkerRecord
@@ -34,13 +34,12 @@ class LocalListing(DetachedListing):
         return self.instance(look, state, url=url, failure=failure, detail=detail, first=first)
 
     def _said(self, folder: WorkerFolder, live: Sequence[ProcessId], first: ProcessId | None) -> Said:
-        if noted := noted_result(folder):
-            return Said(noted)
-        said = folder.output(ended=not live, pid=first.pid if first else None)
-        if live and has_grown_large(folder.path):
-            if said.result is not None:
-                # Its beginning goes, and what it announced stands there.
-                said = Said(note_result(folder, said.result))
+        noted = noted_result(folder)
+        said = Said(noted) if noted else folder.output(ended=not live, pid=first.pid if first else None)
+        if live and not noted and said.result is not None and folder.path.exists():
+            # Its output may be cut by us, or rotated by others, and what it announced stands at its beginning.
+            said = Said(note_result(folder, said.result))
+        if live:
             cut(folder.path)
         return said
 

@@ -1,6 +1,7 @@
 """What workers of this host print: files that they append to themselves, kept from growing without an end."""
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,21 +22,24 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def has_grown_large(folder: Path) -> bool:
-    """Whether a worker's output is due to be cut."""
-    return any(size_of(folder / name) > MAX_LOG_BYTES for name in (STDOUT, STDERR, STOP))
-
-
 def cut(folder: Path) -> None:
     """Cut what has grown large to its end. Its writer goes on in the same file; a line of that instant may be lost."""
     for name in (STDOUT, STDERR, STOP):
+        if size_of(folder / name) <= MAX_LOG_BYTES:
+            continue
         with suppress(OSError), open_to_append(folder / name) as file:
             length = os.fstat(file.fileno()).st_size
             if length > MAX_LOG_BYTES:
                 file.seek(length - KEPT_BYTES)
                 kept = file.read(KEPT_BYTES) or b""
                 file.truncate(0)
-                file.write(b"[cut by Ebbflow: only the end is kept]\n" + kept.partition(b"\n")[2])
+                file.write(b"[cut by Ebbflow: only the end is kept]\n" + _whole_lines(kept))
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """Without the beginning of a line that is not there any more."""
+    (_, *rest) = re.split(rb"[\r\n]", data, maxsplit=1)
+    return b"".join(rest)
 
 
 def tail(path: Path, max_bytes: int) -> str:

@@ -4,6 +4,7 @@ import errno
 import grp
 import os
 import pwd
+import re
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -12,10 +13,13 @@ from ebbflow.core.errors import ConfigError
 
 WRITABLE_BY_OTHERS = 0o022
 OURS_ALONE = 0o700
+OUR_NAME = re.compile(r"_addresses|[a-z0-9][a-z0-9-]{0,39}")
 
 
 def make_private(root: Path, folder: Path) -> None:
     """Make a folder below a root, and the root, each for nobody but us.
+
+    Folders of an earlier release that others can read are closed; one that holds other things than ours is left open.
 
     Raises:
         ConfigError: one that is there is not ours alone; says what to do.
@@ -28,11 +32,13 @@ def make_private(root: Path, folder: Path) -> None:
             os.mkdir(each, OURS_ALONE)
         except FileExistsError:
             check_private(each)
+            if os.lstat(each).st_mode & 0o077 and (each == folder or _holds_only_ours(each)):
+                os.chmod(each, OURS_ALONE)
     _check_way_to(root)
 
 
 def check_private(folder: Path) -> None:
-    """Refuse a folder in which somebody else could have put something. One that is only readable is closed.
+    """Refuse a folder in which somebody else could have put something. Changes nothing.
 
     Raises:
         ConfigError: says what to do.
@@ -52,8 +58,6 @@ def check_private(folder: Path) -> None:
             f"folder {folder} can be written by others (mode {found.st_mode & 0o7777:o}), who could have workers ended "
             f"or started: look what is in it, then `chmod 700 {folder}`"
         )
-    if found.st_mode & 0o077:
-        os.chmod(folder, OURS_ALONE)
 
 
 def check_root(root: Path) -> None:
@@ -113,9 +117,15 @@ def _is_shared_with_nobody(found: os.stat_result) -> bool:
     return (group.gr_name, group.gr_gid) == (user.pw_name, user.pw_gid) and not group.gr_mem
 
 
+def _holds_only_ours(folder: Path) -> bool:
+    """Whether nothing is in it but folders with names as we give them: another folder's mode is its owner's to set."""
+    with os.scandir(folder) as entries:
+        return all(OUR_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False) for entry in entries)
+
+
 def _check_way_to(root: Path) -> None:
     """Whoever may rename a folder on the way may put another one in its place."""
-    for folder in root.resolve().parents:
+    for folder in dict.fromkeys([*root.parents, *root.resolve().parents]):
         mode = os.lstat(folder).st_mode
         if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
             raise ConfigError(f"folder {folder}, on the way to {root}, can be written by everybody: name another place")

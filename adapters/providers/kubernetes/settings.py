@@ -10,13 +10,14 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from ebbflow.adapters.providers.kubernetes.template import SpeltFloat, SpeltInt, check_template
 from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
+from ebbflow.adapters.redaction import is_plain
 from ebbflow.core.errors import ConfigError
 
 UrlSource = Literal["pod-ip", "host-port", "log"]
 
 # What YAML and JSON hold is what it is: each value is checked where it is used.
 Json = dict[str, Any]
-_NO_SECRETS = ("name", "username", "apiVersion", "command", "as", "as-groups", "interactiveMode", "installHint")
+_NO_SECRETS = ("name", "username", "apiVersion", "command", "args", "as", "as-groups", "installHint", "interactiveMode")
 """What a kubeconfig's user holds beside that by which it logs in."""
 Number = TypeVar("Number", int, float)
 
@@ -208,7 +209,7 @@ def _texts(value: object) -> Iterable[str]:
     """Every text of a user but its name, and what an encoded one stands for."""
     match value:
         case str():
-            yield from (value, *_decoded(value))
+            yield from (each for each in (value, *_decoded(value)) if not is_plain(each))
         case Mapping():
             for name, each in value.items():
                 if name not in _NO_SECRETS:

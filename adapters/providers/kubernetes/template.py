@@ -104,6 +104,10 @@ def check_template(
         raise ValueError(f"spec.activeDeadlineSeconds is {deadline!r}: expected seconds, it caps the bill")
     for each in containers_of(spec):
         _check_container(each)
+    if any("{arguments}" in word for word in [*(container.get("command") or []), *(container.get("args") or [])]):
+        raise ValueError(
+            "{arguments} is written {{ arguments }} here, as a whole word; in a script, $EBBFLOW_ARGUMENTS"
+        )
     for path, name in _placeholders(template):
         if name not in PLACEHOLDERS:
             raise ValueError(
@@ -235,15 +239,16 @@ def template_hash(template: Mapping[str, Any]) -> str:
 
 def has_place_for_arguments(template: Mapping[str, Any]) -> bool:
     """Whether it says itself where what the master needs goes."""
-    return any(name == ARGUMENTS for _, name in _placeholders(template))
+    container = worker_container(template["spec"])
+    return any(name == ARGUMENTS for _, name in _placeholders({key: container.get(key) for key in ("command", "args")}))
 
 
 def loss_in_template(template: Mapping[str, Any], arguments: Sequence[str]) -> str:
     """Why what the master needs does not reach the worker, if its own command keeps it; empty: it seems to."""
-    if has_place_for_arguments(template):
-        return ""
     container = worker_container(template["spec"])
-    return loss_of_arguments([*(container.get("command") or []), *(container.get("args") or [])], arguments)
+    words = [*(container.get("command") or []), *(container.get("args") or [])]
+    place = next((word for word in words if (found := _PLACEHOLDER.fullmatch(word)) and found["name"] == ARGUMENTS), "")
+    return loss_of_arguments(words, arguments, place=place)
 
 
 class _Words(tuple[str, ...]):

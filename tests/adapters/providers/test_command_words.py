@@ -21,6 +21,10 @@ EATEN = [
     ["tini", "--", "/bin/bash", "-c", "exec worker"],
     ["-c", "exec worker"],
     ["bash", "-c", 'exec worker "$@"'],
+    ["bash", "-c", 'exec worker "$@"', "{arguments}"],
+    ["bash", "-c", "exec worker", "{arguments}"],
+    ["bash", "-c", "--", "exec worker"],
+    ["bash", "-ceuo", "pipefail", "exec worker"],
 ]
 PASSED = [
     ["worker"],
@@ -31,6 +35,7 @@ PASSED = [
     ["bash", "-c", "exec worker ${@}", "worker"],
     ["bash", "-c", "exec worker $EBBFLOW_ARGUMENTS"],
     ["bash", "-c", "exec worker {arguments}"],
+    ["bash", "-c", "-e", 'exec worker "$1" "$2"', "worker"],
     ["bash", "-c", "exec worker --require_control_within 5"],
     ["bash", "-c", "exec $0 $1", "worker", "{arguments}"],
     ["bash"],
@@ -51,7 +56,7 @@ def test_a_command_that_passes_them_on_is_not_blamed(command: Sequence[str]) -> 
 
 
 def test_a_master_that_needs_none_loses_none() -> None:
-    assert [loss_of_arguments(command, ()) for command in EATEN[:-1]] == [""] * (len(EATEN) - 1)
+    assert [loss_of_arguments(command, ()) for command in EATEN] == [""] * len(EATEN)
     assert loss_in_script("exec worker", (), "onstart") == ""
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from ebbflow.standins.faults import Fault, FaultKind
 from ebbflow.standins.http import serve
 from ebbflow.standins.swarmui.backend import Backend, BackendSettings
 from ebbflow.standins.swarmui.http import SwarmApi
+from ebbflow.standins.swarmui.load import BackendState
 from ebbflow.standins.swarmui.master import MasterSettings, PlayedMaster
 from ebbflow.standins.swarmui.sessions import Access
 from ebbflow.standins.swarmui.worker import PlayedWorker, WorkerSettings
@@ -49,9 +50,12 @@ class SwarmUIWorld:
         Trouble.NONSENSE,
     )
 
-    def __init__(self, folder: Path, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, folder: Path, stack: AsyncExitStack, *, is_new: bool = False, websocket_seconds: float = 0
+    ) -> None:
         self.clock = ManualClock()
-        self.master = PlayedMaster(MasterSettings(folder), clock=self.clock)
+        settings = MasterSettings(folder, is_new=is_new, websocket_seconds=websocket_seconds)
+        self.master = PlayedMaster(settings, clock=self.clock)
         self.sessions = InMemorySessionStore()
         self.address = ""
         self.workers: dict[str, PlayedWorker] = {}
@@ -68,9 +72,14 @@ class SwarmUIWorld:
 
     def adapter(self, **settings: object) -> SwarmUIAdapter:
         given = SwarmUISettings.model_validate({"address": self.address, **self.settings, **settings})
-        adapter = SwarmUIAdapter(given, fleet=FLEET, home=HOME, sessions=self.sessions)
+        adapter = SwarmUIAdapter(given, fleet=FLEET, home=HOME, sessions=self.sessions, sleep=self.pause)
         self._stack.push_async_callback(adapter.aclose)
         return adapter
+
+    async def pause(self, seconds: float) -> None:
+        """Let the clock go on by what the adapter waits."""
+        await self.clock.advance(seconds)
+        await asyncio.sleep(0.002)
 
     async def start_worker(self, settings: WorkerSettings | None = None) -> Worker:
         worker_id = f"{FLEET}-0abc-1-{len(self.workers)}"
@@ -193,9 +202,11 @@ class SwarmUIWorld:
 
 
 @asynccontextmanager
-async def opened_world(folder: Path) -> AsyncIterator[SwarmUIWorld]:
+async def opened_world(
+    folder: Path, *, is_new: bool = False, websocket_seconds: float = 0
+) -> AsyncIterator[SwarmUIWorld]:
     async with AsyncExitStack() as stack:
-        world = SwarmUIWorld(folder, stack)
+        world = SwarmUIWorld(folder, stack, is_new=is_new, websocket_seconds=websocket_seconds)
         await world.open()
         yield world
 
@@ -502,6 +513,117 @@ async def test_a_worker_with_a_full_backend_is_drained_although_the_master_does_
     (entry,) = world.entries()
     assert not entry.enabled
     assert await world.finish_work()
+
+
+async def test_regression_a_slow_worker_at_a_new_master_got_two_children(tmp_path: Path) -> None:
+    async with opened_world(tmp_path, is_new=True) as world:
+        worker = await world.start_worker()
+        world.workers[worker.worker_id].app.faults.add(Fault(FaultKind.SLOW, "ListBackends", seconds=2))
+
+        async def register() -> bool:
+            return (await world.adapter().register(worker)).registered
+
+        registering = asyncio.ensure_future(register())
+        await world.until(registering.done)
+        assert registering.result()
+        for _ in range(60):
+            await world.advance()
+        children = [entry for entry in world.master.backends if entry.parent is not None]
+        assert [(child.remote_id, child.parent.id if child.parent else None) for child in children] == [(0, 0)]
+        assert list(children[0].parent.children.values() if children[0].parent else ()) == children, "it has its owner"
+
+
+async def test_regression_a_veto_enabled_an_entry_that_was_still_being_emptied(world: SwarmUIWorld) -> None:
+    worker = await world.start_worker()
+    await ready(world, worker)
+    await world.make_busy(worker)
+    assert await world.adapter().drain(worker, 60) is DrainAnswer.ACCEPTED
+    assert await world.adapter().drain(worker, 0) is DrainAnswer.HELD
+    (entry,) = world.entries()
+    assert not entry.enabled
+    (member,) = (await world.adapter().members()).members
+    assert (member.state, member.busy) == (MemberState.DRAINING, True)
+    assert await world.finish_work()
+    await world.until(lambda: str(entry.state) == "disabled")
+    assert [each.id for each in world.master.backends] == [entry.id], "nobody serves on without an owner"
+    assert await world.adapter().drain(worker, 0) is DrainAnswer.ACCEPTED, "its work is done, and it leaves"
+
+
+async def test_a_worker_with_a_free_slot_goes_back_into_service_at_once(world: SwarmUIWorld) -> None:
+    worker = await world.start_worker(WorkerSettings(max_usages=2))
+    await ready(world, worker)
+    await world.make_busy(worker)
+    assert await world.adapter().drain(worker, 60) is DrainAnswer.ACCEPTED
+    (entry,) = world.entries()
+    await world.until(lambda: str(entry.state) == "disabled")
+    assert await world.adapter().drain(worker, 0) is DrainAnswer.BUSY
+    await world.until(lambda: any(each.may_run for each in world.master.backends if each.parent is entry))
+    assert await world.finish_work()
+
+
+async def test_regression_a_worker_that_counts_nothing_any_more_was_empty_before_its_image_was_delivered(
+    tmp_path: Path,
+) -> None:
+    async with opened_world(tmp_path, websocket_seconds=2) as world:
+        worker = await world.start_worker()
+        await ready(world, worker)
+        await world.make_busy(worker)
+        assert await world.adapter().drain(worker, 60) is DrainAnswer.ACCEPTED
+        serving = world.workers[worker.worker_id]
+        await world.until(lambda: serving.served == 1)
+        (member,) = (await world.adapter().members()).members
+        assert member.busy, "the master's request has not its image yet"
+        assert await world.finish_work()
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "reached"),
+    [(None, "none of its backends runs", True), ("errored", "1 of its backends errored, and none runs", False)],
+)
+async def test_regression_a_worker_without_a_running_backend_was_registered_and_failed_requests(
+    world: SwarmUIWorld, state: str | None, words: str, reached: bool
+) -> None:
+    worker = await world.start_worker()
+    serving = world.workers[worker.worker_id]
+    serving.show_backends(None if state is None else BackendState(state))
+    answer = await world.adapter().register(worker)
+    assert (answer.registered, answer.reached, words in answer.detail) == (False, reached, True)
+    assert world.entries() == []
+    serving.show_backends(BackendState.RUNNING)
+    assert (await world.adapter().register(worker)).registered
+
+
+async def child_that_came_back(world: SwarmUIWorld, worker: Worker, leave: Callable[[], Awaitable[object]]) -> Backend:
+    """Let the master's poll be answered only after the entry has gone: its child is back, and nobody watches it."""
+    serving = world.workers[worker.worker_id]
+    serving.app.faults.add(Fault(FaultKind.SLOW, "ListBackends", seconds=2))
+    asked = len(serving.app.requests_for("ListBackends"))
+    await world.until(lambda: len(serving.app.requests_for("ListBackends")) > asked)
+    serving.app.faults.clear()
+    await leave()
+    assert not [entry for entry in world.master.backends if entry.parent is not None]
+    await world.until(lambda: any(entry.parent is not None for entry in world.master.backends))
+    return next(entry for entry in world.master.backends if entry.parent is not None)
+
+
+async def test_regression_a_drained_worker_got_work_through_a_child_that_came_back(world: SwarmUIWorld) -> None:
+    worker = await world.start_worker()
+    await ready(world, worker)
+    await child_that_came_back(world, worker, lambda: world.adapter().drain(worker, 60))
+    (member,) = (await world.adapter().members()).members
+    assert member.busy, "work may reach it"
+    assert await world.adapter().drain(worker, 60) is DrainAnswer.ACCEPTED
+    (member,) = (await world.adapter().members()).members
+    assert (member.state, member.busy) == (MemberState.DRAINING, False)
+
+
+async def test_regression_a_deregistered_worker_left_a_child_that_fails_every_request(world: SwarmUIWorld) -> None:
+    worker = await world.start_worker()
+    await ready(world, worker)
+    await child_that_came_back(world, worker, lambda: world.adapter().deregister(worker))
+    await world.end_worker(worker)
+    await world.adapter().deregister(worker)
+    assert world.master.backends == ()
 
 
 async def test_a_toggle_without_effect_is_an_error(world: SwarmUIWorld) -> None:

@@ -7,8 +7,8 @@ import pytest
 from ebbflow.adapters.masters.swarmui.answers import (
     Activity,
     demand_of,
-    loading_backends,
     members_of,
+    own_backends,
     parse_activity,
     parse_entries,
     parse_title,
@@ -227,9 +227,9 @@ def test_a_row_with_a_hole_makes_the_whole_list_unknown(change: dict[str, object
         parse_entries({"0": "row"})
 
 
-def test_a_worker_is_loading_while_one_of_its_backends_is() -> None:
-    rows = {str(n): {"status": status} for n, status in enumerate(["running", "loading", "waiting", "errored"])}
-    assert loading_backends(rows) == 2
+def test_a_workers_own_backends_are_counted_by_their_status() -> None:
+    rows = {str(n): {"status": status} for n, status in enumerate(["running", "loading", "waiting", "loading"])}
+    assert own_backends({**rows, "x": "no row"}) == {"running": 1, "loading": 2, "waiting": 1}
 
 
 def row(

@@ -140,6 +140,42 @@ async def test_a_state_folder_on_a_way_that_everybody_can_change_is_refused(stat
     assert (await state.provider().list_instances("sdxl")).complete, "as in /tmp, where nobody can rename it"
 
 
+async def test_regression_a_look_closed_a_folder_that_was_there_before(state: State) -> None:
+    (state.folder / "public_html").mkdir(parents=True)
+    (state.folder / "notes.txt").touch()
+    state.folder.chmod(0o755)
+    await state.provider().list_instances("sdxl")
+    assert modes(state.folder)[str(state.folder)] == "755"
+    await state.provider().launch(REQUEST)
+    assert modes(state.folder)[str(state.folder)] == "755", "others' things are in it, and ours are closed below it"
+    assert modes(state.folder)[str(state.worker)] == "700"
+
+
+async def test_a_link_on_an_open_way_is_refused(state: State) -> None:
+    real, opened = state.folder.parent / "real", state.folder.parent / "open"
+    real.mkdir(parents=True)
+    opened.mkdir()
+    opened.chmod(0o777)
+    (opened / "link").symlink_to(real)
+    provider = State(opened / "link" / "state").provider()
+    with pytest.raises(ConfigError, match="can be written by everybody"):
+        await provider.launch(REQUEST)
+
+
+@pytest.mark.parametrize("how", ["renamed", "truncated"])
+async def test_regression_a_rotated_log_made_a_worker_forget_its_address(state: State, how: str) -> None:
+    provider = state.provider()
+    await provider.launch(REQUEST)
+    await row(provider, InstanceState.RUNNING)
+    log = state.worker / "stdout.log"
+    if how == "renamed":
+        log.rename(log.with_suffix(".1"))
+    else:
+        os.truncate(log, 0)
+    shown = await row(state.provider(), InstanceState.RUNNING)
+    assert shown.url == "http://127.0.0.1:7801"
+
+
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         os.chown(tmp_path, 4711, -1)

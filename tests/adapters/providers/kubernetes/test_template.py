@@ -122,7 +122,9 @@ def test_regression_a_wrapper_lost_the_dead_mans_switch_of_a_pod_without_a_word(
     assert "does not reach the worker" in loss(command=["/bin/bash"], args=["-c", "exec worker"])
     assert "does not reach the worker" in loss(args=["-c", "exec worker"])
     assert loss(command=["/bin/bash", "-c", "exec worker $EBBFLOW_ARGUMENTS"]) == ""
-    assert loss(command=["/bin/bash", "-c", "exec worker", "{{ arguments }}"]) == ""
+    assert "does not reach the worker" in loss(command=["/bin/bash", "-c", "exec worker", "{{ arguments }}"])
+    assert "becomes $0" in loss(command=["/bin/bash", "-c", 'exec worker "$@"', "{{ arguments }}"])
+    assert loss(command=["/bin/bash", "-c", 'exec worker "$@"', "worker", "{{ arguments }}"]) == ""
     assert loss(command=["worker"]) == loss() == ""
 
 
