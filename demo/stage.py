@@ -39,8 +39,9 @@ class Stage:
         serve = ["server", "start", "--host", "127.0.0.1", "--port", str(self._place.port)]
         self._children.start(SERVER, [python, "-c", PREFECT_WITHOUT_PAUSES, *serve])
         data = str(self._place.folder / "swarmui")
-        master = [python, "-m", "ebbflow.standins.swarmui.server", "master", "--data_dir", data]
-        self._children.start(MASTER, master)
+        # As a master that was started before: a new one begins with each worker only seconds after it is told to.
+        words = ["--data_dir", data, "--is_new", "false", "--websocket_seconds", "0.2"]
+        self._children.start(MASTER, [python, "-m", "ebbflow.standins.swarmui.server", "master", *words])
 
     async def wait_for_server(self) -> None:
         """Return once it answers.
