@@ -86,17 +86,14 @@ class LaunchScriptEnding:
             return False
         self._check_stop_result(instance, look.folder)
         if is_elsewhere and isinstance(result, Url) and answers(result.url):
-            if script is not None:
-                # Its word is taken, after the time that what it has signalled may take to end.
-                if elapsed_since(look.folder, "stopped") < self._settings.kill_grace_seconds:
-                    return False
-                self._workers.note_terminated(instance, [])
-                self._verdicts.give_up_address(look)
-                return True
-            raise TerminationRefused(
-                f"{self._place.label} could not end {instance.worker_id}: its launcher has ended, and {result.url} "
-                "still answers; end it where it runs, and give the block a `stop_script` that does"
-            )
+            if script is None:
+                raise TerminationRefused(
+                    f"{self._place.label} could not end {instance.worker_id}: its launcher has ended, and {result.url} "
+                    "still answers; end it where it runs, and give the block a `stop_script` that does"
+                )
+            # Its word is taken, after the time that what it has signalled may take to end.
+            if elapsed_since(look.folder, "stopped") < self._settings.kill_grace_seconds:
+                return False
         self._workers.note_terminated(instance, [])
         self._verdicts.give_up_address(look)
         return True
