@@ -230,6 +230,20 @@ async def test_what_a_script_says_decides_its_state(
     assert cleaned.left() == []
 
 
+async def test_a_warning_about_what_a_script_printed_holds_no_secret_of_its_block(
+    cleaned: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = "sk-1f0a9c37de5b48"
+    provider = cleaned.provider(
+        f'echo "$API_KEY {START}NewURL: {URL}{END}"', ANNOUNCE, STAY, secret_environment={"API_KEY": secret}
+    )
+    await launched(provider, RUNNING)
+    (said,) = [each.getMessage() for each in caplog.records if each.name.endswith("launch_script_verdicts")]
+    assert said.startswith(f"launch script of worker={ID}: a line holds {START}, is not one whole message")
+    assert "'*** [Swarm" in said
+    assert secret not in caplog.text
+
+
 async def test_the_exit_code_is_told_where_the_launching_process_saw_it(cleaned: Host) -> None:
     provider = cleaned.provider("exit 3")
     assert (await launched(provider, FAILED)).detail.endswith("; exit code 3")
@@ -499,6 +513,20 @@ async def test_regression_a_worker_whose_launcher_had_ended_was_called_gone_whil
     worker.kill()
     await until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
     assert (await ended(provider, instance)).state is GONE
+
+
+async def test_the_word_of_a_stop_script_is_taken_after_the_grace_though_the_address_still_answers(
+    cleaned: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ebbflow.adapters.providers.host.launch_script.TERMINATE_WAIT_SECONDS", 0.1)
+    stop = cleaned.script("touch stopped", name="stop.sh")
+    provider, instance, worker = await lives_elsewhere(cleaned, stop_script=stop, kill_grace_seconds=1)
+    began = anyio.current_time()
+    await ended(provider, instance)
+    assert anyio.current_time() - began >= 1, "what the script has signalled may take so long to end"
+    assert (cleaned.folder / "stopped").exists()
+    assert worker.is_running(), "so that it was the script's word, and not the address"
+    worker.kill()
 
 
 async def test_waits_that_are_longer_than_a_call_are_gone_on_with_by_the_next(
