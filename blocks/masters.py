@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import PrivateAttr
 
 from ebbflow.adapters.masters.swarmui.adapter import SwarmUIAdapter
+from ebbflow.adapters.masters.swarmui.auto_scaled import SwarmUIAutoScaledAdapter
 from ebbflow.adapters.masters.swarmui.sessions import ReadOnlySessions, SessionStore
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings
 from ebbflow.blocks.base import MasterBlock
@@ -35,4 +36,5 @@ class SwarmUIMaster(SwarmUISettings, MasterBlock):
         """Build the adapter, with a store of its own for the API sessions of this fleet."""
         store = self._stores(f"{fleet}-{home}")
         sessions: SessionStore = ReadOnlySessions(store) if dry_run else store
-        return SwarmUIAdapter(self, fleet=fleet, home=home, sessions=sessions)
+        kind = SwarmUIAutoScaledAdapter if self.workers_by == "auto_scaling_backend" else SwarmUIAdapter
+        return kind(self, fleet=fleet, home=home, sessions=sessions)

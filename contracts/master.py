@@ -403,6 +403,7 @@ def calls_of(master: Master, worker: Worker) -> Mapping[str, Callable[[], Awaita
     if isinstance(master, PushMaster):
         calls["deregister"] = lambda: master.deregister(worker)
         calls["remove_unfinished"] = lambda: master.remove_unfinished("0")
+        calls["mend"] = lambda: master.mend(worker)
     if isinstance(master, KeepsAlive):
         calls["keepalive"] = lambda: master.keepalive([worker])
     return {**calls, "aclose": master.aclose}

@@ -3,6 +3,7 @@
 # ruff: noqa: D102  (a test's name is its sentence)
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Protocol
 
 import pytest
@@ -24,6 +25,14 @@ class PushMasterWorld(MasterWorld, Protocol):
 
     async def crash_in_registration(self, worker: Worker) -> None:
         """Let a new adapter begin to register a worker and die between the steps of it."""
+        ...
+
+    async def rename(self, worker: Worker) -> bool:
+        """Call a member something else, as a person does in the master; False where nobody can."""
+        ...
+
+    async def put_back(self, worker: Worker) -> bool:
+        """Let a member that is drained take work again, as a person does in the master; False where nobody can."""
         ...
 
 
@@ -88,6 +97,43 @@ class PushMasterContract(MasterContract[PushMasterWorld]):
         await world.adapter().drain(worker, 60)
         await world.adapter().register(worker)
         assert all(member.state is MemberState.DRAINING for member in await self.members(world))
+
+    async def test_a_registered_worker_that_a_person_renamed_stays_ours_by_its_address(
+        self, world: PushMasterWorld
+    ) -> None:
+        worker = await world.start_worker()
+        await self.ready(world, worker)
+        is_renamed = await world.rename(worker)
+        known = replace(worker, registered=True)
+        (member,) = (await world.adapter().members(known=[known])).members
+        assert (member.worker_id, member.url, bool(member.renamed)) == (worker.worker_id, worker.url, is_renamed)
+        assert (await world.adapter().register(known)).registered
+        assert len((await world.adapter().members(known=[known])).members) == 1
+        assert await world.adapter().drain(known, 60) is DrainAnswer.ACCEPTED
+        await world.end_worker(worker)
+        await world.adapter().deregister(known)
+        assert (await world.adapter().members(known=[known])).members == ()
+
+    async def test_a_drained_worker_that_a_person_put_back_is_not_drained_again(self, world: PushMasterWorld) -> None:
+        worker = await world.start_worker()
+        await self.ready(world, worker)
+        await world.adapter().drain(worker, 60)
+        seen_out = replace(worker, registered=True, member=MemberState.DRAINING)
+        is_put_back = await world.put_back(worker)
+        answer = await world.adapter().drain(seen_out, 60)
+        assert answer is (DrainAnswer.REOPENED if is_put_back else DrainAnswer.ACCEPTED)
+        states = {member.state for member in await self.members(world)}
+        assert (MemberState.DRAINING in states) is not is_put_back
+
+    async def test_mending_what_is_well_changes_nothing(self, world: PushMasterWorld) -> None:
+        worker = await world.start_worker()
+        await self.ready(world, worker)
+        before = await self.members(world)
+        assert (await world.adapter().mend(worker)).registered
+        assert await self.members(world) == before
+        for unknown in await self.unknown(world):
+            await world.adapter().mend(unknown)
+        assert await self.members(world) == before
 
     async def test_taking_out_what_is_not_there_is_no_error(self, world: PushMasterWorld) -> None:
         for worker in await self.unknown(world):

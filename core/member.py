@@ -82,6 +82,12 @@ class Member:
     units_per_second: float | None = None
     """Its measured performance, where the master measures it. Source: PyWorker, `max_perf` of `/worker_status/`."""
     duplicate: bool = False
+    is_fed: bool = False
+    """Only of a lost one: its master does not notice that it does not answer, and gives it work all the same."""
+    renamed: str = ""
+    """What a person calls its entry in place of our name; empty: it carries ours."""
+    disorder: str = ""
+    """What is wrong with how the master holds it, which `PushMaster.mend` puts right; empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +101,57 @@ class MemberList:
     """Names of members that carry our fleet's name and another home: shown, never touched."""
 
 
+class RoomState(Enum):
+    """How a master stands to the waiting room of a fleet: what lets requests wait while nobody serves."""
+
+    ABSENT = "absent"
+    """The master knows of none yet."""
+    OFF = "off"
+    """Known, and switched off: whatever finds nobody to serve it fails."""
+    HOLDING = "holding"
+    """Requests that find nobody wait."""
+    BROKEN = "broken"
+    """Switched on, and it does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The waiting room of a fleet, as its master and the room itself show it. No worker, and counted as none."""
+
+    state: RoomState
+    answers: bool = True
+    """Whether the room itself answers, as a room of this release does."""
+    is_needed: bool = False
+    """Nobody takes work at the master, whoever's: what waits and is not held fails."""
+    detail: str = ""
+    """Why it does not answer, or would not hold."""
+    features: tuple[str, ...] = ()
+    """What the workers that serve now can do, in the master's words; empty while none does."""
+    told: tuple[str, ...] = ()
+    """What the room tells of that."""
+    gates: tuple[str, ...] = ()
+    """Ids of workers that load until their gate in the room opens."""
+    missing_models: tuple[str, ...] = ()
+    """Models that only workers have: while none serves, the master refuses requests for them at once."""
+
+    @property
+    def can_hold(self) -> bool:
+        """Whether requests would wait if it were, or as it is, switched on."""
+        return self.answers and not self.detail
+
+
 @dataclass(frozen=True, slots=True)
 class PushMemberList(MemberList):
     """The same of a master into which we push addresses, in more than one step."""
 
     unfinished: tuple[str, ...] = ()
     """Entries that carry no mark because a registration stopped half-way; removed after ten minutes unchanged."""
+    strays: tuple[str, ...] = ()
+    """Ids of workers of ours through whose leftovers the master gives out work, though they are no members."""
+    others: tuple[str, ...] = ()
+    """What serves beside ours: names of the operator's own."""
+    room: Room | None = None
+    """The fleet's waiting room; None: its master has none, or was not asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +173,10 @@ class Registration:
     reached: bool = True
     """False: what is at its URL did not answer as a worker does, or said that it cannot work. It has
     `readiness.retries` more attempts to do so."""
+    begun: str = ""
+    """The master's word for what was begun and is not done; the next attempt is told it (`Worker.begun`)."""
+    warning: str = ""
+    """What a person should change, though it goes on."""
 
 
 class DrainAnswer(Enum):
@@ -137,6 +192,10 @@ class DrainAnswer(Enum):
     """The master does not know it, and it does no work."""
     SILENT = "silent"
     """The master does not know it, and it does not answer itself: whether it works is unknown."""
+    REOPENED = "reopened"
+    """Somebody else has put it back into service since it was seen out of it, and there it stays."""
+    FED = "fed"
+    """An entry of the master that is none of this fleet's gives it work, and is not ours to change."""
 
 
 class DrainWay(Enum):
@@ -176,5 +235,12 @@ class MasterCaps:
     idle_source: IdleSource = IdleSource.OBSERVED
     call_seconds: float = 5.0
     """The longest that one call takes; none is begun with less left in the turn's budget."""
+    queues_without_workers: bool = True
+    """Work that waits goes on waiting when the last worker leaves; False: it fails, so that one never goes first."""
+    counts_others: bool = False
+    """What serves beside our members (`PushMemberList.others`) counts for policies."""
+    owns_workers: bool = False
+    """It asks for each worker and ends it itself: the fleet launches what is asked for, keeps it alive until it is
+    taken, and from then on ends only whom the master has let go."""
     worker_networks: tuple[str, ...] = ()
     """Where its workers are, as CIDR; empty: anywhere but at special addresses (`core.addresses`)."""

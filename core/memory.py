@@ -21,6 +21,8 @@ class OverrideKind(Enum):
     """Never remove these workers."""
     PAUSE = "pause"
     """Launch nothing and take nobody out; what was begun is finished, and workers are kept alive."""
+    WIND_DOWN = "wind_down"
+    """No workers at all, whatever the fleet's own minimum is, and nothing kept warm. It goes before all others."""
     END = "end"
     """Not held itself: it ends all that are held."""
 
@@ -45,7 +47,7 @@ class Override:
     def short(self) -> str:
         """What a person reads in the name of a run."""
         counted = self.kind in (OverrideKind.FLOOR, OverrideKind.CEILING)
-        what = f"{self.kind.value} {self.count}" if counted else self.kind.value
+        what = f"{self.kind.value} {self.count}" if counted else self.kind.value.replace("_", "-")
         named = f" of {', '.join(self.worker_ids)}" if self.worker_ids else ""
         return f"{what}{named} by {self.owner}"
 
@@ -121,6 +123,17 @@ class Memory:
     manager: str = ""
     """The deployment that ran `autoscale` last; two of them for one fleet are refused."""
     manager_age_seconds: float = 0.0
+    in_vain_seconds: float | None = None
+    """Since work waits while everybody who serves is idle; None while that is not so."""
+    spent_usd: float = 0.0
+    """What the fleet has cost since `spent_day` began, as far as prices were known; time without turns counts for two
+    intervals at most."""
+    spent_day: int = 0
+    """Days since 1970, UTC, by the ledger's clock."""
+    worker_features: tuple[str, ...] = ()
+    """What workers were last seen to be able to do: for a waiting room, which tells it while there is none."""
+    missing_models: tuple[str, ...] = ()
+    """Models that only workers had when one served last."""
     awaits_first_look: bool = False
     """Not yet has everybody told all since the chain began, so nobody knows what is from before it."""
 
@@ -144,6 +157,7 @@ class Memory:
             seconds_since_start=_later_or_none(self.seconds_since_start, seconds),
             seconds_since_stop=_later_or_none(self.seconds_since_stop, seconds),
             manager_age_seconds=_later(self.manager_age_seconds, seconds),
+            in_vain_seconds=_later_or_none(self.in_vain_seconds, seconds),
         )
 
     def provider(self, name: str) -> ProviderMemory | None:
@@ -179,6 +193,8 @@ def _aged_worker(worker: Worker, seconds: float) -> Worker:
         idle_seconds=_later_or_none(worker.idle_seconds, seconds),
         absent_seconds=_later(worker.absent_seconds, seconds) if worker.absent_looks else 0.0,
         unanswered_seconds=_later_or_none(worker.unanswered_seconds, seconds),
+        disorder_seconds=_later_or_none(worker.disorder_seconds, seconds),
+        put_back_seconds=_later_or_none(worker.put_back_seconds, seconds),
         mark=worker.mark and replace(worker.mark, age_seconds=_later(worker.mark.age_seconds, seconds)),
     )
 

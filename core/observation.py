@@ -46,6 +46,8 @@ class ScaleRequest:
     worker_ids: tuple[str, ...] = ()
     force: bool = False
     is_absolute: bool = False
+    ends: tuple[str, ...] = ()
+    """Of a request that ends overrides: their keys; empty: all that hold."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,8 @@ class Verb(Enum):
     """Ask the provider for a worker, or ask again under the same id."""
     REGISTER = "register"
     """Wait, within the budget, until the worker has announced its URL and answers; then register it."""
+    MEND = "mend"
+    """Put right how the master holds a worker that has no work: what it left behind, or what it lost."""
     DRAIN = "drain"
     """Tell the master to give it no new work. The mark is in the record already."""
     TEAR_DOWN = "tear_down"
@@ -62,6 +64,14 @@ class Verb(Enum):
     """End an instance that cannot serve, or whose termination was not confirmed."""
     DEREGISTER = "deregister"
     """Let the master forget a worker that is gone."""
+    OPEN_ROOM = "open_room"
+    """Let requests that find nobody wait, or again: of a fleet with a waiting room."""
+    CLOSE_ROOM = "close_room"
+    """Somebody serves: what waits, waits for that."""
+    REMOVE_ROOM = "remove_room"
+    """Take the waiting room out of the master, since its fleet has ended."""
+    OPEN_GATE = "open_gate"
+    """The master gives a worker work: what made it load until then, its gate, is no longer needed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,8 @@ class Action:
     """Of a launch: the warm instance to start. Of a termination: an instance that is no worker's any more."""
     stops: bool = False
     """At the end of a teardown: stopped and kept warm, instead of ended."""
+    urgent: bool = False
+    """It comes before everything that is not: work is lost while it is not done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +109,10 @@ class Plan:
     storage_usd_per_hour: float = 0.0
     """Of that, what stopped instances cost that are kept warm."""
 
-    def of(self, verb: Verb) -> tuple[Action, ...]:
-        """The actions of one kind."""
-        return tuple(action for action in self.actions if action.verb is verb)
+    def of(self, verb: Verb, *, urgent: bool | None = None) -> tuple[Action, ...]:
+        """The actions of one kind; of those only the urgent ones, or only the others, where that is asked."""
+        kind = (action for action in self.actions if action.verb is verb)
+        return tuple(action for action in kind if urgent is None or action.urgent is urgent)
 
     @property
     def holds(self) -> bool:
@@ -141,3 +154,7 @@ class Outcome:
     detail: str = ""
     attempts: int = 0
     """Of a registration: attempts to reach the worker that failed."""
+    begun: str = ""
+    """Of a registration: what it has begun in the master, in the master's own word."""
+    is_out: bool = False
+    """Of a drain: the master gives it nothing new from then on."""

@@ -141,8 +141,13 @@ class Master(Protocol):
 class PushMaster(Master, Protocol):
     """A master into which we push the address that a worker announced, and out of which we take it again."""
 
-    async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
-        """The same, with the entries that a registration left half-made."""
+    async def members(self, worker_ids: Sequence[str] | None = None, *, known: Sequence[Worker] = ()) -> PushMemberList:
+        """The same, with what a registration left half-made and what serves beside ours.
+
+        Args:
+            worker_ids: of these only; None: all of ours.
+            known: whom the record knows: an address that was registered stays ours, whatever a person calls its entry.
+        """
         ...
 
     async def register(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:
@@ -159,6 +164,16 @@ class PushMaster(Master, Protocol):
 
     async def deregister(self, worker: Worker) -> None:
         """Let the master forget it. Absent is success. Only after the provider has said that it is gone."""
+        ...
+
+    async def mend(self, worker: Worker) -> Registration:
+        """Put right how the master holds a worker, which has no work: what serves without an owner, what has lost it.
+
+        Idempotent. Looks first whether anything is wrong, and whether the worker has work after all.
+
+        Returns:
+            `registered` where all is well now; else why not yet.
+        """
         ...
 
     async def remove_unfinished(self, master_ref: str) -> None:
@@ -185,6 +200,63 @@ class KeepsAlive(Protocol):
 
     async def keepalive(self, workers: Sequence[Worker]) -> Mapping[str, bool]:
         """Hold the dead-man's switch of these workers. Worker id to whether it answered."""
+        ...
+
+
+@runtime_checkable
+class KeepsRoom(Protocol):
+    """A master with a waiting room: requests that find no worker wait in it, where they would fail otherwise.
+
+    How it stands comes with the members (`PushMemberList.room`). Each call may be repeated.
+    """
+
+    async def open_room(self, features: Sequence[str] = ()) -> None:
+        """Let requests wait; put right what keeps them from it.
+
+        Args:
+            features: what the fleet's workers were last seen to be able to do, where the master shows none now.
+
+        Raises:
+            MasterUnavailable: it does not hold, so nobody may rely on it.
+        """
+        ...
+
+    async def close_room(self) -> None:
+        """Somebody serves again.
+
+        Raises:
+            MasterUnavailable: temporary.
+        """
+        ...
+
+    async def remove_room(self) -> None:
+        """Take it out of the master; absent is success.
+
+        Raises:
+            MasterUnavailable: temporary.
+        """
+        ...
+
+    async def open_gate(self, worker_id: str) -> None:
+        """Let one worker's gate open, since the master gives it work or there is none of that id; open is success.
+
+        Raises:
+            MasterUnavailable: temporary.
+        """
+        ...
+
+
+@runtime_checkable
+class HandsOver(Protocol):
+    """A master that owns its workers (`caps.owns_workers`), and takes an address once its worker serves."""
+
+    async def readiness(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:
+        """Whether a worker can be handed over. Changes nothing.
+
+        Raises:
+            RegistrationRejected: it answers, and waiting does not help.
+            MasterUnavailable: temporary.
+        """
         ...
 
 

@@ -6,7 +6,7 @@ decision started from is always the memory that the record before it ended with,
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from ebbflow.core.canonical import Plain, canonical, decode, digest, encode, spell
 from ebbflow.core.errors import RecordError
@@ -19,6 +19,9 @@ from ebbflow.core.record_formats import master_section
 FORMAT = 2
 READABLE = (1, 2)
 PROVIDER = "provider:"
+
+ONLY_PUSHED = frozenset(each.name for each in fields(PushMemberList)) - {each.name for each in fields(MemberList)}
+"""Fields of members that are pushed into their master."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,5 +197,6 @@ def restore_inputs(record: Record, values: Mapping[str, Plain], memory: Memory) 
 
 
 def _members(value: Plain) -> MemberList:
-    kind = PushMemberList if isinstance(value, dict) and "unfinished" in value else MemberList
+    # What is at its default is left out, so that any field of the one kind alone tells it.
+    kind = PushMemberList if isinstance(value, dict) and ONLY_PUSHED & value.keys() else MemberList
     return decode(kind, value, where="members")

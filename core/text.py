@@ -18,6 +18,11 @@ def one_line(text: object, most: int = MOST_CHARACTERS) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 1]}\u2026"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 worker`, `2 workers`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def markdown(text: str) -> str:
     """The text as it stands, where Markdown is read: no link, no picture, no heading, no HTML of its writer's."""
     return _MARKDOWN.sub(r"\\\1", text)

@@ -18,6 +18,11 @@ class Mark:
     """Busy this long after the mark: back into service, unless `forced`."""
     forced: bool = False
     age_seconds: float = 0.0
+    urgent: bool = False
+    """Its provider ends it, or says so: it may be dead already, and fails what its master gives it."""
+
+    for_good: bool = False
+    """Its fleet ends: nobody comes for what waits, and nothing is held back for that."""
 
     @property
     def remaining_seconds(self) -> float:
@@ -80,6 +85,18 @@ class Worker:
     """What its launch came to last, where the answer was neither that it is there nor a refusal; else empty."""
     launch_strikes: int = 0
     """Launches in a row without a clear answer that a complete list has contradicted."""
+    begun: str = ""
+    """What its registration has begun in the master and not done, in the master's own word."""
+    may_have_work: bool = False
+    """Its master may have given it work since its last word."""
+    is_fed: bool = False
+    """It does not answer, and its master, which has not noticed, gives it work all the same."""
+    disorder: str = ""
+    """What is wrong with how its master holds it."""
+    disorder_seconds: float | None = None
+    """Since that was first seen; None while nothing is."""
+    put_back_seconds: float | None = None
+    """Since somebody else put it back into service, from when on its idle time counts; None: nobody did."""
 
     @property
     def is_supply(self) -> bool:
@@ -88,7 +105,9 @@ class Worker:
 
     @property
     def heard_busy(self) -> bool | None:
-        """Whether it worked when the master or itself said so last; None: neither ever did."""
+        """Whether it worked when the master or itself said so last; None: neither ever did, or work came since."""
+        if self.busy is None and self.may_have_work:
+            return True if self.last_busy else None
         return self.last_busy if self.busy is None else self.busy
 
     @property

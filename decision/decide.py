@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ebbflow.core.capabilities import fits
+from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.memory import Override, OverrideKind
 from ebbflow.core.observation import Observation, ScaleRequest
 from ebbflow.core.plan import Decision, Reason
+from ebbflow.core.worker import Worker
 from ebbflow.decision.guard import ask
 from ebbflow.decision.limits import Bounded, apply
 from ebbflow.decision.overrides import overrides_after
@@ -42,6 +44,8 @@ class Circumstances:
     """A run whose record is lost may still be launching now."""
     quiet_seconds: float = 0.0
     """How old the chain has to be at least before it launches."""
+    others: tuple[str, ...] = ()
+    """What serves the same master and is not ours, where the policy counts it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,8 @@ class Decided:
     @property
     def is_paused(self) -> bool:
         """Whether a person holds the fleet as it is."""
-        return any(held.kind is OverrideKind.PAUSE for held in self.overrides)
+        is_held = any(held.kind is OverrideKind.PAUSE for held in self.overrides)
+        return is_held and not is_wound_down(self.overrides)
 
 
 def decide(
@@ -91,10 +96,10 @@ def decide(
     workers = tuple(retire(observation.workers, asked, rules.limits, rules.placement))
     seen = observation if workers == observation.workers else replace(observation, workers=workers)
     overrides = overrides_after(circumstances.overrides, circumstances.request, seen, rules.limits)
-    decision = ask(rules.policy, seen)
+    decision = _without_others(ask(rules.policy, _with_others(seen, circumstances.others)), circumstances.others)
     if circumstances.per_shape_demand:
         decision = _satisfiable(decision, seen, asked)
-    kept = _keeping(asked, decision.reserve)
+    kept = _keeping(asked, 0 if is_wound_down(overrides) else decision.reserve)
     bounded = apply(
         decision,
         seen,
@@ -117,6 +122,34 @@ def decide(
         members_complete=circumstances.members_complete,
     )
     return Decided(seen, decision, kept, overrides, bounded, placed)
+
+
+def is_wound_down(overrides: Sequence[Override]) -> bool:
+    """Whether a person wants nobody of this fleet to be left."""
+    return any(held.kind is OverrideKind.WIND_DOWN for held in overrides)
+
+
+def _with_others(observation: Observation, others: Sequence[str]) -> Observation:
+    """What the policy sees where the master's other workers count: they serve, and nobody knows whether they work."""
+    if not others:
+        return observation
+    beside = tuple(Worker(f"other: {name}", "", WorkerState.READY) for name in others)
+    return replace(observation, workers=(*observation.workers, *beside))
+
+
+def _without_others(decision: Decision, others: Sequence[str]) -> Decision:
+    """Of what is wanted, what is not served by the others: any kind is theirs, as nobody says what they can do."""
+    left = len(others)
+    if not left or not decision.total:
+        return decision
+    wanted = []
+    for want in decision.wanted or ():
+        taken = 0 if want.capabilities else min(want.count, left)
+        left -= taken
+        wanted.append(replace(want, count=want.count - taken))
+    text = f"{len(others) - left} of {decision.total} wanted workers are the operator's own"
+    reason = Reason("limits.others", text)
+    return replace(decision, wanted=tuple(wanted), reasons=(*decision.reasons, reason))
 
 
 def _satisfiable(decision: Decision, observation: Observation, shares: Sequence[ProviderShare]) -> Decision:

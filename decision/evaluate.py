@@ -6,24 +6,34 @@ Flows call `evaluate` with what they observed; a stored record is replayed throu
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ebbflow.core.errors import ConfigError
+from ebbflow.core.errors import ConfigError, OverrideRefused
 from ebbflow.core.ids import worker_id
 from ebbflow.core.instance import Instance, InstanceState
 from ebbflow.core.lifecycle import WorkerState, move
-from ebbflow.core.memory import Memory, ProviderMemory
+from ebbflow.core.member import PushMemberList
+from ebbflow.core.memory import Memory, OverrideKind, ProviderMemory
 from ebbflow.core.observation import Inputs, Observation, Spare
 from ebbflow.core.plan import Action, Plan, Reason, Verb
 from ebbflow.core.worker import Mark, Worker
-from ebbflow.decision.decide import Circumstances, Decided, decide
+from ebbflow.decision.decide import Circumstances, Decided, decide, is_wound_down
 from ebbflow.decision.giving_up import give_up
+from ebbflow.decision.last_one import last_one
 from ebbflow.decision.outcomes import settle
-from ebbflow.decision.placement.shares import Launch, Placed, ProviderEntry, ProviderShare, share_of
+from ebbflow.decision.placement.shares import Launch, ProviderEntry, ProviderShare, share_of
 from ebbflow.decision.provider_memory import providers_after
 from ebbflow.decision.roster import Roster, reconcile
 from ebbflow.decision.rows import CONFIRM_SECONDS, instances_of_ours, is_same_address
 from ebbflow.decision.rules import Rules
 from ebbflow.decision.upkeep import keep_up, sweep, without_given_up
+from ebbflow.decision.waiting_room import features_after, keep_room, missing_models_after
 from ebbflow.decision.warm import end_spares, keep_warm, leaving
+
+DAY_SECONDS = 86_400.0
+MOST_HELD_SECONDS = 1.0
+"""A floor of a fleet whose master owns the workers holds for the turn that it is asked in."""
+
+STUCK_SECONDS = 600.0
+"""Work that waits for so long while everybody is idle does not wait for a worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,7 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     """
     before = settle(_aged(inputs), inputs, drain_deadline_seconds=rules.drain.deadline_seconds)
     _check_manager(inputs, rules)
+    _check_request(inputs, before)
     _check_fingerprints(before, inputs)
     roster = reconcile(inputs, before, drain_deadline_seconds=rules.drain.deadline_seconds)
     workers = give_up(
@@ -79,18 +90,20 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     providers = providers_after(before, inputs, workers, spares=roster.spares)
     shares = _shares(inputs, rules, roster, providers)
     found = _observation(inputs, rules, before, roster, workers)
+    # A wish that was not fulfilled yet is not sent again where nobody is to come.
+    has_room = found.existing <= rules.limits.max_workers and not is_wound_down(before.overrides)
     awaited, given_up = without_given_up(
         found.workers,
         inputs,
         before,
         {share.provider: share for share in shares},
         launch_timeout_seconds=rules.readiness.launch_timeout_seconds,
-        has_room=found.existing <= rules.limits.max_workers,
+        has_room=has_room,
     )
     circumstances = _circumstances(inputs, before, found)
     decided = decide(replace(found, workers=tuple(awaited)), shares, rules, circumstances)
     observation, placed = decided.observation, decided.placed
-    marked = _marked(observation.workers, placed, inputs.number, rules)
+    marked = _marked(observation.workers, decided, inputs.number, rules)
     leaves = leaving(marked, inputs.number, before)
     workers = keep_warm(marked, observation.spares, decided.shares, leaving=leaves)
     kept, actions, notes = _kept_up(workers, inputs, before, decided, rules, circumstances)
@@ -102,6 +115,8 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
     ended = () if decided.is_paused else end_spares(spares, decided.shares, idle)
     after = replace(observation, workers=(*kept, *wishes), spares=spares)
     swept = list(sweep(inputs, before.unfinished))
+    room, room_notes = keep_room(kept, inputs, decided.overrides)
+    in_vain_seconds, spent_usd = _in_vain_seconds(inputs, observation, before), _spent_usd(inputs, observation)
     plan = Plan(
         headline=decided.decision.headline,
         wanted=decided.decision.total,
@@ -109,8 +124,16 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         existing=observation.existing,
         usd_per_hour=round(after.usd_per_hour, 4),
         storage_usd_per_hour=round(sum(spare.usd_per_hour or 0.0 for spare in spares if spare.is_warm), 4),
-        actions=(*launches, *actions, *ended, *(action for _, action in swept if action is not None)),
-        reasons=(*_chain_reasons(inputs), *roster.reasons, *given_up, *decided.reasons, *notes),
+        actions=(*launches, *room, *actions, *ended, *(action for _, action in swept if action is not None)),
+        reasons=(
+            *_chain_reasons(inputs),
+            *_stuck(inputs, in_vain_seconds),
+            *roster.reasons,
+            *given_up,
+            *decided.reasons,
+            *notes,
+            *room_notes,
+        ),
     )
     is_young = before.chain_age_seconds < circumstances.quiet_seconds
     memory = replace(
@@ -126,10 +149,45 @@ def evaluate(inputs: Inputs, rules: Rules) -> Evaluation:
         remembered=decided.decision.remembers,
         manager=inputs.turn.manager or before.manager,
         manager_age_seconds=0.0 if inputs.turn.manager else before.manager_age_seconds,
+        in_vain_seconds=in_vain_seconds,
+        spent_usd=spent_usd,
+        spent_day=int(inputs.turn.at_seconds // DAY_SECONDS) if spent_usd else 0,
+        worker_features=features_after(inputs),
+        missing_models=missing_models_after(inputs),
     )
     shown = (instances_of_ours(look, inputs) for look in inputs.providers)
     instances = {identity: instance for found in shown for identity, instance in found.items()}
     return Evaluation(inputs, observation, plan, memory, instances)
+
+
+def _spent_usd(inputs: Inputs, observation: Observation) -> float:
+    """What this day has cost until now: since the last turn, what existed then, at the prices known then."""
+    last, now = inputs.memory, inputs.turn.at_seconds
+    began = DAY_SECONDS * (now // DAY_SECONDS)
+    seconds = max(0.0, min(inputs.turn.elapsed_seconds, now - began))
+    workers = sum(worker.usd_per_hour or 0.0 for worker in last.workers if worker.may_exist)
+    spares = sum(spare.usd_per_hour or 0.0 for spare in observation.spares)
+    before = last.spent_usd if last.spent_day == int(now // DAY_SECONDS) else 0.0
+    return round(before + seconds / 3600.0 * (workers + spares), 6)
+
+
+def _in_vain_seconds(inputs: Inputs, observation: Observation, before: Memory) -> float | None:
+    """How long work waits while everybody who serves is idle; None: it does not, or nobody knows."""
+    serving = [worker.busy for worker in observation.workers if worker.state is WorkerState.READY]
+    waits = inputs.demand.complete and inputs.demand.queued > 0
+    is_in_vain = waits and bool(serving) and all(busy is False for busy in serving)
+    return (before.in_vain_seconds or 0.0) if is_in_vain else None
+
+
+def _stuck(inputs: Inputs, in_vain_seconds: float | None) -> tuple[Reason, ...]:
+    """Demand that does not fall though nobody works on it. Source: SwarmUI counts requests whose client has left."""
+    if in_vain_seconds is None or in_vain_seconds < STUCK_SECONDS:
+        return ()
+    text = (
+        f"{inputs.demand.queued} requests have waited for {in_vain_seconds / 60:.0f} min while every worker is idle: "
+        "nobody of them can do that work, or whoever asked for it has left"
+    )
+    return (Reason("demand.stuck", text, "demand_stuck"),)
 
 
 def _works_for_nobody(spare: Spare, workers: Mapping[str, Worker], inputs: Inputs) -> bool:
@@ -169,7 +227,13 @@ def _circumstances(inputs: Inputs, before: Memory, found: Observation) -> Circum
         budget_seconds=inputs.turn.budget_seconds,
         predecessors_act=_predecessors_act(before, inputs),
         quiet_seconds=CONFIRM_SECONDS if _may_go_on(inputs, found) else 0.0,
+        others=_counted_others(inputs),
     )
+
+
+def _counted_others(inputs: Inputs) -> tuple[str, ...]:
+    members = inputs.members
+    return members.others if inputs.master.caps.counts_others and isinstance(members, PushMemberList) else ()
 
 
 def _aged(inputs: Inputs) -> Memory:
@@ -207,7 +271,9 @@ def _chain_reasons(inputs: Inputs) -> tuple[Reason, ...]:
     if inputs.turn.broken:
         return (Reason("chain.broken", f"{inputs.turn.broken}: memory starts at zero, what is listed is adopted"),)
     if inputs.turn.head is None:
-        return (Reason("chain.new", f"first record of chain {inputs.chain}: what is listed is adopted"),)
+        return (
+            Reason("chain.new", f"the first turn on record (chain {inputs.chain}): whoever is listed is taken over"),
+        )
     return ()
 
 
@@ -225,6 +291,27 @@ def _check_manager(inputs: Inputs, rules: Rules) -> None:
             f"fleet {inputs.fleet!r} is already run by another deployment ({other}, {age_seconds:.0f} s ago; this one "
             f"is {ours}): give one of the two fleets another name, or pause one deployment; where {other} is gone or "
             f"renamed, this one takes over in {left_seconds:.0f} s"
+        )
+
+
+def _check_request(inputs: Inputs, memory: Memory) -> None:
+    """Refuse what a master that owns its workers would undo, or would not know of."""
+    request = inputs.turn.request
+    if request is None or not inputs.master.caps.owns_workers:
+        return
+    taken = {worker.worker_id for worker in memory.workers if worker.registered}
+    if request.kind is OverrideKind.CEILING and request.worker_ids and not taken & set(request.worker_ids):
+        # Of those the master knows nothing.
+        return
+    if request.kind in (OverrideKind.CEILING, OverrideKind.PIN):
+        raise OverrideRefused(
+            f"the workers of fleet {inputs.fleet!r} are started and ended by its master's own auto-scaling backend: "
+            "change MinBackends, MaxBackends or MinIdleTime there, or end everything with `ebbflow down`"
+        )
+    if request.kind is OverrideKind.FLOOR and request.hold_seconds > MOST_HELD_SECONDS:
+        raise OverrideRefused(
+            f"hold_seconds is {request.hold_seconds:g}: a worker that the auto-scaling backend of fleet "
+            f"{inputs.fleet!r} ends would be launched again; at most {MOST_HELD_SECONDS:g} s are held there"
         )
 
 
@@ -270,15 +357,27 @@ def _shares(inputs: Inputs, rules: Rules, roster: Roster, providers: tuple[Provi
     return shares
 
 
-def _marked(workers: tuple[Worker, ...], placed: Placed, number: int, rules: Rules) -> list[Worker]:
-    victims = {victim.worker_id: victim for victim in placed.victims}
+def _marked(workers: tuple[Worker, ...], decided: Decided, number: int, rules: Rules) -> list[Worker]:
+    victims = {victim.worker_id: victim for victim in decided.placed.victims}
+    winding = [held for held in decided.overrides if held.kind is OverrideKind.WIND_DOWN]
+    is_forced = bool(winding) and winding[-1].force
     marked = []
     for worker in workers:
         victim = victims.get(worker.worker_id)
         if victim is None:
-            marked.append(worker)
+            # Force that comes after the mark holds for whoever has not left yet.
+            mark = worker.mark and replace(
+                worker.mark, forced=worker.mark.forced or is_forced, for_good=worker.mark.for_good or bool(winding)
+            )
+            marked.append(worker if mark == worker.mark else replace(worker, mark=mark))
             continue
-        mark = Mark(number, victim.reason, rules.drain.deadline_seconds, forced=victim.forced or rules.drain.force)
+        mark = Mark(
+            number,
+            victim.reason,
+            rules.drain.deadline_seconds,
+            forced=victim.forced or rules.drain.force,
+            for_good=bool(winding),
+        )
         state = move(worker.state, WorkerState.DRAINING, worker_id=worker.worker_id)
         marked.append(replace(worker, state=state, state_seconds=0.0, mark=mark))
     return marked
@@ -294,6 +393,9 @@ def _kept_up(
 ) -> tuple[list[Worker], list[Action], list[Reason]]:
     by_provider = {share.provider: share for share in decided.shares}
     kept, actions, reasons = [], [], []
+    last = last_one(workers, inputs, max_workers=rules.limits.max_workers, overrides=decided.overrides)
+    if last is not None:
+        reasons.append(Reason("upkeep.last", f"{last.worker_id}: {last.why}", "last_one"))
     for worker in workers:
         upkeep = keep_up(
             worker,
@@ -302,7 +404,8 @@ def _kept_up(
             by_provider.get(worker.provider),
             launch_timeout_seconds=rules.readiness.launch_timeout_seconds,
             predecessors_act=circumstances.predecessors_act,
-            has_room=decided.observation.existing <= rules.limits.max_workers,
+            has_room=decided.observation.existing <= rules.limits.max_workers and not is_wound_down(decided.overrides),
+            stays_in_service=last is not None and last.stays and last.worker_id == worker.worker_id,
         )
         if upkeep.worker is not None:
             kept.append(upkeep.worker)

@@ -33,10 +33,18 @@ def give_up(
         warm_start_seconds: by provider, how long a warm instance that was started may be pending.
     """
     warm = warm_start_seconds or {}
+    # Where most answer nothing at once, it is we who hear nothing.
+    fed, heard = sum(worker.is_fed for worker in workers), sum(worker.busy is not None for worker in workers)
     return [
         _given_up(
             worker,
-            _why_given_up(worker, launch_timeout_seconds, retries, warm.get(worker.provider, launch_timeout_seconds)),
+            _why_given_up(
+                worker,
+                launch_timeout_seconds,
+                retries,
+                warm.get(worker.provider, launch_timeout_seconds),
+                are_others_heard=heard >= fed,
+            ),
             number,
             drain_deadline_seconds,
         )
@@ -62,14 +70,21 @@ def patience_with(worker: Worker, drain_deadline_seconds: float) -> float:
     return drain_deadline_seconds if worker.registered and worker.heard_busy is not False else 0.0
 
 
-def _why_given_up(worker: Worker, timeout: float, retries: int, warm_timeout: float) -> str:
+def _why_given_up(worker: Worker, timeout: float, retries: int, warm_timeout: float, *, are_others_heard: bool) -> str:
     if worker.state is WorkerState.FAILED:
         return worker.detail or "failed"
     if worker.state in JOINING and worker.instance is not None:
         return _never_started(worker, warm_timeout) or _never_ready(worker, timeout, retries)
-    if worker.state is WorkerState.LOST and worker.provider and _is_given_up_for_lost(worker, timeout):
-        return f"lost for {worker.state_seconds:.0f} s: neither the master nor itself answers for it"
-    return ""
+    if worker.state is not WorkerState.LOST or not worker.provider:
+        return ""
+    if worker.is_fed:
+        # Its master answers for it still; that no more is given to it is the first step.
+        silent = f"silent for {worker.unanswered_seconds or 0.0:.0f} s, while the master gives it work"
+        return silent if are_others_heard else ""
+    if not _is_given_up_for_lost(worker, timeout):
+        return ""
+    what = worker.disorder or "neither the master nor itself answers for it"
+    return f"lost for {worker.state_seconds:.0f} s: {what}"
 
 
 def _never_started(worker: Worker, warm_timeout: float) -> str:
@@ -86,7 +101,8 @@ def _never_ready(worker: Worker, timeout: float, retries: int) -> str:
         return (
             f"announced {worker.url}, but nobody answered as a worker in {worker.attempts} attempts (retries {allowed})"
         )
-    if worker.joining_seconds < timeout or (worker.url is not None and not worker.register_turns):
+    is_tried = worker.url is None or worker.register_turns or worker.registered
+    if worker.joining_seconds < timeout or not is_tried:
         return ""
     said = (
         f"announced {worker.url}" if worker.url else "; ".join(filter(None, ("never announced a URL", worker.detail)))

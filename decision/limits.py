@@ -102,7 +102,7 @@ def apply(
     by_capability: bool = True,
     listings_complete: bool = True,
 ) -> Bounded:
-    """Guard a decision.
+    """Guard a decision. Where a person winds the fleet down, nothing else counts.
 
     Args:
         decision: what the policy wants; None keeps the present supply.
@@ -115,6 +115,9 @@ def apply(
         listings_complete: whether every provider answered wholly; without that, unknown demand launches nothing.
     """
     supply = observation.supply
+    winding = [held for held in overrides if held.kind is OverrideKind.WIND_DOWN]
+    if winding:
+        return _wound_down(winding, supply)
     bound = _Bound(supply if decision.total is None else decision.total)
     for floor in floors:
         bound = bound.at_least(floor.count, "schedule.floor", floor.reason)
@@ -155,6 +158,19 @@ def apply(
         forced_ids=forcing.worker_ids if forcing else (),
         missing=first_of(short, launches.target) if is_typed(short) else (),
         wanted=wants or (),
+    )
+
+
+def _wound_down(winding: Sequence[Override], supply: int) -> Bounded:
+    """Nobody comes, and whoever is idle goes; by force, whoever works goes at its drain deadline."""
+    return Bounded(
+        target=0,
+        launches=0,
+        stops=supply,
+        reasons=tuple(Reason("override.wind_down", str(held), held.short) for held in winding),
+        hurried=supply,
+        # The last word of a person counts.
+        forced=supply if winding[-1].force else 0,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from ebbflow.core.instance import Failure, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.member import MemberState
 from ebbflow.core.memory import Memory, ProviderMemory
 from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Outcome, Result, Verb
@@ -90,7 +91,11 @@ def _settled(worker: Worker, outcome: Outcome, caps: ProviderCaps | None) -> Wor
     if outcome.verb is Verb.REGISTER:
         # A master that forgets it before it is seen there must not make it one that never worked.
         joined = worker.registered or outcome.result is Result.DONE
-        return replace(worker, attempts=worker.attempts + outcome.attempts, registered=joined)
+        begun = "" if outcome.result is Result.DONE else outcome.begun or worker.begun
+        return replace(worker, attempts=worker.attempts + outcome.attempts, registered=joined, begun=begun)
+    if outcome.is_out:
+        # Whoever finds it in service at the next look knows that somebody has put it back.
+        return replace(worker, member=MemberState.DRAINING)
     if outcome.verb in (Verb.DRAIN, Verb.TEAR_DOWN) and outcome.result is Result.BUSY:
         # It went back into service: the record takes the mark back.
         return replace(worker, mark=None, stops=False)

@@ -14,14 +14,23 @@ def overrides_after(
     """The overrides that hold from this turn on: those in force, and what a person asks for now.
 
     Raises:
-        ConfigError: a worker is named that the fleet has not.
+        ConfigError: a worker or an override is named that the fleet has not.
         OverrideRefused: the request goes beyond the limits.
     """
     if asked is None or any(each.key == asked.key for each in held):
         return tuple(held)
     if asked.kind is OverrideKind.END:
-        return ()
+        return _without(held, asked.ends)
     return (*held, _absolute(asked, observation, limits))
+
+
+def _without(held: Sequence[Override], ends: Sequence[str]) -> tuple[Override, ...]:
+    """Those that hold on."""
+    unknown = sorted(set(ends) - {each.key for each in held})
+    if unknown:
+        there = "; ".join(f"{each.key}: {each.short}" for each in held) or "none"
+        raise ConfigError(f"override_ids: {', '.join(unknown)} holds nothing here (any more); there are: {there}")
+    return tuple(each for each in held if ends and each.key not in ends)
 
 
 def _absolute(asked: ScaleRequest, observation: Observation, limits: Limits) -> Override:

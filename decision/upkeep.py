@@ -15,6 +15,7 @@ from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Action, Reason, Verb
 from ebbflow.core.worker import Worker
 from ebbflow.decision.placement.shares import ProviderShare
+from ebbflow.decision.roster import LOST_SECONDS
 
 LOOKS_APART_SECONDS = 5.0
 """Between the two looks before a worker is stopped."""
@@ -41,6 +42,7 @@ def keep_up(
     launch_timeout_seconds: float,
     predecessors_act: bool = False,
     has_room: bool = True,
+    stays_in_service: bool = False,
 ) -> Upkeep:
     """Decide the next step of one worker.
 
@@ -52,6 +54,7 @@ def keep_up(
         launch_timeout_seconds: after this long a wish that was never listed is given up.
         predecessors_act: whether a run whose record is lost may still be ending workers that it had marked.
         has_room: whether all that may exist, wishes with them, is no more than the fleet may have.
+        stays_in_service: whether it is left as it is, though it is marked: work would fail without it.
     """
     if worker.state is WorkerState.GONE:
         return _forget(worker, inputs)
@@ -63,8 +66,12 @@ def keep_up(
         return _act(worker, Verb.TERMINATE, worker.detail or "not gone yet; asked again until it is")
     if worker.instance is InstanceState.FAILED and worker.state is WorkerState.FAILED and not worker.registered:
         return _act(worker, Verb.TERMINATE, worker.detail or "failed")
+    if stays_in_service:
+        return Upkeep(worker)
     if worker.mark is not None:
         return _take_out(worker, inputs, memory)
+    if _is_to_be_mended(worker, inputs) and not predecessors_act:
+        return _act(worker, Verb.MEND, worker.disorder)
     if worker.instance is InstanceState.STOPPED and worker.state is WorkerState.PENDING:
         return _launch_again(worker, inputs, memory, share, launch_timeout_seconds if has_room else 0.0)
     if worker.state in (WorkerState.PENDING, WorkerState.STARTING):
@@ -88,7 +95,10 @@ def _forget(worker: Worker, inputs: Inputs) -> Upkeep:
     if not inputs.master.takes_urls:
         # What joined by itself is forgotten by itself.
         return Upkeep(worker)
-    return _act(worker, Verb.DEREGISTER, worker.detail or "gone")
+    # The master has not noticed: what it gives to one that is gone fails.
+    is_fed = worker.member is MemberState.READY or worker.is_fed
+    reason = worker.detail or "gone"
+    return Upkeep(worker, Action(Verb.DEREGISTER, worker.worker_id, worker.provider, reason, urgent=is_fed))
 
 
 def _launch_again(
@@ -171,6 +181,12 @@ def _given_up(worker: Worker) -> Reason:
     return Reason("upkeep.given_up", text)
 
 
+def _is_to_be_mended(worker: Worker, inputs: Inputs) -> bool:
+    """Whether the master holds it wrongly for longer than its own polls take to mend that, and no work is on it."""
+    is_due = worker.disorder and (worker.disorder_seconds or 0.0) >= LOST_SECONDS
+    return bool(is_due) and worker.busy is False and inputs.master.takes_urls
+
+
 def _take_out(worker: Worker, inputs: Inputs, memory: Memory) -> Upkeep:
     mark = worker.mark
     assert mark is not None
@@ -181,11 +197,11 @@ def _take_out(worker: Worker, inputs: Inputs, memory: Memory) -> Upkeep:
     # A worker that never joined has nothing to drain: its mark alone keeps it from being registered.
     if worker.member is None and not worker.registered:
         return Upkeep(worker)
-    return _act(worker, Verb.DRAIN, mark.reason)
+    return Upkeep(worker, Action(Verb.DRAIN, worker.worker_id, worker.provider, mark.reason, urgent=mark.urgent))
 
 
 def _join(worker: Worker, inputs: Inputs, share: ProviderShare) -> Upkeep:
-    if not inputs.members.complete or worker.member is MemberState.JOINING:
+    if not inputs.members.complete or worker.member in (MemberState.JOINING, MemberState.DRAINING):
         return Upkeep(worker)
     if worker.url is not None:
         return _act(replace(worker, register_turns=worker.register_turns + 1), Verb.REGISTER, f"announced {worker.url}")

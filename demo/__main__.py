@@ -4,9 +4,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from ebbflow.demo.interruption import Interruption
-from ebbflow.demo.place import make_place
+from ebbflow.demo.place import kept_place, make_place
 
 LOAD_SECONDS = 75.0
 
@@ -23,17 +24,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=("local", "launch-script"),
         help="what starts the workers: an argument list, or a launch script (default: local)",
     )
+    parser.add_argument("--end", type=Path, metavar="FOLDER", help="end the demo that was left alive in this folder")
     chosen = parser.parse_args(arguments)
-    place = make_place()
+    try:
+        place, provider = kept_place(chosen.end) if chosen.end else (make_place(), chosen.provider)
+    except ValueError as error:
+        parser.error(str(error))
     environment = place.environment(os.environ)
     # Before Prefect is imported: that is when it reads its settings, and they must not be the user's.
     os.environ.clear()
     os.environ.update(environment)
-    from ebbflow.demo.runner import run
+    from ebbflow.demo.runner import end_kept, run
     from ebbflow.demo.show import Options
 
-    keep_server = os.environ.get("KEEP", "") not in ("", "0")
-    return run(place, environment, Options(chosen.seconds, keep_server, chosen.provider), interruption)
+    if chosen.end:
+        return end_kept(place, environment, provider)
+    keep = os.environ.get("KEEP", "") not in ("", "0")
+    return run(place, environment, Options(chosen.seconds, keep, provider), interruption)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,9 @@ LAUNCH_SCRIPT = PROJECT / "deployments" / "demo" / "launch-worker.sh"
 SECONDS_PER_STEP = 0.05
 """What one step of an image takes a stand-in worker: requests ask for as many steps as their service takes."""
 
+USD_PER_HOUR = 0.4
+"""A stand-in's price, about that of a card of 24 GB, so that there is something to count."""
+
 BOOT_SECONDS = 2
 """What a stand-in worker takes to start, on top of its Python."""
 
@@ -58,6 +61,7 @@ def provider_block(
             state_folder=folder,
             environment=dict(environment or {}),
             stop_grace_seconds=1,
+            usd_per_hour=USD_PER_HOUR,
         )
     return LaunchScriptProvider(
         script=LAUNCH_SCRIPT,
@@ -72,6 +76,7 @@ def provider_block(
         lives_while="script",
         shutdown_wait_seconds=2,
         kill_grace_seconds=1,
+        usd_per_hour=USD_PER_HOUR,
     )
 
 

@@ -37,6 +37,11 @@ def counts(view: View) -> str:
     return ", ".join(f"{view.workers[state]} {state.value}" for state in WorkerState if view.workers[state]) or "none"
 
 
+def time_left(view: View) -> str:
+    """About how long the rest takes, no more exactly than it is known."""
+    return f"about {max(5, round(view.left_seconds / 5) * 5)} s left"
+
+
 class Lines:
     """One line at each new step and turn, and one every ten seconds."""
 
@@ -58,7 +63,7 @@ class Lines:
         """Print what is new."""
         if view.step != self._step:
             self._step = view.step
-            self.say(f"{view.elapsed_seconds:5.0f} s  {view.step}")
+            self.say(f"{view.elapsed_seconds:5.0f} s  {view.step} ({time_left(view)})")
         for turn in view.history.turns:
             if turn.is_over and turn.run_id not in self._said:
                 self._said.add(turn.run_id)
@@ -106,6 +111,7 @@ class Panel:
 def _figures(view: View) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row(Text(f"{view.elapsed_seconds:.0f} s", style="bold"), Text(view.step, style="bold"))
+    table.add_row("", Text(time_left(view), style="dim"))
     table.add_row("requests", f"{view.queued} queued, {view.running} running")
     lost = len(view.tally.losses)
     table.add_row("", Text(f"{view.tally.served} served, {lost} lost", style="red" if lost else ""))

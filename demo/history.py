@@ -82,6 +82,11 @@ class History:
         last = self.entries[-1].noted_at if self.entries else None
         return sum((ended.get(worker_id) or last or at) - at for worker_id, at in begun.items())
 
+    @property
+    def seconds(self) -> float:
+        """From the first record to the last note."""
+        return self.entries[-1].noted_at - self.entries[0].stored_at if self.entries else 0.0
+
     def turns_by_state(self) -> Counter[str]:
         """How many runs ended, or are, in each state."""
         return Counter(turn.state for turn in self.turns)

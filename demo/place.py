@@ -1,5 +1,6 @@
 """Where one demo lives: a folder, a port and a word of its own. Nothing of the user's Prefect is read or written."""
 
+import json
 import secrets
 import socket
 import tempfile
@@ -7,12 +8,12 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 MARK = "EBBFLOW_DEMO"
 """The environment variable that every process of a demo carries; its value is the demo's own word."""
 
-ROOT_VARIABLE = "EBBFLOW_ROOT"
-"""What prefect.yaml's pull step asks the worker for."""
+KEPT_FILE = "kept.json"
 
 PROJECT = Path(__file__).resolve().parents[1]
 """The checkout, which holds prefect.yaml."""
@@ -51,8 +52,6 @@ class Place:
     def environment(self, theirs: Mapping[str, str]) -> dict[str, str]:
         """What our processes get: the user's environment without its Prefect, and ours."""
         kept = {name: value for name, value in theirs.items() if not name.startswith("PREFECT_")}
-        # If it is set where prefect.yaml is deployed, its value is baked into the deployments.
-        kept.pop(ROOT_VARIABLE, None)
         return {
             **kept,
             MARK: self.word,
@@ -63,6 +62,26 @@ class Place:
             "PREFECT_WORKER_QUERY_SECONDS": str(QUERY_SECONDS),
             "DO_NOT_TRACK": "1",
         }
+
+    def keep(self, provider: str) -> None:
+        """Leave word in the folder, so that somebody can come back to it and end what is there."""
+        kept = {"port": self.port, "word": self.word, "provider": provider}
+        (self.folder / KEPT_FILE).write_text(json.dumps(kept), encoding="utf-8")
+
+
+def kept_place(folder: Path) -> tuple[Place, Any]:
+    """The place of a demo that was left alive, and what starts its workers.
+
+    Any: argparse, which gives that elsewhere, knows no better.
+
+    Raises:
+        ValueError: none was left in this folder.
+    """
+    try:
+        kept = json.loads((folder / KEPT_FILE).read_text(encoding="utf-8"))
+        return Place(folder.resolve(), int(kept["port"]), str(kept["word"])), str(kept["provider"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder} holds no demo that was left alive: KEEP=1 make demo names its folder") from error
 
 
 def make_place() -> Place:

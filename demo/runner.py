@@ -26,8 +26,7 @@ def run(place: Place, environment: Mapping[str, str], options: Options, interrup
     children = Children(place, environment)
     summary: Summary | None = None
     problems: list[str] = []
-    kept: tuple[str, ...] = ()
-    server: int | None = None
+    lives_on = False
     try:
         with make_display() as display:
             summary = interruption.run(Show(place, options, children, display, fleet_of_demo(options.provider)).play())
@@ -39,9 +38,8 @@ def run(place: Place, environment: Mapping[str, str], options: Options, interrup
         error.add_note(f"The demo's logs are in {place.folder}")
         raise
     finally:
-        if options.keep_server and not interruption.received:
-            kept, server = (stage.SERVER,), children.pid(stage.SERVER)
-        strays = clear_up(place, children, options.provider, keep=kept)
+        lives_on = options.keep and summary is not None and not interruption.received
+        strays = [] if lives_on else clear_up(place, children, options.provider)
     if interruption.received:
         print("\nInterrupted; everything that the demo had started has been ended.", flush=True)
         shutil.rmtree(place.folder, ignore_errors=True)
@@ -50,14 +48,25 @@ def run(place: Place, environment: Mapping[str, str], options: Options, interrup
         problems += summary.problems()
         if strays:
             problems.append(f"processes {', '.join(map(str, strays))} were left and had to be killed")
-    _tell(place, summary, problems, server)
-    if not problems and server is None:
+    if lives_on:
+        place.keep(options.provider)
+    _tell(place, summary, problems, lives_on=lives_on)
+    if not problems and not lives_on:
         shutil.rmtree(place.folder, ignore_errors=True)
     return 1 if problems else 0
 
 
-def clear_up(place: Place, children: Children, kind: ProviderKind, *, keep: Sequence[str] = ()) -> list[int]:
-    """End everything but `keep`; first what could start something new, and the next also if one step fails.
+def end_kept(place: Place, environment: Mapping[str, str], kind: ProviderKind) -> int:
+    """End a demo that was left alive, and remove its folder."""
+    # Nobody of it is a child of this process: what carries its mark is found and ended.
+    clear_up(place, Children(place, environment), kind)
+    shutil.rmtree(place.folder, ignore_errors=True)
+    print(f"The demo in {place.folder} is ended, and its folder removed.")
+    return 0
+
+
+def clear_up(place: Place, children: Children, kind: ProviderKind) -> list[int]:
+    """End everything; first what could start something new, and the next also if one step fails.
 
     Returns:
         The ids of processes that nobody knew of and that had to be killed.
@@ -67,30 +76,29 @@ def clear_up(place: Place, children: Children, kind: ProviderKind, *, keep: Sequ
         children.end(keep=servers)
         # Runs of the Prefect worker have sessions of their own, and could still launch a GPU worker.
         sweep(place.word, sessions=children.pids(servers), gpu_workers=False)
-        asyncio.run(
-            end_gpu_workers(provider_block(kind, place.workers_folder).get_provider(), fleet_of_demo(kind).name)
-        )
+        provider = provider_block(kind, place.workers_folder).get_provider()
+        asyncio.run(end_gpu_workers(provider, fleet_of_demo(kind).name))
     except FleetError as error:
         print(f"{error}; the last sweep ends what is left", flush=True)
     finally:
-        children.end(keep=keep)
-        strays = sweep(place.word, sessions=children.pids(keep))
+        children.end()
+        strays = sweep(place.word)
     return strays
 
 
-def _tell(place: Place, summary: Summary | None, problems: Sequence[str], server: int | None) -> None:
+def _tell(place: Place, summary: Summary | None, problems: Sequence[str], *, lives_on: bool) -> None:
     if summary is not None:
         print("\nEbbflow demo")
         for name, figures in summary.rows():
-            print(f"  {name:<12} {figures}")
+            print(f"  {name:<13} {figures}")
     for problem in problems:
         print(f"The demo failed: {problem}")
     if problems:
         print(f"All logs are in {place.folder}")
-    if server is not None:
-        print(f"The Prefect UI is at {place.ui_url}. To end it: kill {server}; rm -r {place.folder}")
-        print("To run a deployment there, as backtest/demo, which needs nothing else that this demo has ended:")
-        print(f"  EBBFLOW_ROOT={place.folder} PREFECT_API_URL={place.api_url} \\")
-        print(f"  {sys.executable} -m prefect worker start --pool ebbflow-demo --type process")
+    if lives_on:
+        here = f"PREFECT_API_URL={place.api_url} {sys.executable}"
+        print(f"The fleet lives on, with a little load: the Prefect UI is at {place.ui_url}, and its figures by")
+        print(f"  {here} -m ebbflow.cli status --watch")
+        print(f"To end it: {sys.executable} -m ebbflow.demo --end {place.folder}")
     else:
-        print(f"The Prefect UI was at {place.ui_url}; `KEEP=1 make demo` leaves it up.")
+        print(f"The Prefect UI was at {place.ui_url}; `KEEP=1 make demo` leaves the fleet alive.")

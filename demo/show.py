@@ -16,10 +16,12 @@ from ebbflow.demo.blocks import ProviderKind, provider_block
 from ebbflow.demo.children import Children
 from ebbflow.demo.display import Display
 from ebbflow.demo.errors import StepFailed
-from ebbflow.demo.history import HistoryReader
+from ebbflow.demo.fixed_fleet import fixed_fleet
+from ebbflow.demo.history import History, HistoryReader
 from ebbflow.demo.load import Tally, arrivals_for, replay
 from ebbflow.demo.place import Place
 from ebbflow.demo.project import pool_of_demo
+from ebbflow.demo.steps import Pace, Step
 from ebbflow.demo.summary import Summary
 from ebbflow.demo.sweep import end_gpu_workers
 from ebbflow.demo.view import MasterState, View, read_master
@@ -36,7 +38,8 @@ class Options:
     """What a person may choose."""
 
     load_seconds: float
-    keep_server: bool
+    keep: bool
+    """Leave the fleet alive, with a little load."""
     provider: ProviderKind = "local"
 
 
@@ -51,6 +54,8 @@ class Show:
     fleet: Fleet
     began_at: float = field(default_factory=time.monotonic)
     step: str = ""
+    doing: Step = Step.START
+    step_at: float = field(default_factory=time.monotonic)
     tally: Tally = field(default_factory=Tally)
     view: View = field(default_factory=lambda: View(0.0, ""))
 
@@ -64,38 +69,46 @@ class Show:
 
     async def _play(self) -> Summary:
         put_up = stage.Stage(self.place, self.children)
-        self._begin("starting the Prefect server and the SwarmUI master")
+        self._begin(Step.START, "starting the Prefect server and the SwarmUI master")
         put_up.start_servers()
         await put_up.wait_for_server()
         master_url = await put_up.wait_for_master()
         async with get_client() as client, httpx.AsyncClient(base_url=master_url, timeout=5, trust_env=False) as master:
-            self._begin("saving blocks, deploying prefect.yaml, starting a Prefect worker")
+            self._begin(Step.DEPLOY, "saving blocks, deploying prefect.yaml, starting a Prefect worker")
             await put_up.deploy(client, pool_of_demo(), master_url, self.options.provider)
             watch = _Watch(self, HistoryReader(client, self.fleet.name), master)
             await self._bring_up(watch)
             await self._load(watch, master_url)
             await self._bring_back(watch)
-            await self._wind_down(watch, client, master_url)
+            counted, keep = await read_master(master), self.options.keep
+            if keep:
+                put_up.start_load(master_url)
+            else:
+                await self._wind_down(watch, client, master_url)
             view = await watch.look()
+            arrivals = arrivals_for(self.options.load_seconds)
             return Summary(
                 tally=self.tally,
-                master=await read_master(master),
+                master=counted,
                 history=view.history,
                 least=self.fleet.limits.min_workers,
-                still_alive=await self._end_gpu_workers(),
+                still_alive=0 if keep else await self._end_gpu_workers(),
                 seconds=time.monotonic() - self.began_at,
+                fixed=fixed_fleet(self.fleet.limits.max_workers, view.history.seconds, arrivals),
+                lives_on=keep,
             )
 
     async def _bring_up(self, watch: "_Watch") -> None:
         least = self.fleet.limits.min_workers
-        self._begin(f"waiting for the first turns, until min_workers = {least} serves")
+        self._begin(Step.BRING_UP, f"waiting for the first turns, until min_workers = {least} serves")
         await watch.until(
             lambda view: view.workers[WorkerState.READY] >= least, READY_SECONDS, "the fleet's minimum did not serve"
         )
 
     async def _load(self, watch: "_Watch", master_url: str) -> None:
         arrivals = arrivals_for(self.options.load_seconds)
-        self._begin(f"replaying {len(arrivals)} recorded requests in {self.options.load_seconds:g} s")
+        said = f"replaying {len(arrivals)} recorded requests in {self.options.load_seconds:g} s"
+        self._begin(Step.LOAD, said)
         load = asyncio.create_task(replay(master_url, arrivals, self.tally))
         try:
             await watch.until(
@@ -107,14 +120,14 @@ class Show:
 
     async def _bring_back(self, watch: "_Watch") -> None:
         least = self.fleet.limits.min_workers
-        self._begin(f"all requests are answered; waiting until the fleet is back at {least}")
+        self._begin(Step.BRING_BACK, f"all requests are answered; waiting until the fleet is back at {least}")
         await watch.until(
             lambda view: view.workers == {WorkerState.READY: least}, DRAINED_SECONDS, "the fleet did not shrink"
         )
 
     async def _wind_down(self, watch: "_Watch", client: PrefectClient, master_url: str) -> None:
         """End the fleet as a person would; `wind_down` says how."""
-        self._begin("ending the fleet: schedule paused, scale-down to zero")
+        self._begin(Step.WIND_DOWN, "ending the fleet: schedule paused, scale-down to zero")
         await watch.during(wind_down.pause_schedule(client))
         await wind_down.allow_zero(master_url)
         parameters = {"fleet": wind_down.ending(self.fleet)}
@@ -131,12 +144,19 @@ class Show:
         provider = provider_block(self.options.provider, self.place.workers_folder).get_provider()
         return await end_gpu_workers(provider, self.fleet.name)
 
-    def _begin(self, step: str) -> None:
-        self.step = step
-        self.view = View(
-            time.monotonic() - self.began_at, step, self.view.queued, self.view.running, self.tally, self.view.history
-        )
+    def _begin(self, doing: Step, step: str) -> None:
+        self.doing, self.step, self.step_at = doing, step, time.monotonic()
+        self.show(MasterState(self.view.queued, self.view.running, 0, 0), self.view.history)
+
+    def show(self, master: MasterState, history: History) -> View:
+        """Show how it is now."""
+        now = time.monotonic()
+        pace = Pace(self.options.load_seconds, keeps=self.options.keep)
+        left_seconds = pace.left_seconds(self.doing, now - self.step_at)
+        elapsed_seconds = now - self.began_at
+        self.view = View(elapsed_seconds, self.step, left_seconds, master.queued, master.running, self.tally, history)
         self.display.show(self.view)
+        return self.view
 
 
 @dataclass(slots=True)
@@ -153,11 +173,7 @@ class _Watch:
         show = self.show
         with suppress(httpx.HTTPError):  # on a busy machine one look may be missed
             self._state = await read_master(self.master)
-        history = await self.history.read()
-        elapsed = time.monotonic() - show.began_at
-        show.view = View(elapsed, show.step, self._state.queued, self._state.running, show.tally, history)
-        show.display.show(show.view)
-        return show.view
+        return show.show(self._state, await self.history.read())
 
     async def until(self, done: Callable[[View], bool], seconds: float, otherwise: str) -> None:
         """Look until something is so.

@@ -9,14 +9,17 @@ import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
 
-from ebbflow.demo.blocks import ProviderKind, master_block, provider_block, save_blocks
+from ebbflow.demo.blocks import NAME, ProviderKind, master_block, provider_block, save_blocks
 from ebbflow.demo.children import Children
 from ebbflow.demo.errors import StepFailed
-from ebbflow.demo.place import MARK, PROJECT, ROOT_VARIABLE, Place
-from ebbflow.demo.project import text_of_demo
+from ebbflow.demo.place import MARK, PROJECT, Place
+from ebbflow.demo.project import fleet_of_demo, text_of_demo
+from ebbflow.fleet.deployed import schedule_key
+from ebbflow.flows.deploying import switch_schedules
 from ebbflow.standins.process import PREFECT_WITHOUT_PAUSES
 
 SERVER, MASTER, WORKER, DEPLOY = "prefect-server", "swarmui-master", "prefect-worker", "prefect-deploy"
+LOAD = "load"
 
 SERVER_SECONDS = 180.0
 MASTER_SECONDS = 60.0
@@ -82,9 +85,14 @@ class Stage:
         project.write_text(text_of_demo(provider), encoding="utf-8")
         deploy = [*prefect, "--no-prompt", "deploy", "--all", "--prefect-file", str(project)]
         await self._children.run(DEPLOY, deploy, cwd=PROJECT, seconds=DEPLOY_SECONDS)
-        # Only the worker knows the folder: prefect.yaml asks for it by name, and nothing is baked into a deployment.
         worker = [*prefect, "worker", "start", "--pool", pool, "--type", "process", "--name", "demo"]
-        self._children.start(WORKER, worker, **{ROOT_VARIABLE: str(PROJECT)})
+        self._children.start(WORKER, worker)
+        on = {f"autoscale/{NAME}": (schedule_key({"interval": fleet_of_demo(provider).interval_seconds}),)}
+        await switch_schedules(client, on)
+
+    def start_load(self, master_url: str) -> None:
+        """A little load that goes on, for a fleet that is left alive."""
+        self._children.start(LOAD, [sys.executable, "-m", "ebbflow.demo.trickle", "--master", master_url])
 
     def _check_time(self, deadline: float, what: str, name: str) -> None:
         if time.monotonic() > deadline:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ebbflow.core.plan import Verb
+from ebbflow.demo.blocks import USD_PER_HOUR
+from ebbflow.demo.fixed_fleet import SECONDS_PER_HOUR, FixedFleet
 from ebbflow.demo.history import History, went_up_and_down
 from ebbflow.demo.load import Tally
 from ebbflow.demo.view import MasterState
@@ -23,6 +25,10 @@ class Summary:
     still_alive: int
     """GPU workers that run after the fleet was ended by its own means."""
     seconds: float
+    fixed: FixedFleet
+    """What the same requests would have had with a fleet that always has its maximum."""
+    lives_on: bool = False
+    """The fleet was left alive, with a little load."""
 
     def problems(self) -> Iterator[str]:
         """What is not as it must be; nothing where all is well."""
@@ -46,9 +52,12 @@ class Summary:
         yield "requests", f"{self.tally.served} served, {len(self.tally.losses)} lost"
         yield "wait", f"p50 {percentile(waits, 50):.1f} s, p95 {percentile(waits, 95):.1f} s"
         yield "workers", f"{len(launched)} launched, {len(registered)} registered, {len(torn_down)} torn down"
-        yield "still alive", str(self.still_alive)
+        if not self.lives_on:
+            yield "still alive", str(self.still_alive)
         yield "serving", " → ".join(map(str, _without_repeats(history.sizes)))
         yield "GPU-seconds", f"{history.gpu_seconds():.0f}"
+        yield "saved", _saved(history.gpu_seconds(), self.fixed)
+        yield "for a wait of", _waited(waits, self.fixed)
         yield "turns", _turns(history)
         yield "took", f"{self.seconds:.0f} s"
 
@@ -59,6 +68,22 @@ def percentile(values: Sequence[float], share: float) -> float:
         return 0.0
     rank = -(-len(values) * share // 100)
     return sorted(values)[max(0, int(rank) - 1)]
+
+
+def _saved(gpu_seconds: float, fixed: FixedFleet) -> str:
+    """The demo's point, in hours and money."""
+    ours, theirs = (seconds / SECONDS_PER_HOUR for seconds in (gpu_seconds, fixed.gpu_seconds))
+    share = f"{1 - ours / theirs:.0%} of" if theirs else "nothing of"
+    return (
+        f"{share} the GPU-hours of {fixed.workers} that always run: {ours:.2f} in the place of {theirs:.2f}, "
+        f"{ours * USD_PER_HOUR:.2f} USD in the place of {theirs * USD_PER_HOUR:.2f} at {USD_PER_HOUR:.2f} an hour"
+    )
+
+
+def _waited(waits: Sequence[float], fixed: FixedFleet) -> str:
+    """What that costs those who wait, by the same requests in the same order."""
+    more = [f"p{share} {percentile(waits, share) - percentile(fixed.wait_seconds, share):+.1f} s" for share in (50, 95)]
+    return f"{', '.join(more)} against those {fixed.workers}"
 
 
 def _turns(history: History) -> str:

@@ -16,6 +16,8 @@ class View:
 
     elapsed_seconds: float
     step: str
+    left_seconds: float = 0.0
+    """About how long the rest takes."""
     queued: int = 0
     running: int = 0
     tally: Tally = field(default_factory=Tally)

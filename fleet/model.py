@@ -129,7 +129,14 @@ class Fleet(BaseModel):
         if self.limits.min_workers == 0 and not caps.can_start_from_zero:
             raise ConfigError(
                 f"limits.min_workers is 0, but {self.master} loses requests while it has no worker: "
-                "set min_workers to 1 or more, or set allow_start_from_zero in the master's block"
+                "set min_workers to 1 or more, or set waiting_room in the master's block to the address of one "
+                "(`ebbflow waiting-room`); allow_start_from_zero loses them"
+            )
+        if caps.owns_workers and (self.policy.kind != "no" or self.limits.min_workers or self.schedules):
+            raise ConfigError(
+                f"{self.master} starts and ends its workers itself (workers_by: auto_scaling_backend), so this fleet "
+                'decides on none: set policy to {kind: "no"} and limits.min_workers to 0, and leave out schedules; the '
+                "numbers are set in that backend"
             )
         if getattr(self.policy, "needs_shapes", False) and not caps.per_shape_demand:
             raise ConfigError(

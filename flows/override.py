@@ -16,15 +16,21 @@ from ebbflow.flows.requesting import ask
 async def override(
     *,
     kind: Annotated[
-        Literal["floor", "ceiling", "pin", "pause", "end"],
+        Literal["floor", "ceiling", "pin", "pause", "wind_down", "end"],
         Field(
             description="floor, ceiling: at least, at most `count` workers. pin: never remove `worker_ids`. pause: "
-            "launch nothing and take nobody out. end: end all overrides of this fleet."
+            "launch nothing and take nobody out. wind_down: no workers at all, min_workers or not. "
+            "end: end `override_ids`, or all overrides of this fleet."
         ),
     ],
     count: Annotated[int | None, Field(ge=0, le=10_000, description="For floor and ceiling: how many workers.")] = None,
     worker_ids: Annotated[tuple[str, ...], Field(description="For pin: who stays. For ceiling: who goes first.")] = (),
-    force: Annotated[bool, Field(description="For ceiling: also while busy, at the drain deadline.")] = False,
+    override_ids: Annotated[
+        tuple[str, ...], Field(description="For end: the ids of those to end; empty: all that hold.")
+    ] = (),
+    force: Annotated[
+        bool, Field(description="For ceiling and wind_down: also while busy, at the drain deadline.")
+    ] = False,
     reason: Annotated[str, Field(max_length=200, description="Why; it stands in every record while it holds.")] = "",
     hold_seconds: Annotated[float, Field(gt=0, le=604_800, description="For how long.")] = 3600,
     fleet: Fleet,
@@ -45,4 +51,5 @@ async def override(
         reason=reason,
         hold_seconds=hold_seconds,
         is_absolute=True,
+        ends=override_ids,
     )

@@ -33,6 +33,7 @@ async def ask(
     worker_ids: Sequence[str] = (),
     force: bool = False,
     is_absolute: bool = False,
+    ends: Sequence[str] = (),
     key: str = "",
 ) -> State:
     """Take a turn with one override more.
@@ -52,6 +53,7 @@ async def ask(
         worker_ids=tuple(worker_ids),
         force=force,
         is_absolute=is_absolute,
+        ends=tuple(ends),
     )
     for _ in range(LOOKS):
         result, state = await run_turn(fleet, flow=flow, request=request)

@@ -23,10 +23,15 @@ MAX_TASKS_PER_KIND = 10
 PAST_TENSE = {
     Verb.LAUNCH: "launched",
     Verb.REGISTER: "registered",
+    Verb.MEND: "mended",
     Verb.DRAIN: "drained",
     Verb.TEAR_DOWN: "terminated",
     Verb.TERMINATE: "terminated",
     Verb.DEREGISTER: "deregistered",
+    Verb.OPEN_ROOM: "opened",
+    Verb.CLOSE_ROOM: "closed",
+    Verb.REMOVE_ROOM: "removed",
+    Verb.OPEN_GATE: "let in",
 }
 
 

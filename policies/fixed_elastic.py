@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.text import counted
 from ebbflow.policies.formulas import opengris_1_15
 from ebbflow.policies.formulas.bands import check_band
 from ebbflow.policies.formulas.corrections import Corrections, told
@@ -66,10 +67,12 @@ class FixedElasticPolicy(BaseModel):
         )
         base = f"the base of {self.base_workers} is {'kept' if is_started else 'started with the first task'}"
         band = f"{self.lower_task_ratio:g} to {self.upper_task_ratio:g} tasks per worker"
-        text = f"{demand.total} tasks over {supply} workers, {band}; {base}: {wanted} wanted"
+        text = f"{counted(demand.total, 'task')} for {counted(supply, 'worker')}, {band}; {base}: {wanted} wanted"
         sign = ">" if wanted > supply else "<"
         headline = (
-            f"queue {demand.total}, {supply} workers" if wanted == supply else f"{wanted} workers {sign} {supply}"
+            f"queue {demand.total}, {counted(supply, 'worker')}"
+            if wanted == supply
+            else f"{counted(wanted, 'worker')} {sign} {supply}"
         )
         remembers = {"base_started": (1.0,)} if is_started else {}
         return Decision((Want(count=wanted),), headline, (Reason(f"policy.{self.kind}", text), *reasons), remembers)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.text import counted
 from ebbflow.policies.formulas import opengris_1_15, opengris_2_9
 from ebbflow.policies.formulas.bands import check_band
 from ebbflow.policies.formulas.corrections import Corrections, told
@@ -101,11 +102,13 @@ class VanillaPolicy(BaseModel):
         upper, lower = self.upper_task_ratio, self.lower_task_ratio
         if wanted > supply:
             headline = f"queue {tasks} > {upper * supply:g}"
-            rule = f"{tasks} tasks > {upper:g} per worker x {supply} workers"
+            rule = f"{counted(tasks, 'task')} > {upper:g} per worker x {counted(supply, 'worker')}"
         elif wanted < supply:
             headline = f"queue {tasks} < {lower * supply:g}"
-            rule = f"{tasks} tasks < {lower:g} per worker x {supply} workers"
+            rule = f"{counted(tasks, 'task')} < {lower:g} per worker x {counted(supply, 'worker')}"
         else:
-            headline = f"queue {tasks}, {supply} workers"
-            rule = f"{tasks} tasks over {supply} workers lie between {lower:g} and {upper:g} per worker"
+            headline = f"queue {tasks}, {counted(supply, 'worker')}"
+            rule = f"{counted(tasks, 'task')} for {counted(supply, 'worker')}, {lower:g} to {upper:g} each is fine"
+            if supply == 0:
+                rule = "nothing to do, and nobody there"
         return headline, Reason("policy.vanilla", f"{rule}: {wanted} wanted")

@@ -2,13 +2,20 @@
 
 import ast
 import re
+import shlex
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 import yaml
+from typer import Context
+from typer.main import get_command
 
 from ebbflow.blocks import LocalProvider, SwarmUIMaster
+from ebbflow.blocks.from_file import blocks_of
+from ebbflow.cli.main import app
+from ebbflow.fleet.deployed import check_file
 from ebbflow.fleet.model import Fleet
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -19,12 +26,13 @@ PAGES = sorted(
     if ".venv" not in path.parts
 )
 ROOMS = sorted({init.parent.name for init in ROOT.glob("*/__init__.py")} | {"docs", "tests"})
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^( *)```(\w+)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
 
 
 def snippets(page: Path, language: str) -> list[str]:
-    return [body for kind, body in FENCE.findall(page.read_text()) if kind == language]
+    """What stands on a page in one language, in a list of steps too."""
+    return [dedent(body) for _, kind, body in FENCE.findall(page.read_text()) if kind == language]
 
 
 def make_targets() -> set[str]:
@@ -73,25 +81,39 @@ def test_no_page_names_a_folder_of_the_machine_it_was_written_on(page: Path) -> 
     assert re.findall(r"(?<![\w.])/(?:root|work)/\S*", page.read_text()) == []
 
 
-def test_the_readme_saves_blocks_that_exist(tmp_path: Path) -> None:
-    (body,) = snippets(ROOT / "README.md", "python")
-    calls = [line for line in body.splitlines() if ".save(" in line]
-    scope = {"SwarmUIMaster": SwarmUIMaster, "LocalProvider": LocalProvider}
-    built = [eval(line.split(".save(")[0], dict(scope)) for line in calls]
-    assert [type(block) for block in built] == [SwarmUIMaster, LocalProvider]
-    assert built[1].get_provider().caps.idempotent_launch
+def test_the_readmes_folder_holds_a_fleet_that_checks_and_the_blocks_that_it_names(tmp_path: Path) -> None:
+    blocks, fleet = snippets(ROOT / "README.md", "yaml")
+    written = blocks_of(blocks, tmp_path, environment={})
+    assert [type(each.block) for each in written] == [SwarmUIMaster, LocalProvider]
+    assert isinstance(written[1].block, LocalProvider)
+    assert written[1].block.get_provider().caps.idempotent_launch
+    checked = check_file(fleet, environment={}, variables={})
+    assert checked.problems == ()
+    assert [each.deployment for each in checked.fleets] == [
+        f"{flow}/sdxl" for flow in ("autoscale", "scale-up", "scale-down", "override", "backtest")
+    ]
+    named = {checked.fleets[0].fleet.master, *(entry.block for entry in checked.fleets[0].fleet.providers)}
+    assert named == {each.reference for each in written}
 
 
-def test_the_readmes_fleet_is_scheduled_by_its_own_interval() -> None:
-    (body,) = snippets(ROOT / "README.md", "yaml")
-    content = yaml.safe_load(body)
-    fleet = content["definitions"]["fleet"]
-    assert [schedule["interval"] for schedule in content["deployments"][0]["schedules"]] == [fleet["interval_seconds"]]
-    assert {deployment["entrypoint"] for deployment in content["deployments"]} == {
-        "ebbflow.flows.autoscale.autoscale",
-        "ebbflow.flows.scale_up.scale_up",
-        "ebbflow.flows.backtest.backtest",
-    }
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_of_ours_on_a_page_is_understood(page: Path) -> None:
+    group = get_command(app)
+    for body in snippets(page, "sh"):
+        for line in body.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["ebbflow"]:
+                name, command, rest = group.resolve_command(Context(group), words[1:])  # type: ignore[attr-defined]
+                assert command is not None, line
+                # Whatever is not understood raises, as it would end the command with 2.
+                command.make_context(name, list(rest))
+
+
+def test_the_readmes_scale_up_fits_its_own_limits() -> None:
+    _, body = snippets(ROOT / "README.md", "yaml")
+    fleet = Fleet.model_validate(yaml.safe_load(body)["definitions"]["fleet"])
+    (asked,) = re.findall(r"^ebbflow scale \+(\d+)", "\n".join(snippets(ROOT / "README.md", "sh")), re.MULTILINE)
+    assert fleet.limits.min_workers + int(asked) <= fleet.limits.max_workers
 
 
 def test_the_test_command_of_the_readme_is_the_one_that_ci_runs() -> None:

@@ -79,7 +79,10 @@ def test_the_wheel_holds_every_package_and_nothing_else(tmp_path: Path) -> None:
     modules = {str(module.relative_to(ROOT)) for folder in package_folders() for module in (ROOT / folder).glob("*.py")}
     typed = {f"{package.removeprefix('ebbflow.')}/py.typed" for package in TOP_PACKAGES}
     held = {name.removeprefix("ebbflow/") for name in names if name.startswith("ebbflow/")}
-    assert {name for name in held if name.endswith((".py", ".typed"))} == modules | typed
+    fleets = {str(path.relative_to(ROOT)) for path in (ROOT / "deployments").glob("*-*/*") if path.is_file()}
+    fleets |= {f"deployments/demo/{path.name}" for path in (ROOT / "deployments" / "demo").iterdir()}
+    assert fleets <= held, "ready-made fleets are copied out of the wheel"
+    assert {name for name in held - fleets if name.endswith((".py", ".typed"))} == modules | typed
     assert {name.split("/")[0] for name in names} == {"ebbflow", wheel.name.split("-py3")[0] + ".dist-info"}
 
 

@@ -47,6 +47,7 @@ DATA = Path(__file__).parent / "data"
 CHAIN: dict[str, Any] = json.loads((DATA / "chain_format_1.json").read_text(encoding="utf-8"))
 BEFORE: dict[str, Any] = json.loads((DATA / "interfaces_before.json").read_text(encoding="utf-8"))
 NAME: str = CHAIN["fleet"]
+WORDS = ("text", "short", "headline", "reason", "detail")
 NUMBERS = sorted(int(number) for number in CHAIN["claims"])
 
 
@@ -66,6 +67,14 @@ def ledger_up_to(number: int, *, age_seconds: float = 60.0) -> MemoryLedger:
     return ledger
 
 
+def without_words(decided: object) -> object:
+    """Everything but the sentences, which a later release may say better."""
+    return json.loads(
+        canonical(decided),
+        object_hook=lambda row: {name: value for name, value in row.items() if name not in WORDS},
+    )
+
+
 async def record_at(number: int) -> Record:
     head = await ChainReader(ledger_up_to(number)).head(NAME)
     assert head is not None
@@ -81,8 +90,8 @@ async def test_a_decision_of_the_old_format_is_read_fits_its_hash_and_replays(nu
     assert record.format == 1
     assert digest(record.text()) == CHAIN["claims"][str(number)]["value"]["sha256"]
     again = evaluate(await reader.inputs(record), await reader.fleet(record))
-    assert again.plan == record.plan
-    assert canonical(again.memory) == canonical(record.memory)
+    assert without_words(again.plan) == without_words(record.plan)
+    assert without_words(again.memory) == without_words(record.memory)
     assert again.inputs.master.takes_urls
     assert again.inputs.master.caps.needs_keepalive_seconds == 600.0
 
@@ -146,7 +155,7 @@ class Queue:
     async def demand(self) -> Demand:
         return Demand(queued=3, running=3, waiting=0)
 
-    async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
+    async def members(self, worker_ids: Sequence[str] | None = None, *, known: Sequence[Worker] = ()) -> PushMemberList:
         known = [worker for worker in self.record.memory.workers if worker.registered]
         return PushMemberList(
             tuple(
@@ -163,6 +172,9 @@ class Queue:
 
     async def deregister(self, worker: Worker) -> None:
         raise AssertionError(f"{worker.worker_id} lives")
+
+    async def mend(self, worker: Worker) -> Registration:
+        raise AssertionError("nothing is wrong with it")
 
     async def remove_unfinished(self, master_ref: str) -> None:
         raise AssertionError(f"entry {master_ref} is not ours to remove")

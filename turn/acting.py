@@ -3,16 +3,22 @@
 Every function here may be repeated by a later turn, and may be cut off at any line.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
+
+import anyio
 
 from ebbflow.core.errors import FleetError
 from ebbflow.core.plan import Action, Outcome, Result, Verb
 from ebbflow.turn.calls import Acting
 from ebbflow.turn.joining import launch, register
-from ebbflow.turn.leaving import deregister, drain, tear_down, terminate
+from ebbflow.turn.leaving import deregister, drain, mend, tear_down, terminate
 from ebbflow.turn.notes import outcome_of
+from ebbflow.turn.room import keep_room, open_gate
 from ebbflow.turn.together import together
+
+URGENT_SECONDS = 5.0
+"""So long everything else waits for what is urgent, and no longer: a master may be slow."""
 
 CarryOut = Callable[[Acting, Sequence[Action]], Awaitable[list[Outcome]]]
 """Carries out the actions of one kind, and tells what came of each. A refusal is a note, never an error."""
@@ -20,10 +26,15 @@ CarryOut = Callable[[Acting, Sequence[Action]], Awaitable[list[Outcome]]]
 STEPS = {
     Verb.LAUNCH: launch,
     Verb.REGISTER: register,
+    Verb.MEND: mend,
     Verb.DRAIN: drain,
     Verb.TEAR_DOWN: tear_down,
     Verb.TERMINATE: terminate,
     Verb.DEREGISTER: deregister,
+    Verb.OPEN_ROOM: keep_room,
+    Verb.CLOSE_ROOM: keep_room,
+    Verb.REMOVE_ROOM: keep_room,
+    Verb.OPEN_GATE: open_gate,
 }
 
 
@@ -56,17 +67,35 @@ async def carry_out(acting: Acting, actions: Sequence[Action]) -> list[Outcome]:
 
 
 async def act(acting: Acting, carry_out: CarryOut = carry_out) -> list[Outcome]:
-    """Carry out a plan, all kinds at once; what was launched is waited for and registered as far as the budget goes.
+    """Carry out a plan: what is urgent first, then all kinds at once.
+
+    What was launched is waited for and registered as far as the budget goes.
 
     Args:
         acting: the turn, with the plan.
         carry_out: does the actions of one kind; whoever runs turns may show each of them in its own way.
     """
     plan = acting.evaluation.plan
-    kinds = (Verb.REGISTER, Verb.DRAIN, Verb.TEAR_DOWN, Verb.TERMINATE, Verb.DEREGISTER)
-    parts = await together(
-        _launch_and_register(acting, carry_out), *(carry_out(acting, plan.of(verb)) for verb in kinds)
-    )
+    kinds = [verb for verb in Verb if verb is not Verb.LAUNCH]
+    is_done = anyio.Event()
+
+    async def first() -> list[Outcome]:
+        try:
+            return _joined(await together(*(carry_out(acting, plan.of(verb, urgent=True)) for verb in kinds)))
+        finally:
+            is_done.set()
+
+    async def then() -> list[Outcome]:
+        if any(action.urgent for action in plan.actions):
+            with anyio.move_on_after(URGENT_SECONDS):
+                await is_done.wait()
+        others = (carry_out(acting, plan.of(verb, urgent=False)) for verb in kinds)
+        return _joined(await together(_launch_and_register(acting, carry_out), *others))
+
+    return _joined(await together(first(), then()))
+
+
+def _joined(parts: Iterable[Sequence[Outcome]]) -> list[Outcome]:
     return [outcome for part in parts for outcome in part]
 
 

@@ -7,7 +7,7 @@ from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.memory import Memory, OverrideKind
 from ebbflow.core.observation import Observation, ScaleRequest
 from ebbflow.core.plan import Action, Outcome, Plan, Verb
-from ebbflow.core.text import markdown
+from ebbflow.core.text import counted, markdown
 
 NAME_LENGTH = 120
 
@@ -44,15 +44,17 @@ def explain(observation: Observation, plan: Plan) -> str:
         if demand.complete
         else f"unknown ({markdown(demand.detail)})"
     )
-    wanted = "no opinion" if plan.wanted is None else str(plan.wanted)
+    wanted = "no opinion" if plan.wanted is None else f"{counted(plan.wanted, 'worker')}, before limits and persons"
     lines = [
         f"**Demand** {asked}",
-        f"**Workers** {counts or 'none'}; {plan.supply} are supply, {plan.existing} may exist",
-        f"**Wanted** {wanted}",
+        f"**Workers** {counts or 'none'}; {plan.supply} serve or start, {plan.existing} may exist",
+        f"**The policy asks for** {wanted}",
         *([f"**Cost** {_cost(plan)}"] if plan.usd_per_hour else []),
     ]
     return (
-        "\n\n".join(lines) + "\n\n" + "\n".join(f"- `{reason.rule}` {markdown(reason.text)}" for reason in plan.reasons)
+        "\n\n".join(lines)
+        + "\n\n"
+        + "\n".join(f"- {markdown(reason.text)} · `{reason.rule}`" for reason in plan.reasons)
     )
 
 

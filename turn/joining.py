@@ -54,28 +54,31 @@ async def launch(acting: Acting, action: Action) -> Outcome:
 async def register(acting: Acting, action: Action) -> Outcome:
     """Wait until the worker has announced its URL and answers, and register it; go on for as long as the turn lasts."""
     worker, readiness = acting.evaluation.worker(action.worker_id), acting.opened.fleet.readiness
-    detail = "has not announced its URL"
+    detail, begun = "has not announced its URL", worker.begun
     attempts = 0
     while True:
         instance = await acting.relisted(worker)
         if instance is not None and instance.state in (InstanceState.FAILED, InstanceState.GONE):
             return note(action, Result.FAILED, instance.detail or instance.state.value)
-        found = _as_announced(worker, instance)
+        found = replace(_as_announced(worker, instance), begun=begun)
         wait_seconds = POLL_SECONDS
         if found.url is not None:
             answer = await _attempt_to_register(acting, found)
+            if answer.warning:
+                acting.shared.warnings.add(one_line(answer.warning))
             if answer.registered:
-                return note(action, Result.DONE, found.url)
-            detail = answer.detail
+                said = f"{found.url}; {one_line(answer.warning)}" if answer.warning else found.url
+                return note(action, Result.DONE, said)
+            detail, begun = answer.detail, answer.begun or begun
             if not answer.reached:
                 attempts += 1
                 wait_seconds = readiness.retry_wait_seconds
         given = 1 + (readiness.retries if found.retries is None else found.retries)
         if worker.attempts + attempts >= given:
             words = f"{detail} (attempt {worker.attempts + attempts} of {given})"
-            return replace(note(action, Result.FAILED, words), attempts=attempts)
+            return replace(note(action, Result.FAILED, words), attempts=attempts, begun=begun)
         if not acting.budget.allows(wait_seconds + _register_seconds(acting)):
-            return replace(note(action, Result.WAITING, detail), attempts=attempts)
+            return replace(note(action, Result.WAITING, detail), attempts=attempts, begun=begun)
         await acting.sleep(wait_seconds)
 
 

@@ -1,6 +1,7 @@
 """How a worker leaves: drained, looked at twice, ended, seen gone, forgotten. Each step may be the last of a run."""
 
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import anyio
@@ -17,7 +18,17 @@ from ebbflow.decision.giving_up import SILENT_SECONDS
 from ebbflow.turn.calls import Acting
 from ebbflow.turn.notes import note
 
-HELD = "works at its drain deadline, and its master cannot put it back before that work is done: it is asked again"
+STAYS_OUT = {
+    DrainAnswer.HELD: "works at its drain deadline, and its master cannot put it back before that work is done: "
+    "it is asked again",
+    DrainAnswer.FED: "an entry of the master that is none of this fleet's gives it work: it stays until that is off",
+}
+"""Answers after which it is neither in service nor on its way out."""
+STAYS = {
+    DrainAnswer.BUSY: "works; stays in service",
+    DrainAnswer.REOPENED: "somebody else has put it back into service: it stays",
+}
+"""Answers that take the mark back."""
 LOGS_SECONDS = 3.0
 """For reading what a worker printed, before it is ended."""
 
@@ -26,11 +37,16 @@ async def drain(acting: Acting, action: Action) -> Outcome:
     """Tell the master to give the worker no new work."""
     worker = acting.evaluation.worker(action.worker_id)
     answer = await _drained(acting, worker)
-    if answer is DrainAnswer.BUSY:
-        return note(action, Result.BUSY, "works; stays in service")
-    if answer is DrainAnswer.HELD:
-        return note(action, Result.WAITING, HELD)
-    return note(action, Result.DONE, answer.value)
+    is_out = answer is DrainAnswer.ACCEPTED and acting.opened.master.caps.drain is DrainWay.NATIVE
+    done = replace(note(action, Result.DONE, answer.value), is_out=is_out)
+    return _without_leaving(action, answer) or done
+
+
+def _without_leaving(action: Action, answer: DrainAnswer) -> Outcome | None:
+    """What an answer to a drain comes to that does not let it leave; None where it does."""
+    if answer in STAYS:
+        return note(action, Result.BUSY, STAYS[answer])
+    return note(action, Result.WAITING, STAYS_OUT[answer]) if answer in STAYS_OUT else None
 
 
 async def tear_down(acting: Acting, action: Action) -> Outcome:
@@ -47,10 +63,9 @@ async def tear_down(acting: Acting, action: Action) -> Outcome:
             await acting.sleep(acting.looks_apart_seconds)
         # Each look drains anew: where the master has forgotten the worker, that answer is all that is known of it.
         answer = await _drained(acting, worker)
-        if answer is DrainAnswer.BUSY:
-            return note(action, Result.BUSY, "works at its drain deadline: back in service")
-        if answer is DrainAnswer.HELD:
-            return note(action, Result.WAITING, HELD)
+        stays = _without_leaving(action, answer)
+        if stays is not None and not (overdue and answer is DrainAnswer.FED):
+            return stays
         result, detail = await _look(acting, worker, answer)
         if result is not Result.DONE and not overdue:
             return note(action, result, detail)
@@ -131,6 +146,14 @@ async def deregister(acting: Acting, action: Action) -> Outcome:
     return note(action, Result.DONE)
 
 
+async def mend(acting: Acting, action: Action) -> Outcome:
+    """Let the master put right how it holds a worker."""
+    worker, master = acting.evaluation.worker(action.worker_id), acting.opened.master
+    assert isinstance(master, PushMaster), "what joined by itself is held by itself"
+    answer = await acting.ask_master(partial(master.mend, worker), f"mend the entry of {worker.worker_id}")
+    return note(action, Result.DONE if answer.registered else Result.WAITING, answer.detail)
+
+
 async def _drained(acting: Acting, worker: Worker) -> DrainAnswer:
     mark = worker.mark
     remaining, forced = (mark.remaining_seconds, mark.forced) if mark else (0.0, False)
@@ -155,8 +178,8 @@ async def _look(acting: Acting, worker: Worker, drained: DrainAnswer) -> tuple[R
 
 async def _member(acting: Acting, worker: Worker) -> tuple[Member | None, str]:
     """The worker as its master shows it now, and why that cannot be known."""
-    call = partial(acting.opened.master.members, [worker.worker_id])
-    members = await acting.ask_master(call, f"look at {worker.worker_id}")
+    look = acting.opened.look_at_members([worker], [worker.worker_id])
+    members = await acting.ask_master(look, f"look at {worker.worker_id}")
     if not members.complete:
         return None, f"members unknown: {members.detail}"
     return next((member for member in members.members if member.worker_id == worker.worker_id), None), ""

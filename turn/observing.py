@@ -60,7 +60,8 @@ async def observe(
         ConfigError: the master or a provider says that a person must act; the turn ends before any action.
     """
     listings = together(*(_listing(opened, name, budget, log) for name in opened.providers))
-    demand, members, looks = await asyncio.gather(_demand(opened, budget, log), _members(opened, budget, log), listings)
+    members_asked = _members(opened, memory, budget, log)
+    demand, members, looks = await asyncio.gather(_demand(opened, budget, log), members_asked, listings)
     found = [look for look in looks if isinstance(look, ProviderLook)]
     for answer in (demand, members, *looks):
         # Only now: whoever else was still being asked has answered.
@@ -105,8 +106,8 @@ async def _demand(opened: OpenFleet, budget: Budget, log: Log) -> Demand | Confi
     return plausible_demand(demand)
 
 
-async def _members(opened: OpenFleet, budget: Budget, log: Log) -> MemberList | ConfigError:
-    members = await _asked(opened.master.members, opened.master.caps.call_seconds, budget, log)
+async def _members(opened: OpenFleet, memory: Memory, budget: Budget, log: Log) -> MemberList | ConfigError:
+    members = await _asked(opened.look_at_members(memory.workers), opened.master.caps.call_seconds, budget, log)
     if isinstance(members, FleetError):
         return members if isinstance(members, ConfigError) else MemberList((), complete=False, detail=str(members))
     return plausible_members(members)

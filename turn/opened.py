@@ -1,12 +1,15 @@
 """A fleet with its adapters, as one turn has it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from ebbflow.core.errors import ConfigError
+from ebbflow.core.member import MemberList
 from ebbflow.core.ports import JoinMaster, KeepsAlive, Master, Provider, PushMaster
+from ebbflow.core.worker import Worker
 from ebbflow.fleet.model import Fleet
 
 
@@ -26,6 +29,19 @@ class OpenFleet:
     def takes_urls(self) -> bool:
         """Whether addresses are pushed into the master; False: workers join it by themselves."""
         return isinstance(self.master, PushMaster)
+
+    def look_at_members(
+        self, known: Sequence[Worker], worker_ids: Sequence[str] | None = None
+    ) -> Callable[[], Awaitable[MemberList]]:
+        """A look at the master's members, or at some of them.
+
+        Args:
+            known: whom the record knows; where addresses are pushed, one that was registered stays ours.
+            worker_ids: of these only; None: all of ours.
+        """
+        if isinstance(self.master, PushMaster):
+            return partial(self.master.members, worker_ids, known=known)
+        return partial(self.master.members, worker_ids)
 
     def check(self) -> None:
         """Refuse a fleet that names what cannot be loaded, or what its master or providers cannot do.
@@ -50,8 +66,8 @@ def check_kind(master: Master, name: str) -> None:
     if is_pushed == is_joined:
         kinds = "both a PushMaster and a JoinMaster" if is_pushed else "neither a PushMaster nor a JoinMaster"
         raise ConfigError(
-            f"{name} is {kinds}: its adapter must have `register`, `deregister` and `remove_unfinished`, "
-            "or else `joined`"
+            f"{name} is {kinds}: its adapter must have `register`, `deregister`, `mend` and "
+            "`remove_unfinished`, or else `joined`"
         )
     if master.caps.needs_keepalive_seconds is not None and not isinstance(master, KeepsAlive):
         raise ConfigError(

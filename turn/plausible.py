@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ebbflow.core.addresses import worker_url_problem
 from ebbflow.core.instance import Failure, Instance, InstanceList, InstanceState, ProviderCaps
-from ebbflow.core.member import Demand, Member, MemberList
+from ebbflow.core.member import Demand, Member, MemberList, PushMemberList, Room
 from ebbflow.core.text import one_line
 
 MOST_RETRIES = 240
@@ -42,8 +42,16 @@ def plausible_members(members: MemberList) -> MemberList:
     """A master's members: idle times and speeds that cannot be so are unknown, and texts are one printable line."""
     rows = tuple(_plausible_member(member) for member in members.members)
     foreign, detail = tuple(one_line(name) for name in members.foreign), one_line(members.detail)
-    is_so = (rows, foreign, detail) == (members.members, members.foreign, members.detail)
-    return members if is_so else replace(members, members=rows, foreign=foreign, detail=detail)
+    found = replace(members, members=rows, foreign=foreign, detail=detail)
+    if isinstance(found, PushMemberList):
+        room = _plausible_room(found.room) if found.room is not None else None
+        found = replace(found, others=tuple(one_line(name) for name in found.others), room=room)
+    return members if found == members else found
+
+
+def _plausible_room(room: Room) -> Room:
+    models = tuple(one_line(name) for name in room.missing_models)
+    return replace(room, detail=one_line(room.detail), missing_models=models)
 
 
 def plausible_demand(demand: Demand) -> Demand:
@@ -105,6 +113,8 @@ def _plausible_member(member: Member) -> Member:
         idle_seconds=_within(member.idle_seconds, MOST_SECONDS),
         units_per_second=_within(member.units_per_second, MOST_UNITS),
         model=None if member.model is None else one_line(member.model),
+        renamed=one_line(member.renamed),
+        disorder=one_line(member.disorder),
     )
     return member if plausible == member else plausible
 

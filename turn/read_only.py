@@ -102,9 +102,9 @@ class ReadOnlyPushMaster(ReadOnlyMaster):
         super().__init__(master)
         self._pushed = master
 
-    async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
+    async def members(self, worker_ids: Sequence[str] | None = None, *, known: Sequence[Worker] = ()) -> PushMemberList:
         """The real answer."""
-        return await self._pushed.members(worker_ids)
+        return await self._pushed.members(worker_ids, known=known)
 
     async def register(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:
         """Refused."""
@@ -113,6 +113,10 @@ class ReadOnlyPushMaster(ReadOnlyMaster):
     async def deregister(self, worker: Worker) -> None:
         """Refused."""
         _refuse(f"deregister {worker.worker_id}")
+
+    async def mend(self, worker: Worker) -> Registration:
+        """Refused."""
+        _refuse(f"mend the entry of {worker.worker_id}")
 
     async def remove_unfinished(self, master_ref: str) -> None:
         """Refused."""

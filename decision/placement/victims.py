@@ -127,7 +127,7 @@ def choose_victims(
         f"{bounded.stops - len(victims)} of {bounded.stops} stops found no worker that may go: only idle ones do, "
         f"for {limits.min_idle_seconds:g} s{', or however short where a person asked' if bounded.hurried else ''}"
     )
-    return victims, (Reason("placement.no_victim", text, "no_victim"),)
+    return victims, (Reason("placement.no_victim", text, "nobody else may go yet"),)
 
 
 def _of_last_provider(
@@ -232,10 +232,10 @@ def _may_go(worker: Worker, share: ProviderShare, bounded: Bounded, limits: Limi
 
 def _why(worker: Worker, bounded: Bounded) -> str:
     if worker.state is WorkerState.PENDING:
-        return "surplus, and not started yet"
+        return "not needed any more, and not started yet"
     if worker.worker_id in bounded.preferred:
         return f"named by a person{', by force' if _is_forced(worker, bounded) else ''}, idle {_idle(worker)}"
-    return f"surplus, idle {_idle(worker)}"
+    return f"not needed any more, idle {_idle(worker)}"
 
 
 def _idle(worker: Worker) -> str:

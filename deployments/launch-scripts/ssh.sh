@@ -9,14 +9,14 @@ source "$here/common.sh"
 : "${REMOTE_WORK_FOLDER:=/tmp/ebbflow-launched}"
 
 # Runs there: the worker in the background, and a reader of stdin that ends with the connection and takes it along.
-# Arguments: work folder, SwarmUI's folder, minutes, ports, address to bind, address to tell, the text of worker.sh.
+# Arguments: work folder, SwarmUI's folder, minutes, ports, address to bind, address to tell, the text of worker.sh, the gate.
 # shellcheck disable=SC2016
 remote='
 set -eu
 exec 5<&0
 mkdir -p -- "$1"
 rm -f -- "$1/address"
-ADVERTISE_HOST=$6 setsid bash -c "$7" worker.sh "$1/data" "$1/address" "$2" "$3" "$4" "$5" \
+ADVERTISE_HOST=$6 EBBFLOW_GATE=$8 setsid bash -c "$7" worker.sh "$1/data" "$1/address" "$2" "$3" "$4" "$5" \
     >"$1/worker.log" 2>&1 </dev/null 5<&- &
 pid=$!
 (
@@ -51,7 +51,8 @@ rm -f -- "$work/stdin"
 mkfifo -- "$work/stdin"
 exec 4<>"$work/stdin"
 command=$(printf '%q ' bash -c "$remote" remote "$REMOTE_WORK_FOLDER/$worker" "$REMOTE_SWARMUI_FOLDER" \
-    "$REQUIRE_CONTROL_WITHIN" "$PORTS" "$BIND_ADDRESS" "${SSH_WORKER_HOST:-${SSH_HOST#*@}}" "$(<"$here/worker.sh")")
+    "$REQUIRE_CONTROL_WITHIN" "$PORTS" "$BIND_ADDRESS" "${SSH_WORKER_HOST:-${SSH_HOST#*@}}" "$(<"$here/worker.sh")" \
+    "${EBBFLOW_GATE:-}")
 ssh -T -o BatchMode=yes -o ConnectTimeout=15 -o ServerAliveInterval=15 -o ServerAliveCountMax=4 "$SSH_HOST" "$command" \
     <"$work/stdin" >"$work/address" 2>"$work/ssh.log" 3>&- 4>&- &
 pid=$!

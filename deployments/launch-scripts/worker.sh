@@ -17,6 +17,14 @@ for _ in {1..50}; do
 done
 [[ -n $port ]] || { echo "no free port in $ports" >&2; exit 1; }
 
+# The gate, where the master has a waiting room: one more backend, which loads until this worker's own runs at the master.
+backends=()
+if [[ -n ${EBBFLOW_GATE:-} ]]; then
+    backends=(--backends_file "$data/Backends.fds")
+    printf '\n7860:\n\ttype: swarmswarmbackend\n\ttitle: gate\n\tenabled: true\n\tsettings:\n' >>"${backends[1]}"
+    printf '\t\tAddress: %s\n\t\tAllowIdle: false\n' "$EBBFLOW_GATE" >>"${backends[1]}"
+fi
+
 # Written aside and renamed, so that nobody reads half of it.
 echo "${ADVERTISE_HOST:-$(hostname)}:$port" >"$noted.new"
 mv -- "$noted.new" "$noted"
@@ -24,4 +32,4 @@ mv -- "$noted.new" "$noted"
 # Own data: two workers must not write each other's settings. No browser. The end of this process is the worker's end.
 cd -- "$swarmui"
 exec ./launch-linux.sh --launch_mode none --host "$address" --port "$port" --data_dir "$data" \
-    --no_persist true --lock_settings true --require_control_within "$minutes"
+    --no_persist true --lock_settings true --require_control_within "$minutes" "${backends[@]}"

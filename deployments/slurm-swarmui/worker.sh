@@ -51,6 +51,12 @@ mkdir -p -- "$data" 2>/dev/null || fail "$data cannot be made on $ADVERTISE_HOST
 if [[ -n $DATA_TEMPLATE ]]; then
     cp -a -- "$DATA_TEMPLATE/." "$data/" || fail "$DATA_TEMPLATE cannot be copied on $ADVERTISE_HOST"
 fi
+# The gate, where the master has a waiting room: one more backend, which loads until this worker's own runs at the master.
+if [[ -n ${EBBFLOW_GATE:-} ]]; then
+    set -- "$@" --backends_file "$data/Backends.fds"
+    printf '\n7860:\n\ttype: swarmswarmbackend\n\ttitle: gate\n\tenabled: true\n\tsettings:\n' >>"$data/Backends.fds"
+    printf '\t\tAddress: %s\n\t\tAllowIdle: false\n' "$EBBFLOW_GATE" >>"$data/Backends.fds"
+fi
 cd -- "$SWARMUI_FOLDER"
 
 for try in 1 2 3; do

@@ -26,6 +26,15 @@ cd "$SWARMUI_FOLDER"
 
 # Ebbflow quotes them for a shell: --require_control_within, after which a worker that nobody controls ends by itself.
 eval "set -- ${EBBFLOW_ARGUMENTS:-}"
+# The gate, where the master has a waiting room: one more backend, which loads until this worker's own runs at the master.
+if [ -n "${EBBFLOW_GATE:-}" ]; then
+    mkdir -p Data
+    # The disk may hold that of an earlier worker.
+    awk '/^[^ \t]/ { old = /^7860:/ } !old' Data/Backends.fds >Data/Backends.new 2>/dev/null || true
+    printf '\n7860:\n\ttype: swarmswarmbackend\n\ttitle: gate\n\tenabled: true\n\tsettings:\n' >>Data/Backends.new
+    printf '\t\tAddress: %s\n\t\tAllowIdle: false\n' "$EBBFLOW_GATE" >>Data/Backends.new
+    mv Data/Backends.new Data/Backends.fds
+fi
 ./launch-linux.sh --launch_mode none --host 0.0.0.0 --port "$WORKER_PORT" --no_persist true --lock_settings true "$@" ||
     echo "SwarmUI ended with $?"
 

@@ -116,6 +116,11 @@ class Backend:
     session_id: str = ""
 
     @property
+    def is_real(self) -> bool:
+        """Whether it is kept over a restart."""
+        return self.id >= 0
+
+    @property
     def settings(self) -> BackendSettings:
         """A child has its control entry's settings: the only sure link between the two."""
         return self.own_settings if self.parent is None else self.parent.own_settings

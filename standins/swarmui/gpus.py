@@ -41,6 +41,7 @@ class Slot:
     id: int
     max_usages: int
     turns: asyncio.Semaphore
+    name: str = ""
     current_model: str | None = None
     last_used_at: float | None = None
     usages: int = 0
@@ -57,7 +58,7 @@ class Slot:
             "modcount": 1,
             "features": [],
             "enabled": True,
-            "title": "gpu" if self.id == 0 else f"gpu {self.id}",
+            "title": self.name or ("gpu" if self.id == 0 else f"gpu {self.id}"),
             "can_load_models": True,
             "max_usages": self.max_usages,
             "seconds_since_used": seconds,
@@ -81,11 +82,14 @@ class Gpus:
 
     Args:
         usages: of each backend, in the order of their ids.
+        name: what each of them is called; empty: `gpu`, `gpu 1` and so on.
         model_load_seconds: what a model takes that is not loaded.
     """
 
-    def __init__(self, usages: Sequence[int], *, clock: Clock, loads: Loads, model_load_seconds: float) -> None:
-        self.slots = [Slot(index, most, asyncio.Semaphore(most)) for index, most in enumerate(usages)]
+    def __init__(
+        self, usages: Sequence[int], *, clock: Clock, loads: Loads, model_load_seconds: float, name: str = ""
+    ) -> None:
+        self.slots = [Slot(index, most, asyncio.Semaphore(most), name) for index, most in enumerate(usages)]
         self.served = 0
         self.lost = 0
         self._clock = clock
@@ -93,6 +97,12 @@ class Gpus:
         self._model_load_seconds = model_load_seconds
         self._running: set[Running] = set()
         self._may_finish = asyncio.Event()
+        self._runs_on = asyncio.Event()
+        self._runs_on.set()
+
+    def hang(self) -> None:
+        """Let nothing that runs, or comes, ever be done."""
+        self._runs_on.clear()
 
     def finish(self) -> None:
         """Let every generation that runs now be done; what comes later takes its time again."""
@@ -182,6 +192,7 @@ class Gpus:
                 await self._load_model(load, slot, model)
             with contextlib.suppress(TimeoutError):
                 await within(self._clock, seconds, self._may_finish.wait())
+            await self._runs_on.wait()
         finally:
             load.live_gens -= 1
             slot.last_used_at = self._clock.now()

@@ -12,9 +12,10 @@ import httpx
 
 from ebbflow.standins.background import Background
 from ebbflow.standins.clock import Clock, RealClock
+from ebbflow.standins.swarmui.auto_scaling import ID, AutoScaling, ScalingSettings
 from ebbflow.standins.swarmui.backend import BACKEND_TYPE, Backend
 from ebbflow.standins.swarmui.http import KILLED, Call, Control, JsonObject, Route, SwarmApi
-from ebbflow.standins.swarmui.load import Loads, StatusRoutes, backend_status
+from ebbflow.standins.swarmui.load import BackendState, Loads, StatusRoutes, backend_status
 from ebbflow.standins.swarmui.queue import Generation, RequestQueue, Tally
 from ebbflow.standins.swarmui.reading import Parameter, ParameterType, Refusal
 from ebbflow.standins.swarmui.remote import Remote
@@ -39,8 +40,14 @@ class MasterSettings:
     """Whether it finds no file of backends when it is first started, and so is slow to start them for that life."""
     websocket_seconds: float = 2.0
     """How much longer than the work an image holds its child, if the entry allows websockets."""
+    max_timeout_minutes: float = 120.0
+    """So long after the last image that was served everything that waits fails."""
     keeps_sessions: bool = True
+    models: tuple[str, ...] = ("sdxl.safetensors", "flux.safetensors")
+    """What is in its own model folder; a file of 0 bytes will do."""
     access: Access = field(default_factory=Access)
+    scaling: ScalingSettings | None = None
+    """Of its own auto-scaling backend; None: it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +59,7 @@ class _Life:
     remote: Remote
     table: BackendTable
     queue: RequestQueue
+    scaler: AutoScaling | None = None
 
 
 class PlayedMaster:
@@ -106,6 +114,8 @@ class PlayedMaster:
         finally:
             if self._life is not None:
                 self._life.table.save_edits()
+                if self._life.scaler is not None:
+                    await self._life.scaler.close()
             self._kill()
             await self._bury()
 
@@ -133,19 +143,29 @@ class PlayedMaster:
         )
         remote = Remote(client, self.clock, self.app.server_id)
         table = BackendTable(self._file("backends.json"), clock=self.clock, remote=remote, background=background)
+        scaler = None
+        if self.settings.scaling is not None:
+            scaler = AutoScaling(
+                self.settings.scaling, clock=self.clock, table=table, remote=remote, background=background
+            )
         queue = RequestQueue(
             table,
+            scaler=scaler,
             clock=self.clock,
             remote=remote,
             tally=self.tally,
             websocket_seconds=self.settings.websocket_seconds,
+            own_models=self.settings.models,
+            max_timeout_minutes=self.settings.max_timeout_minutes,
         )
-        self._life = _Life(background, client, remote, table, queue)
+        self._life = _Life(background, client, remote, table, queue, scaler)
         self.app.ended.clear()
         self._sessions.reload()
         table.load()
         background.spawn(self._save_edits(table))
         background.spawn(queue.watch())
+        if scaler is not None:
+            background.spawn(scaler.run())
 
     def _end(self, exit_code: int) -> None:
         self._kill()
@@ -221,9 +241,11 @@ class PlayedMaster:
         return entry
 
     async def _list(self, call: Call) -> JsonObject:
-        shown = [entry for entry in self.backends if entry.parent is None or call.boolean("nonreal")]
+        shown = [entry for entry in self.backends if entry.is_real or call.boolean("nonreal")]
         now, full_data = self.clock.now(), call.boolean("full_data")
-        return {str(entry.id): entry.to_json(now, full_data=full_data) for entry in shown}
+        listed: JsonObject = {str(entry.id): entry.to_json(now, full_data=full_data) for entry in shown}
+        scaler = self._alive().scaler
+        return listed if scaler is None else {**listed, str(ID): scaler.to_json()}
 
     async def _add(self, call: Call) -> JsonObject:
         if call.text("type_id") != BACKEND_TYPE:
@@ -250,12 +272,18 @@ class PlayedMaster:
         return {"result": "Success."}
 
     async def _delete(self, call: Call) -> JsonObject:
+        scaler = self._alive().scaler
+        if scaler is not None and call.integer("backend_id") == ID:
+            await scaler.close()
+            return {"result": "Deleted."}
         existed = await self._alive().table.delete(call.integer("backend_id"))
         return {"result": "Deleted." if existed else "Already didn't exist."}
 
     async def _list_models(self, _: Call) -> JsonObject:
-        models = frozenset[str]().union(*(entry.models for entry in self.backends))
-        return {"folders": [], "files": [{"name": model, "local": False} for model in sorted(models)]}
+        serving = (entry for entry in self.backends if entry.state is BackendState.RUNNING)
+        remote = frozenset[str]().union(*(entry.models for entry in serving)) - set(self.settings.models)
+        files = {model: True for model in self.settings.models} | dict.fromkeys(remote, False)
+        return {"folders": [], "files": [{"name": model, "local": files[model]} for model in sorted(files)]}
 
     async def _generate(self, call: Call) -> JsonObject:
         if not 1 <= (images := call.integer("images")) <= MAX_IMAGES:
@@ -286,4 +314,10 @@ class PlayedMaster:
             "wait_seconds": self.tally.wait_seconds,
             "status": self._loads.total().to_json(),
             "usages": {str(entry.id): entry.usages for entry in self.backends},
+            "childless": sum(
+                entry.parent is None
+                and entry.state is BackendState.RUNNING
+                and not any(child.state is BackendState.RUNNING for child in entry.children.values())
+                for entry in self.backends
+            ),
         }

@@ -4,9 +4,11 @@ Source: SwarmUI src/Backends/BackendHandler.cs `T2IBackendRequest.TryFind`, src/
 """
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from ebbflow.standins.clock import Clock
+from ebbflow.standins.swarmui.auto_scaling import AutoScaling
 from ebbflow.standins.swarmui.backend import Backend
 from ebbflow.standins.swarmui.http import PLAYS_WEBSOCKET, JsonObject
 from ebbflow.standins.swarmui.load import BackendState, Load
@@ -20,6 +22,7 @@ GRACE_SECONDS = 0.2
 """What an image's first hopeless look costs; the next one later than that fails it."""
 NO_BACKENDS = "No backends available!"
 NO_MATCH = "No backends match the settings of the request given!"
+TIMED_OUT = "Timeout! All backends are occupied with other tasks."
 WORKER_FAILED = "Something went wrong while generating images."
 
 
@@ -50,6 +53,14 @@ class Ticket:
     granted: "asyncio.Future[Backend]"
     hopeless_at: float | None = None
     """The first look that found no backend which could ever take it; never forgotten, though one came meanwhile."""
+    has_asked: bool = False
+    """Whether it has asked an auto-scaling backend for more."""
+    waits_for_launch: bool = False
+    """Whether that launches for it."""
+
+    def launched(self) -> None:
+        """That launch is over, and what it brought serves at the next looks, or not."""
+        self.waits_for_launch, self.hopeless_at = False, None
 
 
 class RequestQueue:
@@ -58,11 +69,27 @@ class RequestQueue:
     Args:
         tally: outlives the process: it is the test's count, not the master's.
         websocket_seconds: how much longer than the work an image holds its child.
+        own_models: what the master itself has; a request for what nobody has is refused at once.
+        scaler: the master's auto-scaling backend, which a request asks for more once.
+        max_timeout_minutes: so long after the last image that was served everything that waits fails.
     """
 
     def __init__(
-        self, table: BackendTable, *, clock: Clock, remote: Remote, tally: Tally, websocket_seconds: float = 0.0
+        self,
+        table: BackendTable,
+        *,
+        clock: Clock,
+        remote: Remote,
+        tally: Tally,
+        websocket_seconds: float = 0.0,
+        own_models: Collection[str] = (),
+        max_timeout_minutes: float = 120.0,
+        scaler: AutoScaling | None = None,
     ) -> None:
+        self._scaler = scaler
+        self._timeout_seconds = 60.0 * max_timeout_minutes
+        self._served_at = clock.now()
+        self._own_models = frozenset(own_models)
         self._websocket_seconds = websocket_seconds
         self._table = table
         self._clock = clock
@@ -116,8 +143,8 @@ class RequestQueue:
         return 1 + 2 * running + sum(entry.state is BackendState.LOADING for entry in self._table)
 
     def _refuse_unknown_model(self, model: str) -> None:
-        listed = frozenset[str]().union(*(entry.models for entry in self._table if entry.parent is None))
-        if model and listed and model not in listed:
+        listed = self._own_models.union(*(entry.models for entry in self._table if entry.parent is None))
+        if model and model not in listed:
             raise Refusal(
                 f"Invalid value for parameter Model: Invalid model value for param Model - '{model}' - are you sure "
                 "that model name is correct?"
@@ -136,7 +163,8 @@ class RequestQueue:
             return made
         finally:
             load.live_gens -= 1
-            backend.release(self._clock.now())
+            self._served_at = self._clock.now()
+            backend.release(self._served_at)
             if self._waited_for is backend:
                 self._waited_for = None
             self._look()
@@ -155,6 +183,8 @@ class RequestQueue:
     def _look(self) -> None:
         """Look at every image that waits, and once more whenever one of them went."""
         self._looked_at = self._clock.now()
+        if not self._tickets:
+            self._served_at = self._looked_at
         is_any_gone = True
         while is_any_gone:
             for ticket in self._tickets:
@@ -164,10 +194,13 @@ class RequestQueue:
             is_any_gone, self._tickets = len(waiting) < len(self._tickets), waiting
 
     def _try(self, ticket: Ticket) -> None:
+        if self._clock.now() - self._served_at > self._timeout_seconds:
+            ticket.granted.set_exception(Refusal(TIMED_OUT))
+            return
         if self._waited_for is not None:
             return
         possible = [entry for entry in self._table if entry.may_run]
-        if not possible:
+        if not possible and not self._is_scaler_running():
             if not self._is_any_starting():
                 self._fail_when_due(ticket, NO_BACKENDS)
             return
@@ -190,10 +223,20 @@ class RequestQueue:
     def _fail_when_due(self, ticket: Ticket, error: str) -> None:
         # SwarmUI tries once, for each request, to get more backends.
         now = self._clock.now()
+        if ticket.waits_for_launch:
+            return
         if ticket.hopeless_at is None:
             ticket.hopeless_at = now
+            if self._scaler is not None and not ticket.has_asked:
+                ticket.has_asked = True
+                waiting = sum(not each.granted.done() for each in self._tickets)
+                ticket.waits_for_launch = self._scaler.wants_more(waiting, ticket.launched)
         elif now - ticket.hopeless_at >= GRACE_SECONDS:
             ticket.granted.set_exception(Refusal(error))
+
+    def _is_scaler_running(self) -> bool:
+        """Whether an entry runs that takes no work: nothing waits then, whatever else is loading."""
+        return self._scaler is not None and self._scaler.state is BackendState.RUNNING
 
     def _is_any_starting(self) -> bool:
         return any(entry.state in (BackendState.WAITING, BackendState.LOADING) for entry in self._table)

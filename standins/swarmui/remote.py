@@ -54,6 +54,19 @@ class Remote:
         files = answer.get("files")
         return frozenset(str(file["name"]) for file in files) if isinstance(files, list) else frozenset()
 
+    async def take_control(self, entry: Backend) -> None:
+        """Hold the worker's dead-man's switch.
+
+        Raises:
+            RemoteFailure: it did not say so.
+        """
+        if (await self._ask(entry, "AdminTakeControl", {}, None)).get("success") is not True:
+            raise RemoteFailure("AdminTakeControl was not answered with success")
+
+    async def shut_down(self, entry: Backend) -> None:
+        """Ask the worker to end."""
+        await self._ask(entry, "ShutdownServer", {}, None)
+
     async def generate(self, entry: Backend, body: Mapping[str, object]) -> list[object]:
         """Run one image and return what the worker made of it; over a websocket it takes as long as it takes."""
         seconds = None if entry.settings.allow_websocket else HTTP_LIMIT_SECONDS

@@ -6,19 +6,26 @@ Source of the line that a worker prints: SwarmUI docs/Features/AutoScalingBacken
 
 import argparse
 import asyncio
+import json
 import os
 import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ebbflow.standins.clock import Clock, RealClock
+from ebbflow.standins.faults import Fault, FaultKind
 from ebbflow.standins.http import serve
 from ebbflow.standins.swarmui.http import KILLED, SwarmApi
 from ebbflow.standins.swarmui.load import BackendState
 from ebbflow.standins.swarmui.sessions import Access
+
+if TYPE_CHECKING:
+    from ebbflow.standins.swarmui.auto_scaling import ScalingSettings
+
+MODELS = ("sdxl.safetensors", "flux.safetensors")
 
 
 class PlayedServer(Protocol):
@@ -83,6 +90,9 @@ def _master(options: argparse.Namespace) -> PlayedServer:
         is_new=options.is_new,
         websocket_seconds=options.websocket_seconds,
         keeps_sessions=not options.no_persist,
+        models=options.models,
+        max_timeout_minutes=options.max_timeout_minutes,
+        scaling=_scaling(options.auto_scaling) if options.auto_scaling else None,
         access=_access(options),
     )
     master = PlayedMaster(settings, clock=RealClock())
@@ -105,10 +115,19 @@ def _worker(options: argparse.Namespace) -> PlayedServer:
         control_check_seconds=options.control_check_seconds,
         data_dir=None if options.no_persist else options.data_dir,
         access=_access(options),
+        backends_file=options.backends_file,
     )
     worker = PlayedWorker(settings, clock=RealClock())
+    if options.slow_seconds:
+        worker.app.faults.add(Fault(FaultKind.SLOW, seconds=options.slow_seconds))
     worker.app.are_settings_locked = options.lock_settings
     return worker
+
+
+def _scaling(given: dict[str, Any]) -> "ScalingSettings":
+    from ebbflow.standins.swarmui.auto_scaling import ScalingSettings
+
+    return ScalingSettings(**{**given, "script": Path(given["script"])})
 
 
 def _access(options: argparse.Namespace) -> Access:
@@ -131,6 +150,11 @@ def _parser() -> argparse.ArgumentParser:
     master.add_argument(
         "--websocket_seconds", type=float, default=2.0, help="how much longer than its work an image holds its child"
     )
+    master.add_argument("--max_timeout_minutes", type=float, default=120.0, help="after that all that waits fails")
+    master.add_argument("--models", type=_names, default=MODELS, help="what it has itself, comma-separated")
+    master.add_argument(
+        "--auto_scaling", type=json.loads, help="settings of its own auto-scaling backend, as JSON; at least `script`"
+    )
     worker = modes.add_parser("worker", help="an instance with GPUs", allow_abbrev=False)
     _add_common(worker)
     worker.add_argument("--data_dir", type=_folder, help="sessions are kept here; nowhere without it")
@@ -138,9 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--control_check_seconds", type=float, default=60.0, help="how often that is checked")
     worker.add_argument("--backends", type=int, default=1)
     worker.add_argument("--max_usages", type=int, default=1, help="generations that a backend runs at a time")
-    worker.add_argument(
-        "--models", type=_names, default=("sdxl.safetensors", "flux.safetensors"), help="comma-separated"
-    )
+    worker.add_argument("--models", type=_names, default=MODELS, help="comma-separated")
     worker.add_argument("--seconds_per_step", type=float, default=0.05)
     worker.add_argument(
         "--load_seconds", type=float, default=0.0, help="backends are loading that long after listening"
@@ -152,6 +174,8 @@ def _parser() -> argparse.ArgumentParser:
         help="of its backends once loaded; none: no backend",
     )
     worker.add_argument("--model_load_seconds", type=float, default=0.0, help="cost of a model that is not loaded")
+    worker.add_argument("--slow_seconds", type=float, default=0.0, help="each answer comes so much later")
+    worker.add_argument("--backends_file", type=Path, help="SwarmUI's Backends.fds: those of other SwarmUIs in it")
     worker.add_argument("--never_announce", action="store_true", help="print no NewURL line")
     worker.add_argument("--announce_url", help="print this address in the NewURL line, for instance a wrong one")
     return parser

@@ -8,6 +8,7 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ebbflow.standins.background import Background
 from ebbflow.standins.clock import Clock
@@ -65,6 +66,15 @@ class BackendTable:
         self._start(entry)
         return entry
 
+    def add_launched(self, url: str) -> Backend:
+        """Add an entry that is not real, as an auto-scaling backend does for the address of a worker, and start it."""
+        settings = BackendSettings(address=url)
+        entry = self.entries[self._next_child_id] = Backend(self._next_child_id, settings)
+        self._next_child_id -= 1
+        entry.own_title = f"[AutoScaled] {url}"
+        self._start(entry)
+        return entry
+
     async def edit(self, entry: Backend, settings: Mapping[str, object], title: str, new_id: int) -> None:
         """Replace settings and title; shuts the entry and its children down first, then starts it anew.
 
@@ -115,10 +125,12 @@ class BackendTable:
 
     def load(self) -> None:
         """Take over the saved entries; the next id is the highest plus one, so ids of deleted ones come again."""
+        self.begin(json.loads(self._path.read_text()) if self._path.exists() else {})
+
+    def begin(self, found: Mapping[str, Any]) -> None:
+        """Start the entries that a file holds, by id, and from now on what is switched on."""
         self._background.spawn(self._start_in_line())
-        if not self._path.exists():
-            return
-        for key, saved in json.loads(self._path.read_text()).items():
+        for key, saved in found.items():
             entry = Backend(int(key), BackendSettings().merged(saved["settings"]))
             entry.own_title, entry.enabled = saved["title"], saved["enabled"]
             self.entries[entry.id] = entry
@@ -130,7 +142,7 @@ class BackendTable:
         if not self._is_edited:
             return
         self._is_edited = False
-        saved = {str(entry.id): _saved(entry) for entry in self if entry.parent is None}
+        saved = {str(entry.id): _saved(entry) for entry in self if entry.is_real}
         self._path.write_text(json.dumps(saved, indent=1))
 
     def _start(self, entry: Backend) -> None:
@@ -298,8 +310,10 @@ def _is_loading(entry: Backend, epoch: int) -> bool:
 
 
 def _gives_child(entry: Backend, listed: JsonObject) -> bool:
-    is_forwarded = listed["type"] == BACKEND_TYPE
-    return listed["status"] == BackendState.RUNNING and (entry.settings.allow_forwarding or not is_forwarded)
+    if listed.get("status") != BackendState.RUNNING:
+        # What else it says of itself is not read.
+        return False
+    return entry.settings.allow_forwarding or listed.get("type") != BACKEND_TYPE
 
 
 def _saved(entry: Backend) -> JsonObject:

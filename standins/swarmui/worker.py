@@ -8,14 +8,22 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ebbflow.standins.background import Background
 from ebbflow.standins.clock import Clock, RealClock
+from ebbflow.standins.faults import Fault, FaultKind
+from ebbflow.standins.swarmui.backends_file import swarm_backends
 from ebbflow.standins.swarmui.gpus import GENERATION, Gpus
 from ebbflow.standins.swarmui.http import KILLED, Call, Control, JsonObject, Route, SwarmApi
 from ebbflow.standins.swarmui.load import BackendState, Loads, StatusRoutes, backend_status
 from ebbflow.standins.swarmui.reading import Parameter, ParameterType, Refusal
 from ebbflow.standins.swarmui.sessions import Access, GivenSessions
+
+if TYPE_CHECKING:
+    import httpx
+
+    from ebbflow.standins.swarmui.table import BackendTable
 
 SHUTDOWN_DELAY_SECONDS = 0.5
 EMPTY_END_SECONDS = 0.1
@@ -29,6 +37,8 @@ class WorkerSettings:
     """How a worker behaves; times are seconds unless their name says minutes."""
 
     backends: int = 1
+    backend_name: str = ""
+    """What each of them is called; empty: `gpu`, `gpu 1` and so on."""
     max_usages: int = 1
     """Generations that one backend runs at a time."""
     models: tuple[str, ...] = ("sdxl.safetensors", "flux.safetensors")
@@ -43,6 +53,8 @@ class WorkerSettings:
     data_dir: Path | None = None
     """Where session ids are kept; None forgets them at a restart, as `--no_persist` does."""
     access: Access = field(default_factory=Access)
+    backends_file: Path | None = None
+    """Where its backends are; of it those that lead to other SwarmUIs are played."""
 
 
 class PlayedWorker:
@@ -62,6 +74,7 @@ class PlayedWorker:
         self._earlier_served = 0
         self._earlier_lost = 0
         self._background: Background | None = None
+        self._remotes: BackendTable | None = None
         sessions = GivenSessions(self.clock, self._sessions_path())
         self._begin()
         status = StatusRoutes(clock=self.clock, sessions=sessions, loads=self._loads, summary=self._summary)
@@ -87,9 +100,12 @@ class PlayedWorker:
         self.app.ended.clear()
         self.app.is_closed = self._is_ending = False
         background.spawn(self._obey_dead_man())
+        client = self._begin_remotes(background)
         try:
             yield
         finally:
+            if client is not None:
+                await client.aclose()
             if self._background is background:
                 self._background = None
             await background.stop()
@@ -129,6 +145,11 @@ class PlayedWorker:
         """Let every generation that runs now be done; what comes later takes its time again."""
         self._gpus.finish()
 
+    def hang(self) -> None:
+        """Accept what comes and answer nothing, as a process that has stopped; its generations stop with it."""
+        self.app.faults.add(Fault(FaultKind.HANG))
+        self._gpus.hang()
+
     def crash(self) -> None:
         """Die at once: connections are reset and running generations are lost."""
         self._end(KILLED)
@@ -153,7 +174,26 @@ class PlayedWorker:
             clock=self.clock,
             loads=self._loads,
             model_load_seconds=self.settings.model_load_seconds,
+            name=self.settings.backend_name,
         )
+
+    def _begin_remotes(self, background: Background) -> "httpx.AsyncClient | None":
+        """Start the backends that lead to other SwarmUIs, where it has any, with the client that they ask by."""
+        path = self.settings.backends_file
+        found = swarm_backends(path.read_text(encoding="utf-8")) if path is not None and path.exists() else {}
+        if path is None or not found:
+            return None
+        # Imported here because the start of every other worker would pay for it.
+        import httpx
+
+        from ebbflow.standins.swarmui.remote import Remote
+        from ebbflow.standins.swarmui.table import BackendTable
+
+        client = httpx.AsyncClient(timeout=None, trust_env=False, verify=False)
+        remote = Remote(client, self.clock, self.app.server_id)
+        self._remotes = BackendTable(path, clock=self.clock, remote=remote, background=background)
+        self._remotes.begin(found)
+        return client
 
     def _end(self, exit_code: int = 0) -> None:
         self._gpus.lost += self._loads.total().waiting_gens
@@ -197,9 +237,13 @@ class PlayedWorker:
 
     async def _list_backends(self, call: Call) -> JsonObject:
         state, now, full_data = self.backend_state, self.clock.now(), call.boolean("full_data")
-        if state is None:
-            return {}
-        return {str(slot.id): slot.to_json(state, now, full_data=full_data) for slot in self._gpus.slots}
+        slots = (
+            []
+            if state is None
+            else [(slot.id, slot.to_json(state, now, full_data=full_data)) for slot in self._gpus.slots]
+        )
+        others = [(entry.id, entry.to_json(now, full_data=full_data)) for entry in self._remotes or ()]
+        return {str(key): shown for key, shown in (*slots, *others)}
 
     async def _list_models(self, _: Call) -> JsonObject:
         return {"folders": [], "files": [{"name": model, "local": True} for model in self.settings.models]}

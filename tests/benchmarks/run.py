@@ -4,12 +4,13 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import kubernetes_calls, vast
+from tests.benchmarks import command_start, kubernetes_calls, vast
 from tests.benchmarks.world import tell, world
 
 
 def main() -> None:
     """Measure what needs no Prefect, then start one world and measure in it."""
+    command_start.measure()
     asyncio.run(kubernetes_calls.measure())
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(vast.measure(Path(folder)))

@@ -36,7 +36,7 @@ def world() -> Iterator[World]:
         folder = Path(name)
         port = process.free_port()
         environment = process.prefect_environment(folder / "prefect", f"http://127.0.0.1:{port}/api")
-        environment |= {"PREFECT_LOGGING_LEVEL": "ERROR", "EBBFLOW_ROOT": str(ROOT)}
+        environment |= {"PREFECT_LOGGING_LEVEL": "ERROR"}
         (folder / "prefect").mkdir()
         (folder / "master").mkdir()
         os.environ.update(environment)

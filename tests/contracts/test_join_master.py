@@ -116,6 +116,9 @@ class IsBoth(ClusterAdapter):
 
     async def deregister(self, worker: Worker) -> None: ...
 
+    async def mend(self, worker: Worker) -> Registration:
+        return Registration(True)
+
     async def remove_unfinished(self, master_ref: str) -> None: ...
 
 

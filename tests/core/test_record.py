@@ -9,7 +9,7 @@ from ebbflow.core.canonical import Plain, canonical, digest
 from ebbflow.core.errors import RecordError
 from ebbflow.core.instance import Instance, InstanceList, InstanceState, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, Member, MemberList, MemberState
+from ebbflow.core.member import Demand, Member, MemberList, MemberState, PushMemberList, Room, RoomState
 from ebbflow.core.memory import Memory, OverrideKind, RecentClaim
 from ebbflow.core.observation import Inputs, ProviderLook, ScaleRequest, TurnFacts
 from ebbflow.core.plan import Action, Outcome, Plan, Reason, Result, Verb
@@ -222,6 +222,20 @@ def test_the_example_fills_every_input_so_that_none_can_be_forgotten(field: Fiel
 def test_the_inputs_of_a_stored_decision_can_be_built_again() -> None:
     stored = parse_record(FIRST.text())
     assert restore_inputs(stored, in_full(stored), MEMORY) == INPUTS
+
+
+@pytest.mark.parametrize(
+    "pushed",
+    [{"room": Room(RoomState.HOLDING)}, {"others": ("a GPU",)}, {"strays": ("w",)}, {"unfinished": ("3",)}],
+    ids=lambda pushed: next(iter(pushed)),
+)
+def test_members_that_are_pushed_are_read_back_as_such_though_one_field_alone_says_so(
+    pushed: dict[str, object],
+) -> None:
+    members = PushMemberList(**pushed)  # type: ignore[arg-type]
+    seen = replace(INPUTS, members=members)
+    stored = parse_record(record(seen).text())
+    assert restore_inputs(stored, in_full(stored), MEMORY).members == members
 
 
 def test_also_those_of_a_record_that_stores_only_what_changed() -> None:

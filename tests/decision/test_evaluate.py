@@ -208,7 +208,11 @@ def test_surplus_is_marked_in_one_claim_and_torn_down_by_a_later_one() -> None:
     assert did(marked) == ["drain demo-3f9c-1-0"]
     (worker,) = marked.memory.workers
     assert worker.mark is not None
-    assert (worker.state, worker.mark.number, worker.mark.reason) == (WorkerState.DRAINING, 9, "surplus, idle 700 s")
+    assert (worker.state, worker.mark.number, worker.mark.reason) == (
+        WorkerState.DRAINING,
+        9,
+        "not needed any more, idle 700 s",
+    )
     assert marked.memory.seconds_since_stop == 0.0
     early = evaluate(later(marked, inputs, elapsed=23.0), RULES)
     assert did(early) == ["drain demo-3f9c-1-0"]
@@ -474,12 +478,12 @@ def test_a_plan_explains_itself() -> None:
     assert explain(decided.observation, decided.plan).split("\n") == [
         "**Demand** 99 queued and 0 running",
         "",
-        "**Workers** 2 ready; 2 are supply, 2 may exist",
+        "**Workers** 2 ready; 2 serve or start, 2 may exist",
         "",
-        "**Wanted** 10",
+        "**The policy asks for** 10 workers, before limits and persons",
         "",
-        "- `policy.vanilla` 99 tasks > 10 per worker x 2 workers: 10 wanted",
-        "- `limits.max_workers` max_workers is 3: 10 becomes 3",
+        "- 99 tasks > 10 per worker x 2 workers: 10 wanted · `policy.vanilla`",
+        "- max_workers is 3: 10 becomes 3 · `limits.max_workers`",
     ]
 
 
@@ -533,3 +537,25 @@ def test_a_wish_that_is_listed_in_a_state_unknown_for_longer_than_a_launch_may_t
     listed = changed(seen, providers=(ProviderLook("local/a", CAPS, InstanceList((row,))),))
     (worker,) = evaluate(listed, changed(RULES, limits=limits)).memory.workers
     assert (worker.state, worker.mark is not None) == (WorkerState.FAILED, True)
+
+
+def test_demand_that_does_not_fall_though_nobody_works_is_named_after_ten_minutes() -> None:
+    seen, said = serving(1, queued=3), []
+    for _ in range(22):
+        decided = evaluate(seen, changed(RULES, policy=NoPolicy()))
+        said.append(next((reason.text for reason in decided.plan.reasons if reason.rule == "demand.stuck"), ""))
+        seen = later(decided, seen)
+    assert said[:20] == [""] * 20
+    assert "3 requests have waited for 10 min while every worker is idle" in said[20]
+    busy = evaluate(changed(seen, members=with_world(seen, "demo-3f9c-1-0", busy=True).members), RULES)
+    assert busy.memory.in_vain_seconds is None
+
+
+def test_what_a_day_costs_is_summed_up_and_begins_anew_at_midnight() -> None:
+    seen = changed(serving(1), at_seconds=86_400.0 * 20_000 + 3600.0)
+    dear = tuple(replace(worker, usd_per_hour=3.6) for worker in seen.memory.workers)
+    seen = changed(seen, memory=changed(seen.memory, workers=dear, spent_usd=2.0, spent_day=20_000))
+    assert evaluate(seen, RULES).memory.spent_usd == 2.03, "thirty seconds more"
+    midnight = changed(seen, at_seconds=86_400.0 * 20_001 + 10.0)
+    decided = evaluate(midnight, RULES)
+    assert (decided.memory.spent_usd, decided.memory.spent_day) == (0.01, 20_001), "ten seconds of the new day"

@@ -6,6 +6,7 @@ import pytest
 
 from ebbflow.core.instance import Failure, InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.member import MemberState
 from ebbflow.core.memory import Memory, ProviderMemory
 from ebbflow.core.observation import ProviderLook
 from ebbflow.core.plan import Outcome, Result, Verb
@@ -136,3 +137,23 @@ def test_failed_attempts_to_reach_a_worker_are_counted_over_turns() -> None:
     assert found.attempts == 5
     (found,) = told(starting, note(Verb.REGISTER, Result.WAITING)).workers
     assert found.attempts == 2, "loading, or not announced yet, is no attempt"
+
+
+def test_what_a_registration_has_begun_is_told_to_the_next_attempt_until_it_is_done() -> None:
+    begun = replace(note(Verb.REGISTER, Result.WAITING), begun="process:7")
+    (found,) = told(worker(WorkerState.STARTING), begun).workers
+    assert found.begun == "process:7"
+    (found,) = told(found, note(Verb.REGISTER, Result.DONE)).workers
+    assert found.begun == ""
+
+
+def test_regression_a_registration_without_an_answer_forgot_what_was_begun() -> None:
+    begun = replace(worker(WorkerState.STARTING), begun="process:7")
+    (found,) = told(begun, note(Verb.REGISTER, Result.UNKNOWN)).workers
+    assert found.begun == "process:7"
+
+
+def test_whoever_was_taken_out_of_service_is_known_to_be_out_before_a_look_shows_it() -> None:
+    drained = replace(note(Verb.DRAIN, Result.DONE, "accepted"), is_out=True)
+    (found,) = told(replace(worker(WorkerState.DRAINING), member=MemberState.READY), drained).workers
+    assert found.member is MemberState.DRAINING

@@ -167,7 +167,7 @@ def test_the_providers_word(state: WorkerState, shown: InstanceState, becomes: W
         (WorkerState.STARTING, MemberState.LOST, WorkerState.STARTING),
         (WorkerState.LOST, MemberState.LOST, WorkerState.LOST),
         (WorkerState.LOST, MemberState.READY, WorkerState.READY),
-        (WorkerState.READY, MemberState.DRAINING, WorkerState.DRAINING),
+        (WorkerState.READY, MemberState.DRAINING, WorkerState.STARTING),
         (WorkerState.FAILED, MemberState.READY, WorkerState.FAILED),
         (WorkerState.TERMINATING, MemberState.READY, WorkerState.TERMINATING),
     ],
@@ -394,17 +394,6 @@ def test_foreign_members_are_shown() -> None:
     assert [reason.rule for reason in roster.reasons] == ["roster.foreign"]
 
 
-def test_a_disabled_entry_is_the_durable_mark_whoever_set_it() -> None:
-    found = only(turn(READY, instance(), members=member(MemberState.DRAINING)))
-    assert found.state is WorkerState.DRAINING
-    assert found.mark == Mark(5, "the master shows it draining", 900.0)
-
-
-def test_an_adopted_worker_with_a_disabled_entry_is_marked_at_once() -> None:
-    found = only(turn((), instance(), members=member(MemberState.DRAINING)))
-    assert (found.state, found.mark is not None) == (WorkerState.DRAINING, True)
-
-
 @pytest.mark.parametrize(
     ("mark", "shown", "stays"),
     [
@@ -602,7 +591,7 @@ def test_a_lost_worker_is_marked_after_sixty_silent_seconds(changes: dict[str, s
 
 def test_an_idle_figure_counts_only_where_the_master_or_the_worker_times_it() -> None:
     told = Member(ID, "7", MemberState.READY, "http://w", False, 700.0)
-    known = replace(READY, idle_seconds=12.0)
+    known = replace(READY, idle_seconds=812.0)
     listing = InstanceList((instance(),))
     times = {}
     for source in IdleSource:
@@ -611,4 +600,4 @@ def test_an_idle_figure_counts_only_where_the_master_or_the_worker_times_it() ->
         seen = inputs_of(members=MemberList((told,)), master_caps=caps, providers=(look,))
         roster = reconcile(seen, Memory(workers=(known,)), drain_deadline_seconds=900.0)
         times[source] = only(roster).idle_seconds
-    assert times == {IdleSource.MASTER: 700.0, IdleSource.WORKER: 700.0, IdleSource.OBSERVED: 12.0}
+    assert times == {IdleSource.MASTER: 700.0, IdleSource.WORKER: 700.0, IdleSource.OBSERVED: 812.0}

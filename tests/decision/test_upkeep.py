@@ -202,3 +202,34 @@ def test_half_made_entries_are_followed_and_removed_after_ten_minutes() -> None:
 def test_half_made_entries_are_kept_while_members_are_unknown() -> None:
     known = (UnfinishedEntry("8", 600.0),)
     assert list(sweep(inputs(members=False), known)) == [(known[0], None)]
+
+
+WRONG = replace(
+    RUNS,
+    state=WorkerState.LOST,
+    registered=True,
+    busy=False,
+    disorder="no child of it takes work",
+    disorder_seconds=10.0,
+)
+
+
+@pytest.mark.parametrize("state", [WorkerState.LOST, WorkerState.READY, WorkerState.STARTING])
+def test_an_entry_that_is_wrong_for_two_of_its_masters_polls_is_mended(state: WorkerState) -> None:
+    upkeep = next_step(replace(WRONG, state=state, member=MemberState.JOINING))
+    assert verb(upkeep) is Verb.MEND
+    assert upkeep.action is not None
+    assert upkeep.action.reason == WRONG.disorder
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"disorder_seconds": 9.9}, {"busy": True}, {"busy": None}, {"disorder": ""}, {"mark": Mark(5, "idle", 60.0)}],
+)
+def test_nothing_is_mended_while_it_may_work_or_leaves(change: dict[str, object]) -> None:
+    assert verb(next_step(replace(WRONG, **change))) is not Verb.MEND  # type: ignore[arg-type]
+    assert verb(next_step(WRONG, predecessors_act=True)) is not Verb.MEND
+
+
+def test_a_worker_whose_entry_is_switched_off_and_that_is_not_marked_is_left_alone() -> None:
+    assert next_step(replace(RUNS, registered=True, member=MemberState.DRAINING)).action is None

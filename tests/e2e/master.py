@@ -36,6 +36,11 @@ class StandInMaster:
         await until(lambda: "listening on " in self._log.read_text(), "the master listens")
         self.url = self._log.read_text().split("listening on ")[1].split()[0]
 
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and not ended; not whether it answers."""
+        return self._process is not None and self._process.poll() is None
+
     async def stop(self) -> None:
         """End it; `start(port)` brings it back with what it saved."""
         if self._process is None:

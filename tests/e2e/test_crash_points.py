@@ -120,7 +120,7 @@ async def is_served_still(world: World, busy: str, pid: int, idle: str) -> None:
 async def while_marking(world: World, point: Crash) -> None:
     """One of two shall go; the turn that marks it dies."""
     busy, pid, idle = await with_a_busy_and_an_idle_worker(world)
-    world.pass_time(60)
+    await world.pass_time(60)
     await crash(world, point, {"fleet": world.fleet_json()})
     for _ in range(2):
         await world.acted()
@@ -132,7 +132,7 @@ async def while_ending(world: World, point: Crash) -> None:
     busy, pid, idle = await with_a_busy_and_an_idle_worker(world)
     await world.acted()
     assert await world.members(enabled=False) == {idle}
-    world.pass_time(60)
+    await world.pass_time(60)
     await crash(world, point, {"fleet": world.fleet_json()})
     for _ in range(2):
         await world.acted()

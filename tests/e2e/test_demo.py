@@ -13,13 +13,16 @@ import httpx
 import pytest
 import yaml
 
+from ebbflow.demo.fixed_fleet import FixedFleet, fixed_fleet
 from ebbflow.demo.history import History, went_up_and_down
 from ebbflow.demo.load import Tally
-from ebbflow.demo.place import Place
+from ebbflow.demo.place import Place, kept_place
 from ebbflow.demo.project import fleet_of_demo
+from ebbflow.demo.steps import Pace, Step
 from ebbflow.demo.summary import Summary, percentile
 from ebbflow.demo.view import MasterState
 from ebbflow.fleet.model import Fleet
+from ebbflow.simulation.trace import Arrival
 
 ROOT = Path(__file__).parents[2]
 # Any: YAML is what it is; what matters of it is compared below.
@@ -67,16 +70,49 @@ def test_a_percentile_is_one_of_the_values(values: list[float], share: float, fo
     ],
 )
 def test_what_went_wrong_is_said(tally: Tally, master: MasterState, still_alive: int, said: str) -> None:
-    summary = Summary(tally, master, History(), least=1, still_alive=still_alive, seconds=1.0)
+    fixed = fixed_fleet(5, 100.0, ())
+    summary = Summary(tally, master, History(), least=1, still_alive=still_alive, seconds=1.0, fixed=fixed)
     assert any(said in problem for problem in summary.problems()), list(summary.problems())
 
 
+def test_a_fixed_fleet_serves_in_order_and_costs_whether_there_is_work_or_not() -> None:
+    arrivals = [Arrival(at, 4.0) for at in (0.0, 0.0, 1.0, 20.0)]
+    assert fixed_fleet(2, 60.0, arrivals) == FixedFleet(2, 60.0, (0.0, 0.0, 3.0, 0.0))
+    assert fixed_fleet(2, 60.0, arrivals).gpu_seconds == 120.0
+
+
+def test_the_summary_tells_what_was_saved_and_what_it_cost_those_who_waited() -> None:
+    tally = Tally(4, 4, wait_seconds=[0.0, 5.0, 5.0, 9.0])
+    fixed = FixedFleet(5, 720.0, (0.0, 0.0, 1.0, 1.0))
+    history = History(entries=())
+    rows = dict(Summary(tally, MasterState(0, 0, 4, 0), history, 1, 0, 1.0, fixed).rows())
+    assert rows["saved"].startswith("100% of the GPU-hours of 5 that always run: 0.00 in the place of 1.00")
+    assert rows["for a wait of"] == "p50 +5.0 s, p95 +8.0 s against those 5"
+
+
+@pytest.mark.parametrize(
+    ("step", "in_step", "keeps", "left"),
+    [
+        (Step.START, 0.0, False, 12 + 8 + 20 + 85 + 40 + 35),
+        (Step.LOAD, 80.0, False, 5 + 40 + 35),
+        (Step.LOAD, 200.0, False, 40 + 35),
+        (Step.BRING_BACK, 10.0, True, 30),
+    ],
+)
+def test_the_time_left_is_what_the_rest_usually_takes(step: Step, in_step: float, keeps: bool, left: float) -> None:
+    assert Pace(75.0, keeps=keeps).left_seconds(step, in_step) == left
+
+
+def test_a_folder_without_a_demo_cannot_be_ended(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no demo that was left alive"):
+        kept_place(tmp_path)
+
+
 def test_what_a_process_of_the_demo_gets_holds_nothing_of_the_users_prefect(tmp_path: Path) -> None:
-    theirs = {"PREFECT_API_KEY": "secret", "PREFECT_PROFILE": "work", "EBBFLOW_ROOT": "/elsewhere", "PATH": "/bin"}
+    theirs = {"PREFECT_API_KEY": "secret", "PREFECT_PROFILE": "work", "PATH": "/bin"}
     environment = Place(tmp_path, 4200, "word").environment(theirs)
     assert "PREFECT_API_KEY" not in environment
     assert "PREFECT_PROFILE" not in environment
-    assert "EBBFLOW_ROOT" not in environment, "it would be baked into the deployments"
     assert environment["PATH"] == "/bin"
     assert environment["PREFECT_HOME"].startswith(str(tmp_path))
 
@@ -113,7 +149,7 @@ def api(prefect_server: str, prefect_environment: dict[str, str]) -> Iterator[ht
         client.post("/work_pools/", json={"name": POOL, "type": "process"}).raise_for_status()
         subprocess.run(
             [sys.executable, "-m", "prefect", "deploy", "--all", "--no-prompt"],
-            env={name: value for name, value in prefect_environment.items() if name != "EBBFLOW_ROOT"},
+            env=prefect_environment,
             cwd=ROOT,
             check=True,
             capture_output=True,
@@ -133,17 +169,21 @@ def deployment_of(api: httpx.Client, flow: str) -> dict[str, Any]:
     return found
 
 
-def test_the_schedule_runs_at_the_fleets_own_interval(api: httpx.Client) -> None:
+def test_the_schedule_has_the_fleets_own_interval_and_begins_switched_off(api: httpx.Client) -> None:
     (schedule,) = deployment_of(api, "autoscale")["schedules"]
-    assert schedule["active"]
+    assert not schedule["active"]
     assert schedule["schedule"]["interval"] == FLEET["interval_seconds"]
     assert not deployment_of(api, "scale-up")["schedules"]
     assert not deployment_of(api, "scale-down")["schedules"]
 
 
-def test_the_schedule_creates_runs(api: httpx.Client) -> None:
+def test_the_schedule_creates_runs_once_it_is_on(api: httpx.Client) -> None:
     deployment = deployment_of(api, "autoscale")
-    runs = wait_for_runs(api, deployment, lambda run: run["auto_scheduled"], seconds=30)
+    (schedule,) = deployment["schedules"]
+    switch = f"/deployments/{deployment['id']}/schedules/{schedule['id']}"
+    api.patch(switch, json={"active": True}).raise_for_status()
+    # The server's scheduler sees at once what was deployed just now, and all others once a minute.
+    runs = wait_for_runs(api, deployment, lambda run: run["auto_scheduled"], seconds=90)
     assert runs, "the scheduler has made no run of autoscale/demo: look into the server's log"
 
 
@@ -153,7 +193,7 @@ def test_every_deployment_takes_the_one_fleet_and_bakes_no_folder_in(api: httpx.
     assert Fleet.model_validate(deployment["parameters"]["fleet"]) == Fleet.model_validate(FLEET)
     assert deployment["work_pool_name"] == POOL
     (step,) = deployment["pull_steps"]
-    assert step["prefect.deployments.steps.set_working_directory"]["directory"] == "{{ $EBBFLOW_ROOT }}"
+    assert step["prefect.deployments.steps.set_working_directory"]["directory"] == "/", "every host has it"
     assert str(ROOT) not in str(deployment["pull_steps"]) + str(deployment["entrypoint"]) + str(deployment["path"])
 
 

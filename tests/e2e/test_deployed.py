@@ -39,6 +39,7 @@ class Site:
     expiring: PrefectWorld
     lowered: PrefectWorld
     crashing: PrefectWorld
+    spoken: PrefectWorld
     log: Path
     environment: Mapping[str, str]
 
@@ -64,7 +65,7 @@ def deployments(world: World, *, scheduled: bool, **sections: Any) -> list[dict[
     """What stands in a `prefect.yaml` for one fleet."""
     fleet = world.fleet_json(**sections)
     pool = {"name": POOL}
-    flows = {"autoscale": "autoscale", "scale-up": "scale_up", "scale-down": "scale_down"}
+    flows = {"autoscale": "autoscale", "scale-up": "scale_up", "scale-down": "scale_down", "override": "override"}
     rows: list[dict[str, Any]] = [
         {
             "name": world.name,
@@ -91,7 +92,7 @@ async def site(
     environment = {**prefect_environment, "PREFECT_WORKER_QUERY_SECONDS": "1", "PREFECT_LOGGING_LEVEL": "INFO"}
     async with opened_worlds(folder, PrefectHouse(prefect_environment)) as worlds:
         expiring, lowered = await worlds(interval_seconds=INTERVAL), await worlds(interval_seconds=INTERVAL)
-        crashing = await worlds("--start_seconds", "12")
+        crashing, spoken = await worlds("--start_seconds", "12"), await worlds(interval_seconds=INTERVAL)
         rows = [
             *deployments(expiring, scheduled=True),
             *deployments(lowered, scheduled=True),
@@ -105,7 +106,7 @@ async def site(
         log = folder / "worker.log"
         command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         with running(command, environment=environment, log=log):
-            yield Site(worlds, expiring, lowered, crashing, log, environment)
+            yield Site(worlds, expiring, lowered, crashing, spoken, log, environment)
             await prefect(environment, folder, "work-pool", "pause", POOL)
 
 
@@ -165,3 +166,75 @@ async def test_a_flow_that_is_killed_under_the_worker_is_made_good_by_later_turn
         turn = await world.acted()
     await world.is_right(1)
     assert set(world.processes()) == {started}, turn.said
+
+
+async def ebbflow(site: Site, *words: str, code: int = 0) -> str:
+    """Run our command as a person does, at the site's server."""
+    command = [str(Path(sys.executable).with_name("ebbflow")), *words]
+    done = await anyio.run_process(
+        command, env=dict(site.environment), check=False, stderr=subprocess.STDOUT
+    )  # fmt: skip
+    said = done.stdout.decode()
+    assert done.returncode == code, f"ebbflow {' '.join(words)}: {said[-3000:]}\n{site.log.read_text()[-3000:]}"
+    return said
+
+
+async def status(site: Site, fleet: str) -> dict[str, Any]:
+    (found,) = json.loads(await ebbflow(site, "status", fleet, "--json"))
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.soak
+async def test_the_command_is_a_persons_word_over_a_deployed_fleet_and_tells_what_came_of_it(site: Site) -> None:
+    world = site.spoken
+    folder = world.folder / "fleet"
+    folder.mkdir()
+    pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}]
+    rows = deployments(world, scheduled=True)
+    (folder / "prefect.yaml").write_text(json.dumps({"name": "spoken", "pull": pull, "deployments": rows}))
+    (folder / "blocks.yaml").write_text(json.dumps({"blocks": [another_master(world)]}))
+    for _ in range(2):
+        made = await ebbflow(site, "up", str(folder))
+        assert f"block swarmui-master/{world.name}-2 is saved\nwork pool {POOL} is there\n" in made
+    assert sorted(path.name for path in folder.iterdir()) == ["blocks.yaml", "prefect.yaml"]
+    new = await status(site, world.name)
+    assert (new["record"], new["workers"], new["turns"]["come"]) == (None, [], False)
+    assert f"the schedule of autoscale/{world.name} is off" in new["turns"]["text"]
+    said = await ebbflow(site, "scale", "2", "--fleet", world.name, "--reason", "a demo", "--for", "30m")
+    assert [line.split("(")[1] for line in said.splitlines()] == [
+        "floor by a person: a demo)",
+        "ceiling by a person: a demo)",
+    ]
+    await site.eventually(lambda: len(world.processes()) == 2, "exactly two were asked for")
+    await ebbflow(site, "pause", "--fleet", world.name)
+    held = await status(site, world.name)
+    assert [(each["kind"], each["count"]) for each in held["overrides"]] == [("floor", 2), ("ceiling", 2), ("pause", 0)]
+    assert sorted(each["id"] for each in held["workers"]) == sorted(world.processes())
+    floor = held["overrides"][0]["id"]
+    await ebbflow(site, "override", "end", floor[:12], "--fleet", world.name)
+    await ebbflow(site, "resume", "--fleet", world.name)
+    left = await status(site, world.name)
+    assert [each["kind"] for each in left["overrides"]] == ["ceiling"]
+    assert "is not paused" in await ebbflow(site, "resume", "--fleet", world.name, code=4)
+    refused = await ebbflow(site, "scale", "+60", "--fleet", world.name, code=4)
+    assert "max_workers" in refused
+    assert "there is no fleet 'nobody'" in await ebbflow(site, "status", "nobody", code=2)
+    checked = json.loads(await ebbflow(site, "check", str(folder), "--json", "--turn"))
+    assert {finding["level"] for finding in checked["findings"]} == {"fine"}, checked
+    assert any("answers, version" in finding["text"] for finding in checked["findings"])
+    assert "**Demand** 0 queued and 0 running" in checked["turns"][0]
+    await ebbflow(site, "up", str(folder), "--start")
+    assert "is off" not in (await status(site, world.name))["turns"]["text"]
+    assert "the schedule of autoscale" in await ebbflow(site, "up", str(folder)), "what is on stays on"
+    ended = await ebbflow(site, "down", world.name)
+    assert ended.splitlines()[-1] == f"{world.name}: nothing is left"
+    assert (world.processes(), await world.members()) == ({}, set())
+    again = await ebbflow(site, "down", world.name)
+    assert again.splitlines()[-1] == f"{world.name}: nothing is left", "and stays so"
+    off = (await status(site, world.name))["turns"]["text"]
+    assert "is off" in off
+
+
+def another_master(world: World) -> dict[str, Any]:
+    return {"block": f"swarmui-master/{world.name}-2", "address": world.master.url}

@@ -45,7 +45,7 @@ class Scaler:
         user = User.of_role("system:serviceaccount:ebbflow:ebbflow", the("Role", "rights.yaml"))
         cluster.stand_in.users["least-rights"] = user
         url = str(cluster.admin.base_url).rstrip("/")
-        given = PODS.blocks().provider().model_dump(exclude={"block_type_slug"})
+        given = PODS.blocks()["kubernetes-provider"].model_dump(exclude={"block_type_slug"})
         settings = {**given, "kubeconfig": kubeconfig(url, token="least-rights"), **more}
         settings = {name: value for name, value in settings.items() if name in KubernetesProvider.model_fields}
         self.block = KubernetesProvider.model_validate(settings)
@@ -82,13 +82,14 @@ def test_the_manifests_name_each_other_right() -> None:
     assert worker["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
     assert worker["metadata"]["namespace"] == account["metadata"]["namespace"]
     workers_live_in = {each["metadata"]["namespace"] for each in (role, binding, quota)}
-    assert workers_live_in == {PODS.blocks().provider().namespace}
+    assert workers_live_in == {PODS.blocks()["kubernetes-provider"].namespace}
     assert workers_live_in | {account["metadata"]["namespace"]} == namespaces
 
 
 def test_the_fleet_is_one_and_names_what_is_saved_and_started() -> None:
-    block, fleet = PODS.blocks().provider(), PODS.fleet
-    PODS.check_fleet(block.get_provider().caps, slug="kubernetes-provider")
+    blocks, fleet = PODS.blocks(), PODS.fleet
+    block = blocks["kubernetes-provider"]
+    PODS.check_fleet(block.get_provider().caps, blocks["swarmui-master"])
     PODS.check_deployments()
     assert (fleet.master, fleet.providers[0].block) == ("swarmui-master/kubernetes", "kubernetes-provider/gpu")
     (container,) = the("Deployment", "prefect-worker.yaml")["spec"]["template"]["spec"]["containers"]

@@ -48,7 +48,7 @@ def swarmui(tmp_path: Path) -> Path:
 
 def block(slurm: Cluster, swarmui: Path, **environment: str) -> SlurmProvider:
     """The deployment's own block, on the test's cluster."""
-    plain = SLURM.blocks().provider().model_dump(exclude={"block_type_slug"})
+    plain = SLURM.blocks()["slurm-provider"].model_dump(exclude={"block_type_slug"})
     given = {
         "SWARMUI_FOLDER": str(swarmui),
         "DATA_FOLDER": str(swarmui.parent / "data"),
@@ -116,8 +116,9 @@ async def test_what_its_worker_lacks_is_the_reason_in_the_record(slurm: Cluster,
 
 
 def test_its_fleet_is_one_and_names_the_blocks_that_are_saved() -> None:
-    settings = SLURM.blocks().provider()
-    SLURM.check_fleet(settings.get_provider().caps, slug="slurm-provider")
+    blocks = SLURM.blocks()
+    settings = blocks["slurm-provider"]
+    SLURM.check_fleet(settings.get_provider().caps, blocks["swarmui-master"])
     SLURM.check_deployments()
     assert SLURM.fleet.readiness.launch_timeout_seconds > settings.start_within_seconds
 
@@ -125,13 +126,7 @@ def test_its_fleet_is_one_and_names_the_blocks_that_are_saved() -> None:
 @pytest.mark.soak
 @pytest.mark.usefixtures("prefect_server")
 async def test_it_is_deployed_as_its_page_says(prefect_environment: dict[str, str]) -> None:
-    commands = [
-        ["work-pool", "create", "slurm-login", "--type", "process"],
-        ["deploy", "--all", "--no-prompt", "--prefect-file", "prefect.yaml"],
-    ]
-    for words in commands:
-        assert f"prefect {shlex.join(words)}" in SLURM.page
-        await SLURM.run(["-m", "prefect", *words], prefect_environment)
+    await SLURM.is_deployed_as_its_page_says(prefect_environment)
     for deployment in await SLURM.deployed():
         assert deployment.work_pool_name == "slurm-login"
         assert deployment.parameters["fleet"]["providers"][0]["block"] == "slurm-provider/gpu"

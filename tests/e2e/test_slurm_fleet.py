@@ -90,7 +90,7 @@ class Fleet:
 
     async def killed(self, **options: Any) -> None:
         """Run a turn in a process that dies by SIGKILL at a chosen place."""
-        self.world.pass_time(60)
+        await self.world.pass_time(60)
         parameters = {"fleet": self.world.fleet_json()}
         done = await anyio.run_process(
             [sys.executable, str(TURN_PROCESS), json.dumps({"flow": "autoscale", "parameters": parameters, **options})],
@@ -295,6 +295,7 @@ async def test_a_job_that_a_site_requeues_is_ended_before_it_comes_back_and_repl
     slurm.run("scontrol", "update", f"JobId={job_id}", "Requeue=1")
     slurm.run("scontrol", "requeue", job_id)
     await fleet.until_jobs(1, "PENDING")
+    await fleet.world.until_noticed(worker)
     # It had served: who is idle, and then silent for a minute, is ended.
     await fleet.world.acts_until(lambda: worker not in fleet.jobs("RUNNING", "PENDING").values(), "it is ended")
     await _is_replaced(fleet, worker)

@@ -1,14 +1,17 @@
 """A whole demo ends well, and leaves what it was asked to leave."""
 
+import json
+import os
+import re
 import subprocess
-from collections.abc import Iterator
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from ebbflow.demo.blocks import PROVIDER_KINDS, ProviderKind
-from tests.e2e.demo_process import demo, processes_in
+from tests.e2e.demo_process import demo
 
 pytestmark = pytest.mark.soak
 
@@ -27,22 +30,8 @@ def ended(process: subprocess.Popen[str], folder: Path) -> Ended:
     return Ended(folder, process.returncode, said)
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
-    """One with a launch script, and with a server that is to be kept: it takes minutes, so two tests look at it."""
-    folder = tmp_path_factory.mktemp("kept")
-    with demo(folder, "--seconds", "40", "--provider", "launch-script", KEEP="1") as process:
-        yield ended(process, folder)
-
-
-@pytest.mark.parametrize("provider", PROVIDER_KINDS)
-def test_a_whole_demo_goes_up_and_down_and_loses_nothing(
-    tmp_path: Path, provider: ProviderKind, request: pytest.FixtureRequest
-) -> None:
-    if provider == "launch-script":
-        went_well(request.getfixturevalue("kept"))
-        return
-    with demo(tmp_path, "--seconds", "40", "--provider", provider) as process:
+def test_a_whole_demo_goes_up_and_down_and_loses_nothing(tmp_path: Path) -> None:
+    with demo(tmp_path, "--seconds", "40") as process:
         went_well(ended(process, tmp_path))
     assert list(tmp_path.glob("ebbflow-demo-*")) == []
 
@@ -50,12 +39,32 @@ def test_a_whole_demo_goes_up_and_down_and_loses_nothing(
 def went_well(demo: Ended) -> None:
     assert demo.exit_code == 0, demo.said
     assert "0 lost" in demo.said
-    assert "still alive  0" in demo.said
+    assert "s left)" in demo.said
+    assert "GPU-hours of 5 that always run" in demo.said
 
 
-def test_a_kept_server_is_all_that_is_left(kept: Ended) -> None:
-    assert kept.exit_code == 0, kept.said
-    (server,) = processes_in(kept.folder)
-    assert f"To end it: kill {server.pid}; rm -r {kept.folder}" in kept.said
-    server.terminate()
-    server.wait(20)
+def test_a_demo_that_is_kept_leaves_a_living_fleet_with_a_little_load_until_it_is_ended(tmp_path: Path) -> None:
+    with demo(tmp_path, "--seconds", "40", "--provider", "launch-script", KEEP="1") as process:
+        kept = ended(process, tmp_path)
+        went_well(kept)
+        folder = re.search(r"--end (\S+)$", kept.said, re.MULTILINE)
+        look = re.search(r"PREFECT_API_URL=(\S+) \S+ -m ebbflow.cli status", kept.said)
+        assert folder is not None
+        assert look is not None
+        environment = {**os.environ, "PREFECT_API_URL": look[1], "PREFECT_HOME": str(tmp_path / "looks")}
+
+        def served() -> int:
+            command = [sys.executable, "-m", "ebbflow.cli", "status", "--json"]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+            (fleet,) = json.loads(done.stdout)
+            assert fleet["turns"]["come"], fleet["turns"]
+            return sum(worker["busy"] is True for worker in fleet["workers"])
+
+        deadline = time.monotonic() + 240
+        while served() < 2:
+            assert time.monotonic() < deadline, "its load never needed two workers"
+            time.sleep(2)
+        command = [sys.executable, "-m", "ebbflow.demo", "--end", folder[1]]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert not Path(folder[1]).exists()

@@ -40,8 +40,16 @@ ProviderKind = Literal["local", "launch-script"]
 # Notes each start before it becomes the worker, so that a test can count how often an id was started.
 NOTED_START = 'echo "$EBBFLOW_WORKER_ID $$" >> "$0"; exec "$@"'
 
+POLLED_SECONDS = 20.0
+"""By then a master has polled each of its workers once more, also on a loaded machine."""
+
 SOON_SECONDS = 3.0
 """A master that was given a worker has asked it by then, unless the machine is loaded."""
+
+
+def worker_of(title: str) -> str:
+    """The worker's id in the title of an entry of ours; what follows it is for people."""
+    return title.partition(" - ")[0].rpartition("/")[2]
 
 
 @dataclass
@@ -138,7 +146,7 @@ class World(Generic[T_co]):
     async def turn(self, flow: AnyFlow = autoscale, *, after: float | None = 60.0, **parameters: Any) -> T_co:
         """Take a turn as a flow takes it, `after` that many seconds of the fleet's own time."""
         if after:
-            self.pass_time(after)
+            await self.pass_time(after)
         return await self.house.turn(flow, {"fleet": self.fleet(), **parameters})
 
     async def acted(self, flow: AnyFlow = autoscale, *, after: float | None = 60.0, **parameters: Any) -> T_co:
@@ -156,8 +164,13 @@ class World(Generic[T_co]):
             # A turn takes a moment, and processes take longer to end.
             await asyncio.sleep(0.2)
 
-    def pass_time(self, seconds: float) -> None:
-        """Let this fleet's claims become older."""
+    async def pass_time(self, seconds: float) -> None:
+        """Let this fleet's claims become older, once the master has seen what it sees in that time."""
+        polled_at = time.monotonic() + POLLED_SECONDS
+        while self.master.runs and time.monotonic() < polled_at:
+            if not (await self.master.control("State"))["childless"]:
+                break
+            await asyncio.sleep(0.05)
         self.house.pass_time(self.name, seconds)
 
     async def claims(self) -> dict[int, Claim]:
@@ -193,10 +206,23 @@ class World(Generic[T_co]):
     async def members(self, *, enabled: bool | None = None) -> set[str]:
         """Worker ids of the master's entries of this fleet."""
         return {
-            title.split("/")[3]
+            worker_of(title)
             for title, row in (await self.master.entries()).items()
-            if title.startswith(f"ebbflow/{self.name}/") and enabled in (None, row["enabled"])
+            if title.startswith(f"ebbflow/{self.name}/")
+            and worker_of(title) != "waiting-room"
+            and enabled in (None, row["enabled"])
         }
+
+    async def until_noticed(self, worker_id: str) -> None:
+        """Wait until the master has seen that a worker is dead: in a test's time turns are faster than its polls."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while any(
+            row["status"] == "running"
+            for title, row in (await self.master.entries()).items()
+            if worker_of(title) == worker_id
+        ):
+            assert time.monotonic() < deadline, f"the master still shows {worker_id} running"
+            await asyncio.sleep(0.1)
 
     async def is_right(self, count: int) -> None:
         """Processes, listing and members agree, and nothing was ever started twice."""
@@ -235,7 +261,7 @@ class World(Generic[T_co]):
             rows = {row["settings"].get("Address"): row["title"] for row in listed.values() if row["id"] >= 0}
             for row in listed.values():
                 if row["id"] < 0 and usages.get(str(row["id"])):
-                    return str(rows[row["settings"]["Address"]].split("/")[3])
+                    return worker_of(rows[row["settings"]["Address"]])
             await asyncio.sleep(0.05)
         raise AssertionError("no worker took the work")
 
@@ -256,6 +282,17 @@ class World(Generic[T_co]):
                 await asyncio.sleep(0.05)
             await self.acted(**parameters)
         await self.until_serving(count)
+
+    async def acts_until_serving_any(self, *, turns: int = 8) -> None:
+        """Run turns until somebody takes work."""
+        for _ in range(turns):
+            if await self._serving():
+                return
+            await self.acted()
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not await self._serving():
+            assert time.monotonic() < deadline, await self.last_words()
+            await asyncio.sleep(0.05)
 
     async def _serving(self) -> int:
         listed = await self.master.call("ListBackends", nonreal=True, full_data=True)

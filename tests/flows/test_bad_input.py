@@ -61,7 +61,7 @@ BAD_FLEETS: tuple[tuple[dict[str, Any], list[str]], ...] = (
 async def test_a_bad_fleet_is_refused_with_what_would_be_right(prefect_world: PrefectWorld) -> None:
     world = prefect_world
     await world.acted()
-    world.pass_time(60)
+    await world.pass_time(60)
     for fleet, words in BAD_FLEETS:
         await is_refused(world, words, fleet=world.fleet_json(**fleet))
     await world.acted(after=None)
@@ -80,7 +80,7 @@ async def test_two_fleets_of_one_name_are_refused_and_the_first_one_goes_on(pref
         ]
 
         async def scheduled(which: int) -> Any:
-            world.pass_time(60)
+            await world.pass_time(60)
             run = await client.create_flow_run_from_deployment(ids[which])
             return await run_flow_async(
                 autoscale, flow_run=run, parameters={"fleet": world.fleet(), "dry_run": False}, return_type="state"
@@ -93,11 +93,11 @@ async def test_two_fleets_of_one_name_are_refused_and_the_first_one_goes_on(pref
         assert f"fleet '{world.name}' is already run by another deployment ({world.name}-one" in refused.message
         assert (await scheduled(0)).name == "Held"
         # Taken over after the first one has been silent for three intervals.
-        world.pass_time(120)
+        await world.pass_time(120)
         await scheduled(0)
-        world.pass_time(200)
+        await world.pass_time(200)
         await world.acted(after=60)
-        world.pass_time(200)
+        await world.pass_time(200)
         await world.acted(after=60)
         assert (await scheduled(1)).name in ("Held", "Acted")
     # One that did not answer in time at a single look may have been given company, and keeps its place.
@@ -297,7 +297,7 @@ async def test_locked_settings_end_the_turn_with_what_to_do_and_workers_are_kept
     await world.acted()
     (entry,) = (await world.master.entries()).values()
     url = entry["settings"]["Address"]
-    world.pass_time(60)
+    await world.pass_time(60)
     await world.master.control("LockSettings", locked=True)
     await is_refused_and_kept_alive(world, url, ["Settings are locked", "--lock_settings"])
     await world.master.control("LockSettings", locked=False)
@@ -312,7 +312,7 @@ async def test_a_fleet_that_is_refused_keeps_its_workers_alive(world: World) -> 
     await world.acted()
     (entry,) = (await world.master.entries()).values()
     url = entry["settings"]["Address"]
-    world.pass_time(60)
+    await world.pass_time(60)
     fleet = world.fleet(
         providers=[
             {"block": f"local-provider/{world.name}", "max_workers": 4},
@@ -329,7 +329,7 @@ async def test_regression_a_master_that_is_not_saved_ended_the_fleet_by_its_dead
     await world.acted()
     (entry,) = (await world.master.entries()).values()
     url = entry["settings"]["Address"]
-    world.pass_time(60)
+    await world.pass_time(60)
     fleet = world.fleet(master=f"swarmui-master/x{secrets.token_hex(4)}")
     words = ["is not a saved block", "were given their sign of life"]
     await is_refused_and_kept_alive(world, url, words, fleet=fleet)

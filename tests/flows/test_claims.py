@@ -71,7 +71,7 @@ async def test_of_twenty_evaluators_one_acts(fleet: str) -> None:
 async def test_of_three_whole_turns_at_once_one_acts(prefect_world: PrefectWorld) -> None:
     options = json.dumps({"flow": "autoscale", "parameters": {"fleet": prefect_world.fleet_json()}})
     for number in (1, 2):
-        prefect_world.pass_time(60)
+        await prefect_world.pass_time(60)
         runs = await asyncio.gather(
             *(
                 anyio.run_process(
@@ -151,7 +151,7 @@ async def test_a_claim_that_is_older_than_everything_stays_as_long_as_it_is_the_
     prefect_world: PrefectWorld,
 ) -> None:
     await prefect_world.acted()
-    prefect_world.pass_time(100_000)
+    await prefect_world.pass_time(100_000)
     dry = await prefect_world.turn(after=None, dry_run=True)
     assert dry.state.name == "DryRun"
     assert sorted(await prefect_world.claims()) == [1]

@@ -151,7 +151,7 @@ async def test_who_loses_the_claim_ends_as_skipped(prefect_world: PrefectWorld) 
     world = prefect_world
     await world.acted()
     for _ in range(4):
-        world.pass_time(60)
+        await world.pass_time(60)
         asked = len(await world.master.requests("GetGlobalStatus"))
         await world.master.control("Slow", route="GetGlobalStatus", seconds=4.0, times=1)
         slow = asyncio.ensure_future(world.turn(after=None))
@@ -196,7 +196,7 @@ async def test_a_repeated_run_of_scale_up_adds_nothing(prefect_world: PrefectWor
     assert first.state.name == "Acted", first.said
     await world.is_right(2)
     parameters = {"fleet": world.fleet(), "count": 1, "reason": "", "hold_seconds": 3600.0}
-    world.pass_time(60)
+    await world.pass_time(60)
     async with get_client() as client:
         await client.set_flow_run_state(first.run.id, Scheduled(name="again"), force=True)
         again = await client.read_flow_run(first.run.id)
@@ -289,7 +289,7 @@ async def test_a_dry_run_changes_nothing_anywhere(prefect_worlds: PrefectWorlds)
     await serving(world, 1)
     world.generate(images=6)
     await world.busy_worker()
-    world.pass_time(60)
+    await world.pass_time(60)
 
     async def everything() -> dict[str, Any]:
         async with get_client() as client:

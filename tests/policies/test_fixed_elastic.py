@@ -66,7 +66,7 @@ def test_the_library_never_stops_a_secondary_and_starts_its_primary_once() -> No
 def test_it_says_what_it_counted() -> None:
     decision = FixedElasticPolicy().decide(observed(25, 1))
     assert decision.headline == "3 workers > 1"
-    text = "25 tasks over 1 workers, 1 to 10 tasks per worker; the base of 1 is kept: 3 wanted"
+    text = "25 tasks for 1 worker, 1 to 10 tasks per worker; the base of 1 is kept: 3 wanted"
     assert decision.reasons == (Reason("policy.fixed_elastic", text),)
     waiting = FixedElasticPolicy().decide(observed(0, 0))
     assert "the base of 1 is started with the first task: 0 wanted" in waiting.reasons[0].text

@@ -24,18 +24,18 @@ def ready(count: int) -> tuple[WorkerState, ...]:
 
 LIBRARY = [
     # tasks, workers, wanted, headline, rule
-    (0, 0, 0, "queue 0, 0 workers", "0 tasks over 0 workers lie between 1 and 10 per worker"),
-    (1, 0, 1, "queue 1 > 0", "1 tasks > 10 per worker x 0 workers"),
+    (0, 0, 0, "queue 0, 0 workers", "nothing to do, and nobody there"),
+    (1, 0, 1, "queue 1 > 0", "1 task > 10 per worker x 0 workers"),
     (25, 0, 1, "queue 25 > 0", "25 tasks > 10 per worker x 0 workers"),
-    (10, 1, 1, "queue 10, 1 workers", "10 tasks over 1 workers lie between 1 and 10 per worker"),
-    (20, 2, 2, "queue 20, 2 workers", "20 tasks over 2 workers lie between 1 and 10 per worker"),
-    (1, 1, 1, "queue 1, 1 workers", "1 tasks over 1 workers lie between 1 and 10 per worker"),
-    (11, 1, 2, "queue 11 > 10", "11 tasks > 10 per worker x 1 workers"),
+    (10, 1, 1, "queue 10, 1 worker", "10 tasks for 1 worker, 1 to 10 each is fine"),
+    (20, 2, 2, "queue 20, 2 workers", "20 tasks for 2 workers, 1 to 10 each is fine"),
+    (1, 1, 1, "queue 1, 1 worker", "1 task for 1 worker, 1 to 10 each is fine"),
+    (11, 1, 2, "queue 11 > 10", "11 tasks > 10 per worker x 1 worker"),
     (21, 2, 3, "queue 21 > 20", "21 tasks > 10 per worker x 2 workers"),
     (31, 3, 4, "queue 31 > 30", "31 tasks > 10 per worker x 3 workers"),
     (2, 3, 2, "queue 2 < 3", "2 tasks < 1 per worker x 3 workers"),
-    (3, 3, 3, "queue 3, 3 workers", "3 tasks over 3 workers lie between 1 and 10 per worker"),
-    (0, 1, 0, "queue 0 < 1", "0 tasks < 1 per worker x 1 workers"),
+    (3, 3, 3, "queue 3, 3 workers", "3 tasks for 3 workers, 1 to 10 each is fine"),
+    (0, 1, 0, "queue 0 < 1", "0 tasks < 1 per worker x 1 worker"),
 ]
 
 
@@ -51,7 +51,7 @@ def test_one_step_is_the_step_of_the_library(tasks: int, workers: int, wanted: i
 def test_a_launch_in_flight_counts_so_that_it_is_not_repeated(state: WorkerState) -> None:
     # D1: the library would start another at every heartbeat until the first has answered.
     decision = ONE_STEP.decide(observed(5, state))
-    assert (decision.total, decision.headline) == (1, "queue 5, 1 workers")
+    assert (decision.total, decision.headline) == (1, "queue 5, 1 worker")
 
 
 @pytest.mark.parametrize("state", [WorkerState.TERMINATING, WorkerState.FAILED, WorkerState.LOST, WorkerState.GONE])

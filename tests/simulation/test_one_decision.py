@@ -207,7 +207,9 @@ SITUATIONS = {
         entries=(LISTED[0], ProviderEntry(block="x/far", max_workers=4, base_workers=2)),
     ),
     "tier by tier": Situation(
-        up_then_down(6, 100.0), "surplus, idle", sections={"placement": PlacementRules(drain="tier_by_tier")}
+        up_then_down(6, 100.0),
+        "not needed any more, idle",
+        sections={"placement": PlacementRules(drain="tier_by_tier")},
     ),
     "spaced starts": Situation(
         up_then_down(4),

@@ -55,8 +55,18 @@ class Lie(Enum):
     """The list of all members is a copy of an earlier one."""
     SILENCE = "silence"
     """A worker does not answer for a while, whatever it works on: a frozen process, a cut network."""
+    UNNOTICED = "silence unnoticed"
+    """The same, and the master goes on giving it work."""
     FORGETFUL = "master restarted"
     """The master has forgotten its members."""
+    SWITCHED = "switched by a person"
+    """A person switches a member off, or one that is drained on again."""
+    RENAMED = "renamed by a person"
+    """A person calls a member something else."""
+    BROKEN = "member held wrongly"
+    """A member has lost what its work ran on, and takes none until it is mended."""
+    LEFT = "left behind"
+    """What is deregistered leaves something behind that gives out work."""
     TWO_MEMBERS = "two members"
     """A second member of an id, idle whatever the first one does."""
     UNHEARD_MEMBERS = "unheard members"
@@ -101,6 +111,7 @@ OF_MASTERS = (
     Lie.MEMBER_NUMBERS,
     Lie.DEMAND_NUMBERS,
 )
+OF_PERSONS = (Lie.SWITCHED, Lie.RENAMED, Lie.BROKEN, Lie.LEFT)
 AT_ONCE = tuple(lie for lie in Lie if lie not in (*OF_PROVIDERS, *OF_MASTERS))
 """They happen, and are over."""
 
@@ -122,6 +133,12 @@ class Told:
     until: float
     word: int
     """Which of several forms it takes, the same each time that it is told."""
+
+
+def told_in(lies: Sequence[Lie], *, self_joining: bool) -> tuple[Lie, ...]:
+    """Those that can be told in a world: who joins by itself is not forgotten, has one instance, and no entry."""
+    not_there = (Lie.FORGETFUL, Lie.DOUBLE, *OF_PERSONS) if self_joining else ()
+    return tuple(lie for lie in lies if lie not in not_there)
 
 
 def twisted_rows(told: Told, rows: Sequence[Instance], earlier: Sequence[Sequence[Instance]]) -> list[Instance]:

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from ebbflow.core.errors import CapacityUnavailable, ConfigError, OverrideRefused
+from ebbflow.core.errors import CapacityUnavailable, ConfigError, OverrideRefused, RegistrationRejected
 from ebbflow.core.instance import Instance, InstanceList, InstanceState, LaunchRequest
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand, DrainAnswer, Member, PushMemberList, Registration
+from ebbflow.core.member import Demand, DrainAnswer, Member, MemberState, PushMemberList, Registration
 from ebbflow.core.memory import OverrideKind
 from ebbflow.core.observation import Inputs, ScaleRequest
 from ebbflow.core.plan import Verb
@@ -18,7 +18,18 @@ from ebbflow.core.record import Record
 from ebbflow.core.worker import Worker
 from ebbflow.decision.giving_up import SILENT_SECONDS
 from ebbflow.decision.rows import CONFIRM_SECONDS
-from tests.turn.lies import AT_ONCE, OF_MASTERS, OF_PROVIDERS, Lie, Told, drawn, twisted_members, twisted_rows
+from tests.turn.lies import (
+    AT_ONCE,
+    OF_MASTERS,
+    OF_PERSONS,
+    OF_PROVIDERS,
+    Lie,
+    Told,
+    drawn,
+    told_in,
+    twisted_members,
+    twisted_rows,
+)
 from tests.turn.model_world import (
     HOME,
     MAX_WORKERS,
@@ -69,11 +80,15 @@ class LyingWorld(World):
         super().__init__(replace(setting, launch_timeout=times.launch_timeout), knobs, rng, loop)
         self.interval, self.drain_deadline = times.interval, times.drain_deadline
         self.lives_alone_seconds = LIVES_ALONE
-        self.lies, self.told, self.tally = lies, list[Told](), Counter[str]()
+        self.lies, self.told, self.tally = (
+            told_in(lies, self_joining=setting.self_joining),
+            list[Told](),
+            Counter[str](),
+        )
         self.earlier_rows: list[tuple[Instance, ...]] = []
         self.earlier_members: list[tuple[Member, ...]] = []
         self.looks: dict[int, Inputs] = {}
-        self.last: Record
+        self.last: Record | None = None
         self.shown: set[str] = set()
         """Instances that a claim has seen in a list."""
         self.missing: dict[str, list[float]] = {}
@@ -87,6 +102,11 @@ class LyingWorld(World):
         self.refuses_until = 0.0
         self.aged, self.claimed_at, self.claimed_clock = 0.0, self.now, self.now
         self.good_since = math.inf
+        self.put_back: set[str] = set()
+        """Whom a person has put back into service, and no claim has seen it yet."""
+        self.leaves_behind = False
+        self.left: set[str] = set()
+        """Worker ids of which something is left in the master that gives out work."""
         self.ended_well: set[str] = set()
         """Worker ids that were ended since nobody lies."""
 
@@ -127,8 +147,11 @@ class LyingWorld(World):
             self.homes.add(self.ledger.kept_home)
         elif lie is Lie.FORGETFUL and not self.setting.self_joining:
             self.entries.clear()
-        elif lie is Lie.SILENCE and running:
-            self.rng.choice(running).hung = True
+        elif lie in (Lie.SILENCE, Lie.UNNOTICED) and running:
+            box = self.rng.choice(running)
+            box.hung, box.unnoticed = True, lie is Lie.UNNOTICED
+        elif lie in OF_PERSONS and self.entries and not self.setting.self_joining:
+            self._by_a_person(lie, self.rng.choice(sorted(self.entries)))
         elif lie is Lie.DOUBLE and running and not self.setting.self_joining:
             box = self.rng.choice(running)
             name = f"box-{next(self.names)}"
@@ -137,6 +160,20 @@ class LyingWorld(World):
             return
         self.tally[lie.value] += 1
         self.say(f"lie: {lie.value}")
+
+    def _by_a_person(self, lie: Lie, worker_id: str) -> None:
+        entry = self.entries[worker_id]
+        if lie is Lie.RENAMED:
+            entry.renamed = True
+        elif lie is Lie.BROKEN:
+            entry.broken = True
+        elif lie is Lie.LEFT:
+            self.leaves_behind = True
+        else:
+            entry.enabled = not entry.enabled
+            if entry.enabled:
+                self.put_back.add(worker_id)
+        self.say(f"{worker_id}: {lie.value}")
 
     def forget(self) -> None:
         """What no chain remembers any more cannot be believed to be gone."""
@@ -152,6 +189,7 @@ class LyingWorld(World):
         for box in self.ours():
             box.silent_until = self.now if box.hung else box.silent_until
             box.hung = False
+        self.leaves_behind = False
         self.good_since = self.now
         self.ended_well.clear()
         self.say("no more lies")
@@ -265,8 +303,8 @@ class LyingWorld(World):
                 return replace(demand, queued=odd, waiting=odd, arrived=-odd, queued_units=math.nan)
         return demand
 
-    def members(self, ids: Sequence[str] | None) -> PushMemberList:
-        found = super().members(ids)
+    def members(self, ids: Sequence[str] | None, known: Sequence[Worker] = ()) -> PushMemberList:
+        found = super().members(ids, known)
         rows: Sequence[Member] = found.members
         for told in self.told:
             if told.lie in OF_MASTERS and (ids is None or told.lie is not Lie.STALE_MEMBERS):
@@ -276,7 +314,8 @@ class LyingWorld(World):
         if ids is None and found.complete:
             self.earlier_members = [*self.earlier_members[-3:], found.members]
         strange = ("demo-zzzz-3-0",) if any(told.lie is Lie.STRANGERS for told in self.told) else ()
-        return replace(found, members=tuple(rows), foreign=strange)
+        strays = sorted(name for name in self.left - self.entries.keys() if ids is None or name in ids)
+        return replace(found, members=tuple(rows), foreign=strange, strays=tuple(strays) if found.complete else ())
 
     def register(self, worker: Worker) -> Registration:
         self._touches(worker)
@@ -287,6 +326,11 @@ class LyingWorld(World):
         entry = self.entries.get(worker.worker_id)
         if box is None or box.hung or box.worker_id != worker.worker_id:
             return Registration(False, "does not answer", reached=False)
+        if entry is not None and entry.instance_id == box.instance_id:
+            # Neither a name nor a switch of a person's is undone by registering it once more.
+            if not self._is_ours(entry, [worker]):
+                raise RegistrationRejected(f"{worker.url} is somebody else's")
+            return Registration(entry.enabled, "it is switched off")
         if entry is not None and entry.instance_id != box.instance_id:
             served = self.boxes.get(entry.instance_id)
             if served is not None and served.works:
@@ -307,6 +351,11 @@ class LyingWorld(World):
         box = self.boxes.get(entry.instance_id) if entry is not None else None
         if box is not None and box.works and not box.hung:
             raise self.violate(f"{worker.worker_id} works, and was deregistered")
+        if entry is not None and not self._is_ours(entry, [worker]):
+            return
+        self.left.discard(worker.worker_id)
+        if entry is not None and self.leaves_behind and not self.setting.self_joining:
+            self.left.add(worker.worker_id)
         super().deregister(worker)
 
     def _touches(self, worker: Worker) -> None:
@@ -327,13 +376,41 @@ class LyingWorld(World):
         clock = self.now + self.clock_is_off
         self.aged += min(max(0.0, clock - self.claimed_clock), 2 * self.interval)
         self.claimed_at, self.claimed_clock = self.now, clock
+        before = {worker.worker_id: worker for worker in self.last.memory.workers} if self.last else {}
         inputs, self.last = self.looks[run], record
         for look in inputs.providers:
             if look.listing.complete:
                 self._seen({row.instance_id: row.state for row in look.listing.instances})
             self.shown |= {row.instance_id for row in look.listing.instances}
+        self._judge_last_one(inputs, record)
         for worker in record.memory.workers:
             self._remembered(worker)
+            self._judge_switch(worker, before.get(worker.worker_id), record.number)
+
+    def _judge_last_one(self, inputs: Inputs, record: Record) -> None:
+        """Whoever alone serves, as far as this claim has seen, is not taken out while work waits, but by force."""
+        waits = inputs.demand.queued > 0 or not inputs.demand.complete
+        if inputs.master.caps.queues_without_workers or not waits:
+            return
+        workers = {worker.worker_id: worker for worker in record.memory.workers}
+        shown = (each for each in inputs.members.members if each.state is MemberState.READY and each.busy is not None)
+        serving = {each.worker_id for each in shown if each.worker_id in workers and not each.duplicate}
+        leaves = {action.worker_id for action in record.plan.actions if action.verb in (Verb.DRAIN, Verb.TEAR_DOWN)}
+        ends = (InstanceState.FAILED, InstanceState.GONE, InstanceState.TERMINATING)
+        marks = [workers[name].mark for name in serving]
+        is_forced = any(mark is not None and mark.forced for mark in marks)
+        is_ended = is_forced or any(workers[name].instance in ends for name in serving)
+        if serving and serving <= leaves and not is_ended:
+            raise self.violate(f"{', '.join(sorted(serving))}: the last that serves is taken out while work waits")
+
+    def _judge_switch(self, worker: Worker, before: Worker | None, number: int) -> None:
+        """Who was seen out of service, and is in again by a person's act, does not go for the reason of before."""
+        if worker.worker_id not in self.put_back or worker.member is not MemberState.READY:
+            return
+        self.put_back.discard(worker.worker_id)
+        was_out = before is not None and before.member is MemberState.DRAINING
+        if was_out and worker.mark is not None and worker.mark.number < number:
+            raise self.violate(f"{worker.worker_id} goes for an old reason: a person put it back into service")
 
     def _seen(self, states: dict[str, InstanceState]) -> None:
         for name in (box.instance_id for box in self.ours()):
@@ -464,6 +541,7 @@ class LyingSchedule(Schedule):
         ]
         if ghosts:
             return f"still remembered: {', '.join(sorted(ghosts))}: {workers}"
+        assert world.last is not None, "good turns claim"
         plan = world.last.plan
         settles = world.memory().chain_age_seconds < 0.8 * world.interval + world.setting.caps.settle_seconds
         if plan.existing + len(plan.of(Verb.LAUNCH)) < MAX_WORKERS and not world.memory().overrides and not settles:
@@ -471,13 +549,19 @@ class LyingSchedule(Schedule):
         waiting = [name for name, box in boxes.items() if _should_serve(workers[name]) and not self._is_served(box)]
         if waiting:
             return f"neither marked nor serving: {', '.join(sorted(waiting))}: {workers}"
-        if not world.setting.self_joining and (strange := world.entries.keys() - boxes.keys() - world.ended_well):
+        if world.left - world.entries.keys():
+            return f"the master gives out work through what is left of {', '.join(sorted(world.left))}"
+        # What a person renamed is nobody's once the record of its address is lost.
+        ours = {name for name, entry in world.entries.items() if not entry.renamed}
+        if not world.setting.self_joining and (strange := ours - boxes.keys() - world.ended_well):
             return f"the master still has {', '.join(sorted(strange))}"
         return ""
 
     def _is_served(self, box: Box) -> bool:
         entry = self.world.entries.get(box.worker_id)
-        return entry is not None and entry.enabled and entry.instance_id == box.instance_id
+        # Nothing is mended under work, which goes on for as long as these turns take.
+        serves = entry is not None and entry.enabled and (not entry.broken or box.works)
+        return serves and entry is not None and entry.instance_id == box.instance_id
 
 
 def _stays(worker: Worker | None) -> bool:

@@ -100,6 +100,10 @@ class Knobs:
     """What came of an earlier claim's actions is read."""
     new_names: bool = True
     """The ids of a new chain have not been used before."""
+    last_one_stays: bool = True
+    """Who alone serves is not taken out of service while work waits."""
+    persons_count: bool = True
+    """Who was put back into service by a person stays there."""
     keeps_alive: bool = True
     """Workers get their sign of life, whatever else a turn does or does not."""
 
@@ -153,6 +157,8 @@ class Box:
     running: int = 0
     arrives_at: list[float] = field(default_factory=list)
     hung: bool = False
+    unnoticed: bool = False
+    """Its master does not see that it hangs."""
     joined: bool = False
     made_at: float = 0.0
     kept_at: float = 0.0
@@ -179,6 +185,10 @@ class Entry:
     """At whose address it is served."""
     enabled: bool = True
     gone_at: float | None = None
+    renamed: bool = False
+    """A person calls it something else: only its address tells whose it is."""
+    broken: bool = False
+    """It has nothing to run work on, until it is mended."""
 
 
 @dataclass(eq=False)
@@ -345,11 +355,18 @@ class World:
             return Demand(complete=False, detail="no answer")
         return Demand(queued=self.queue, running=sum(box.running for box in self.ours()))
 
-    def members(self, ids: Sequence[str] | None) -> PushMemberList:
+    def members(self, ids: Sequence[str] | None, known: Sequence[Worker] = ()) -> PushMemberList:
         if self.chance(0.05):
             return PushMemberList((), complete=False, detail="no answer")
         wanted = [entry for entry in self.entries.values() if ids is None or entry.worker_id in ids]
-        return PushMemberList(tuple(self._member(entry) for entry in wanted))
+        return PushMemberList(tuple(self._member(entry) for entry in wanted if self._is_ours(entry, known)))
+
+    def _is_ours(self, entry: Entry, known: Sequence[Worker]) -> bool:
+        """Whether it carries our name, or the record knows its address as one that was registered."""
+        addresses = {worker.url for worker in known if worker.registered and worker.may_exist}
+        gone = {worker.worker_id for worker in known if worker.registered and not worker.may_exist}
+        is_known = f"http://{entry.instance_id}" in addresses
+        return not entry.renamed or is_known or (entry.worker_id in gone and self.served_by(entry) is None)
 
     def served_by(self, entry: Entry) -> Box | None:
         """The instance at whose address it is."""
@@ -362,8 +379,19 @@ class World:
         state = MemberState.READY if entry.enabled else MemberState.DRAINING
         if entry.enabled and not answers:
             state = MemberState.LOST
+        is_broken = entry.broken and entry.enabled and answers
         url = f"http://{box.instance_id}" if box else None
-        return Member(entry.worker_id, f"m-{entry.worker_id}", state, url, busy, 0.0 if busy is False else None)
+        return Member(
+            entry.worker_id,
+            f"m-{entry.worker_id}",
+            MemberState.JOINING if is_broken else state,
+            url,
+            busy,
+            0.0 if busy is False else None,
+            is_fed=state is MemberState.LOST and box is not None and box.hung and box.unnoticed,
+            renamed="something else" if entry.renamed else "",
+            disorder="nothing runs its work" if is_broken else "",
+        )
 
     def register(self, worker: Worker) -> Registration:
         if worker.mark is not None:
@@ -377,6 +405,10 @@ class World:
 
     def drain(self, worker: Worker, remaining: float, force: bool) -> DrainAnswer:
         entry = self.entries.get(worker.worker_id)
+        if entry is not None and not self._is_ours(entry, [worker]):
+            return DrainAnswer.FED if entry.enabled else DrainAnswer.SILENT
+        if entry is not None and entry.enabled and worker.member is MemberState.DRAINING:
+            return DrainAnswer.REOPENED
         box = self.box_of(worker.worker_id) if entry is None else self.served_by(entry)
         busy = box is not None and box.running > 0 and not box.hung
         if (entry is None or (remaining <= 0 and not force)) and busy:
@@ -387,6 +419,13 @@ class World:
             return DrainAnswer.SILENT if box is not None and box.hung else DrainAnswer.GONE
         entry.enabled = False
         return DrainAnswer.ACCEPTED
+
+    def mend(self, worker: Worker) -> Registration:
+        entry, box = self.entries.get(worker.worker_id), self.box_of(worker.worker_id)
+        if entry is None or not entry.enabled or box is None or box.hung or box.works:
+            return Registration(False, "not now")
+        entry.broken = False
+        return Registration(True)
 
     def deregister(self, worker: Worker) -> None:
         self.entries.pop(worker.worker_id, None)
@@ -415,7 +454,8 @@ class World:
     def _takes_work(self, box: Box) -> bool:
         entry = self.entries.get(box.worker_id)
         ready = box.state(self.now) is InstanceState.RUNNING and not box.hung
-        return entry is not None and entry.enabled and self.served_by(entry) is box and ready and not box.works
+        takes = entry is not None and entry.enabled and not entry.broken and self.served_by(entry) is box
+        return takes and ready and not box.works
 
     def finish(self) -> None:
         for box in self.ours():
@@ -544,7 +584,10 @@ class ModelProvider(EndsForGood):
 
 @dataclass
 class ModelMaster:
-    """What both kinds of masters can be asked, as one run sees it."""
+    """What both kinds of masters can be asked, as one run sees it.
+
+    Where addresses are pushed, work that waits fails as soon as nobody serves.
+    """
 
     world: World
     run: int
@@ -552,7 +595,12 @@ class ModelMaster:
     @property
     def caps(self) -> MasterCaps:
         alone = self.world.lives_alone_seconds
-        return MasterCaps(call_seconds=CALL, idle_source=IdleSource.MASTER, needs_keepalive_seconds=alone)
+        return MasterCaps(
+            call_seconds=CALL,
+            idle_source=IdleSource.MASTER,
+            needs_keepalive_seconds=alone,
+            queues_without_workers=self.world.setting.self_joining,
+        )
 
     async def _call(self, what: str, effect: Callable[[], T]) -> T:
         return await self.world.call(self.run, what, effect, lambda: MasterUnavailable(what))
@@ -563,8 +611,8 @@ class ModelMaster:
     async def demand(self) -> Demand:
         return self.world.demand()
 
-    async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
-        return await self._call("members", lambda: self.world.members(worker_ids))
+    async def members(self, worker_ids: Sequence[str] | None = None, *, known: Sequence[Worker] = ()) -> PushMemberList:
+        return await self._call("members", lambda: self.world.members(worker_ids, known))
 
     def join_spec(self, worker_id: str) -> JoinSpec:
         return JoinSpec()
@@ -592,6 +640,9 @@ class ModelPushMaster(ModelMaster):
 
     async def register(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:
         return await self._call(f"register {worker.worker_id}", lambda: self.world.register(worker))
+
+    async def mend(self, worker: Worker) -> Registration:
+        return await self._call(f"mend {worker.worker_id}", lambda: self.world.mend(worker))
 
     async def deregister(self, worker: Worker) -> None:
         await self._call(f"deregister {worker.worker_id}", lambda: self.world.deregister(worker))

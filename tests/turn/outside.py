@@ -81,6 +81,7 @@ class Queue:
     waiting: int = 0
     entries: dict[str, Member] = field(default_factory=dict)
     kept_alive: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
 
     async def probe(self) -> Health:
         return Health(True)
@@ -88,7 +89,7 @@ class Queue:
     async def demand(self) -> Demand:
         return Demand(queued=self.waiting, waiting=self.waiting)
 
-    async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
+    async def members(self, worker_ids: Sequence[str] | None = None, *, known: Sequence[Worker] = ()) -> PushMemberList:
         shown = (entry for entry in self.entries.values() if worker_ids is None or entry.worker_id in worker_ids)
         return PushMemberList(tuple(shown))
 
@@ -102,6 +103,10 @@ class Queue:
 
     async def deregister(self, worker: Worker) -> None:
         self.entries.pop(worker.worker_id, None)
+
+    async def mend(self, worker: Worker) -> Registration:
+        self.mended.append(worker.worker_id)
+        return Registration(True)
 
     async def remove_unfinished(self, master_ref: str) -> None:
         return

@@ -57,6 +57,9 @@ def without(knobs: Knobs, inputs: Inputs) -> Inputs:
         facts, memory = replace(facts, budget_seconds=0.0, head=head), replace(memory, claims=())
     if not knobs.ages_are_capped and facts.head is not None and facts.elapsed_seconds:
         facts = replace(facts, elapsed_seconds=facts.head.age_seconds)
+    if not knobs.persons_count:
+        unseen = (replace(each, member=None) if each.mark is not None else each for each in memory.workers)
+        memory = replace(memory, workers=tuple(unseen))
     if not knobs.notes:
         facts = replace(facts, outcomes=())
     if not knobs.half_lost_is_unknown:
@@ -67,6 +70,14 @@ def without(knobs: Knobs, inputs: Inputs) -> Inputs:
         memory = replace(memory, workers=listed)
     looks = tuple(_look_without(knobs, look, inputs) for look in inputs.providers)
     return replace(inputs, turn=facts, memory=memory, providers=looks)
+
+
+def master_without(knobs: Knobs, inputs: Inputs) -> Inputs:
+    """What a decision takes its master for, for a design without some of its rules."""
+    if knobs.last_one_stays:
+        return inputs
+    caps = replace(inputs.master.caps, queues_without_workers=True)
+    return replace(inputs, master=replace(inputs.master, caps=caps))
 
 
 def _look_without(knobs: Knobs, look: ProviderLook, inputs: Inputs) -> ProviderLook:
@@ -91,6 +102,8 @@ def _acting_without(knobs: Knobs, acting: Acting, action: Action) -> Acting:
         workers = tuple(replace(worker, mark=None) for worker in workers)
     if not knobs.back_in_service:
         workers = tuple(replace(each, mark=each.mark and replace(each.mark, forced=True)) for each in workers)
+    if not knobs.persons_count:
+        workers = tuple(replace(worker, member=None) for worker in workers)
     if not knobs.silence_seconds:
         workers = tuple(replace(worker, unanswered_seconds=9e9) for worker in workers)
     memory = replace(acting.evaluation.memory, workers=workers)
@@ -196,7 +209,7 @@ class Schedule:
         inputs = without(self.world.knobs, inputs)
         try:
             self.world.has_decided(run, inputs)
-            decided = evaluate(inputs, fleet)
+            decided = evaluate(master_without(self.world.knobs, inputs), fleet)
         except FleetError:
             raise
         except Exception as error:

@@ -101,9 +101,9 @@ def test_a_decision_to_do_nothing_is_explained_too() -> None:
     text = explain(Observation(Demand(complete=False, detail="timeout"), workers), held)
     assert text.split("\n\n") == [
         "**Demand** unknown (timeout)",
-        "**Workers** 1 ready, 1 lost; 1 are supply, 2 may exist",
-        "**Wanted** no opinion",
-        "- `policy.vanilla` demand is unknown",
+        "**Workers** 1 ready, 1 lost; 1 serve or start, 2 may exist",
+        "**The policy asks for** no opinion",
+        "- demand is unknown · `policy.vanilla`",
     ]
 
 

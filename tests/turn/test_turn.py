@@ -265,8 +265,8 @@ class Stale(Queue):
 
     lists_nobody = True
 
-    async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
-        shown = await super().members(worker_ids)
+    async def members(self, worker_ids: Sequence[str] | None = None, *, known: Sequence[Worker] = ()) -> PushMemberList:
+        shown = await super().members(worker_ids, known=known)
         if worker_ids is not None:
             return shown
         if self.lists_nobody:

@@ -6,29 +6,30 @@ Source: SwarmUI src/WebAPI/BackendAPI.cs, src/WebAPI/AdminAPI.cs, src/Backends/S
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import anyio
 import httpx
 
 from ebbflow.adapters.http import HttpClient
-from ebbflow.adapters.masters.swarmui.answers import (
-    Entry,
-    Title,
-    demand_of,
-    members_of,
-    own_title,
-    ownerless,
-)
+from ebbflow.adapters.masters.swarmui.answers import Entry, Listing, demand_of
 from ebbflow.adapters.masters.swarmui.api import SwarmUIServer
 from ebbflow.adapters.masters.swarmui.backends import SwarmUIBackends
+from ebbflow.adapters.masters.swarmui.entries import SwarmUIEntries, is_fed_by_others
+from ebbflow.adapters.masters.swarmui.membership import (
+    addresses_of_the_gone,
+    doubtful_addresses,
+    members_of,
+    owned_entries,
+)
 from ebbflow.adapters.masters.swarmui.sessions import SessionStore
 from ebbflow.adapters.masters.swarmui.settings import (
     SwarmUISettings,
     master_headers,
     secret_texts,
 )
+from ebbflow.adapters.masters.swarmui.waiting_room import SwarmUIRoom, with_risk
 from ebbflow.adapters.masters.swarmui.workers import SwarmUIWorkers, activity_of, worker_address
 from ebbflow.adapters.redaction import Redaction
 from ebbflow.core.errors import ConfigError, FleetError, MasterRejected, MasterUnavailable, RegistrationRejected
@@ -41,6 +42,7 @@ from ebbflow.core.member import (
     Health,
     IdleSource,
     MasterCaps,
+    MemberState,
     PushMemberList,
     Registration,
 )
@@ -49,6 +51,8 @@ from ebbflow.core.worker import Worker
 
 logger = logging.getLogger(__name__)
 
+GATE = "EBBFLOW_GATE"
+"""In a worker's environment: the address of one more backend for it to list, which loads until its child runs."""
 NO_BACKEND = 2**31 - 1
 """An id that no backend ever has."""
 
@@ -86,8 +90,6 @@ class SwarmUIAdapter:
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
     ) -> None:
         self._settings = settings
-        self._fleet = check_fleet_name(fleet)
-        self._home = check_home(home)
         self._sessions = sessions
         self._hide = Redaction(settings)
         self._http = HttpClient(transport=transport)
@@ -102,6 +104,16 @@ class SwarmUIAdapter:
         )
         self._backends = SwarmUIBackends(settings, self._master, sleep=sleep)
         self._workers = SwarmUIWorkers(settings, sessions, transport)
+        self._entries = SwarmUIEntries(
+            check_fleet_name(fleet),
+            check_home(home),
+            master=self._master,
+            backends=self._backends,
+            workers=self._workers,
+            start_seconds=0.6 * self.caps.call_seconds,
+            sleep=sleep,
+        )
+        self._room = self._room_of(fleet, home, sleep)
         self._others: set[str] = set()
         """Addresses that were seen in this turn to be another server's than the master's."""
 
@@ -111,7 +123,10 @@ class SwarmUIAdapter:
         return MasterCaps(
             drain=DrainWay.NATIVE,
             needs_keepalive_seconds=60.0 * self._settings.require_control_within_minutes,
-            can_start_from_zero=self._settings.allow_start_from_zero,
+            can_start_from_zero=self._settings.allow_start_from_zero or self._settings.waiting_room is not None,
+            # When its last running child goes, every waiting request fails within three seconds.
+            queues_without_workers=False,
+            counts_others=self._settings.other_workers == "count",
             per_shape_demand=False,
             idle_source=IdleSource.WORKER,
             call_seconds=2 * self._settings.call_timeout_seconds,
@@ -138,44 +153,62 @@ class SwarmUIAdapter:
         except FleetError as error:
             return Demand(complete=False, detail=self._hide(str(error)))
 
-    async def members(self, worker_ids: Sequence[str] | None = None) -> PushMemberList:
+    async def members(self, worker_ids: Sequence[str] | None = None, *, known: Sequence[Worker] = ()) -> PushMemberList:
         """Our entries, and what each worker says of itself."""
         try:
             with self._time_limit("members"):
-                entries = await self._backends.listed()
-                asked = self._only(entries, worker_ids)
-                addresses = {entry.address for entry in asked if self._is_own(entry) and entry.address}
-                busy = await self._workers.are_busy(addresses)
-                listing = members_of(asked, fleet=self._fleet, home=self._home, busy=busy)
-                return replace(listing, detail=self._hide(listing.detail))
+                self._entries.know(known)
+                listing = self._as_ours(await self._backends.listing(), known)
+                left = await self._workers.words_of(addresses_of_the_gone(listing.entries, known))
+                silent = {address for address, word in left.items() if word.is_silent}
+                ownership = self._entries.ownership(silent=silent)
+                ours = owned_entries(listing.entries, ownership, worker_ids)
+                addresses = {entry.address for _, entry in ours if entry.address}
+                words = await self._workers.words_of(addresses - left.keys()) | left
+                doubtful = addresses & doubtful_addresses(listing.entries, ownership)
+                names = await self._workers.backends_of(doubtful)
+                # A look at some alone is a look for them.
+                room = await self._room.look(listing) if self._room is not None and worker_ids is None else None
+                found = members_of(listing, ownership, words, own_backends=names, worker_ids=worker_ids, room=room)
+                return replace(found, detail=self._hide(found.detail))
         except FleetError as error:
             return PushMemberList(complete=False, detail=self._hide(str(error)))
 
     def join_spec(self, worker_id: str) -> JoinSpec:
-        """The dead-man's switch; no address, since we push the worker's URL."""
-        return JoinSpec(arguments=("--require_control_within", str(self._settings.require_control_within_minutes)))
+        """The dead-man's switch, and the gate where there is a room; no address, since we push the worker's URL."""
+        gate = {} if self._room is None else {GATE: self._room.gate_of(worker_id)}
+        minutes = str(self._settings.require_control_within_minutes)
+        return JoinSpec(environment=gate, arguments=("--require_control_within", minutes))
 
     async def register(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:
         """Make sure that the master has one entry with this worker's address and id, if the worker answers."""
         address = self._address_of(worker)
         try:
             readiness = await self._workers.readiness_of(address, connect_timeout_seconds)
-            if not readiness.reached:
-                return readiness
+            if not readiness.registration.reached:
+                return readiness.registration
             with self._time_limit("register"):
                 if address not in self._others and await self._master.is_same_as(self._workers.at(address)):
                     raise _is_the_master(worker)
                 self._others.add(address)
-                return await self._upsert(worker.worker_id, address) if readiness.registered else readiness
+                if not readiness.registration.registered:
+                    return readiness.registration
+                answer = await self._entries.upsert(worker, address)
+                return answer if self._room is None else with_risk(answer, readiness)
         except MasterRejected as error:
             raise RegistrationRejected(f"{worker.worker_id} at {address}: {error}") from error
 
     async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
         """Disable the worker's entry, which is kept over restarts of the master; or enable it again when time is up."""
         with self._time_limit("drain"):
-            entries = await self._backends.of(self._title(worker.worker_id))
+            listed = (await self._backends.listing()).entries
+            ownership = self._entries.ownership(worker)
+            entries = ownership.entries_of(worker.worker_id, listed)
+            if worker.member is MemberState.DRAINING and entries and all(entry.enabled for entry in entries):
+                # Seen switched off in this turn, and on now: somebody else's act, not undone for an old reason.
+                return DrainAnswer.REOPENED
             may_veto = not entries or (deadline_seconds <= 0 and not force)
-            busy = await self._is_busy(worker, entries) if may_veto else False
+            busy = await self._entries.is_busy(worker, entries) if may_veto else False
             if busy and entries and entries[0].is_being_emptied:
                 # Enabled now, it would make a child that the end of the drain forgets, and never be enabled again.
                 return DrainAnswer.HELD
@@ -184,12 +217,34 @@ class SwarmUIAdapter:
                 for entry in entries[:1]:
                     await self._backends.toggle(entry, enabled=True)
                 return DrainAnswer.BUSY
+            if not entries and worker.registered and is_fed_by_others(worker_address(worker.url), listed, ownership):
+                return DrainAnswer.FED
             if not entries:
                 return DrainAnswer.SILENT if busy is None else DrainAnswer.GONE
-            for entry in entries:
-                await self._backends.toggle(entry, enabled=False)
-            await self._delete_ownerless(worker)
+            mark = worker.mark
+            await self._switch_off(entries, may_lose=force or (mark is not None and (mark.urgent or mark.for_good)))
+            await self._entries.delete_ownerless(worker)
             return DrainAnswer.ACCEPTED
+
+    async def open_room(self, features: Sequence[str] = ()) -> None:
+        """Let requests wait that find nobody."""
+        with self._time_limit("open_room"):
+            await self._opened_room().open(features)
+
+    async def close_room(self) -> None:
+        """Let them fail again: somebody serves, for whom they wait."""
+        with self._time_limit("close_room"):
+            await self._opened_room().close()
+
+    async def remove_room(self) -> None:
+        """Take the waiting room out of the master."""
+        with self._time_limit("remove_room"):
+            await self._opened_room().remove()
+
+    async def open_gate(self, worker_id: str) -> None:
+        """Let a worker's gate open: its child runs, or there is no such worker any more."""
+        with self._time_limit("open_gate"):
+            await self._opened_room().open_gate(worker_id)
 
     async def shut_down(self, worker: Worker) -> None:
         """Ask the worker's SwarmUI to end, if it is sure that it is not the master's."""
@@ -205,17 +260,24 @@ class SwarmUIAdapter:
     async def deregister(self, worker: Worker) -> None:
         """Delete every entry with this worker's id."""
         with self._time_limit("deregister"):
-            for entry in await self._backends.of(self._title(worker.worker_id)):
-                await self._backends.delete(entry)
-            await self._delete_ownerless(worker)
             address = worker_address(worker.url)
+            is_silent = bool(address) and (await self._workers.words_of({address}))[address].is_silent
+            silent = {address} if is_silent else set()
+            for entry in await self._entries.of(worker, silent=silent):
+                await self._backends.delete(entry)
+            await self._entries.delete_ownerless(worker, silent=silent)
             if address and address != self._settings.address:
                 await self._workers.at(address).forget()
+
+    async def mend(self, worker: Worker) -> Registration:
+        """Put the worker's entry right, if something is wrong with it and the worker has no work."""
+        with self._time_limit("mend"):
+            return await self._entries.mend(worker, frees_room=self._room is not None)
 
     async def remove_unfinished(self, master_ref: str) -> None:
         """Delete an entry that has neither title nor address; it may have been filled in or reused meanwhile."""
         with self._time_limit("remove_unfinished"):
-            for entry in await self._backends.listed():
+            for entry in (await self._backends.listing()).entries:
                 if str(entry.ref) == master_ref and entry.is_unfinished:
                     await self._backends.delete(entry)
 
@@ -234,6 +296,40 @@ class SwarmUIAdapter:
         finally:
             await self._sessions.aclose()
 
+    def _as_ours(self, listing: Listing, known: Sequence[Worker]) -> Listing:
+        """The listing, where others make the entries of our workers with the titles that ours would have."""
+        return listing
+
+    def _room_of(self, fleet: str, home: str, sleep: Callable[[float], Awaitable[None]]) -> SwarmUIRoom | None:
+        address = self._settings.waiting_room
+        if address is None:
+            return None
+        return SwarmUIRoom(address, fleet, home, backends=self._backends, http=self._http, sleep=sleep)
+
+    def _opened_room(self) -> SwarmUIRoom:
+        if self._room is None:
+            raise ConfigError("waiting_room: the master's block names none; set it to the address of one")
+        return self._room
+
+    async def _switch_off(self, entries: Sequence[Entry], *, may_lose: bool) -> None:
+        """Take entries out of service, the last that serve not before requests can wait for the next."""
+        if self._room is None:
+            for entry in entries:
+                await self._backends.toggle(entry, enabled=False)
+            return
+        # Two that leave at once would each see the other serve.
+        async with self._room.lock:
+            try:
+                await self._room.hold_if_last(entries, await self._backends.listing())
+            except MasterUnavailable:
+                if not may_lose:
+                    raise
+            for entry in entries:
+                await self._backends.toggle(entry, enabled=False)
+            # Another fleet of the same master may have taken its last one out at the same moment.
+            with suppress(MasterUnavailable):
+                await self._room.hold_if_nobody(await self._backends.listing())
+
     async def _check_permission(self, permission: str) -> None:
         route, body = PERMISSION_CHECKS[permission]
         try:
@@ -244,65 +340,6 @@ class SwarmUIAdapter:
                 raise
         except ConfigError as error:
             raise ConfigError(f"{error} (needed: {', '.join(PERMISSION_CHECKS)})") from error
-
-    def _title(self, worker_id: str) -> Title:
-        return Title(self._fleet, self._home, worker_id)
-
-    def _is_own(self, entry: Entry) -> bool:
-        return own_title(entry, fleet=self._fleet, home=self._home) is not None
-
-    def _only(self, entries: Sequence[Entry], worker_ids: Sequence[str] | None) -> list[Entry]:
-        if worker_ids is None:
-            return list(entries)
-        others = {str(self._title(worker_id)) for worker_id in worker_ids}
-        return [entry for entry in entries if not self._is_own(entry) or entry.title in others]
-
-    async def _delete_ownerless(self, worker: Worker) -> None:
-        """Delete children of a worker that nobody watches: they take work on, and fail it once the worker is gone.
-
-        An answer to the master's poll that comes after an entry was switched off or deleted puts its children back.
-        """
-        everybody = await self._backends.listed()
-        left = ownerless(everybody, str(self._title(worker.worker_id)))
-        if left and await self._is_busy(worker, left) is not True:
-            for child in left:
-                await self._backends.delete(child)
-
-    async def _is_busy(self, worker: Worker, entries: Sequence[Entry]) -> bool | None:
-        """What it says of itself at any of its addresses; None: not all of them answered, and none said busy."""
-        addresses = {worker_address(worker.url), *(entry.address for entry in entries)} - {""}
-        said = (await self._workers.are_busy(addresses)).values()
-        return True if True in said else None if None in said else False
-
-    async def _upsert(self, worker_id: str, address: str) -> Registration:
-        entries = await self._backends.listed()
-        title = self._title(worker_id)
-        mine = [entry for entry in entries if not entry.is_child and entry.title == str(title)]
-        if any(not entry.enabled for entry in mine):
-            # Disabled is the durable mark of a drain, and only `drain` takes it back.
-            return Registration(False, f"{worker_id} is being drained: its entry in the master is disabled")
-        if obstacle := self._rival_at(address, entries, str(title)):
-            return Registration(False, obstacle)
-        if not mine or mine[0].address != address:
-            ref = mine[0].ref if mine else await self._backends.place_for(title, entries)
-            await self._backends.edit(ref, title, address)
-        # Looked up again, because an overlapping run may have registered it at the same time.
-        for duplicate in (await self._backends.of(title))[1:]:
-            await self._backends.delete(duplicate)
-        return Registration(True)
-
-    def _rival_at(self, address: str, entries: Sequence[Entry], title: str) -> str:
-        """Why another entry with the same address stands in the way; the same worker twice is double capacity."""
-        for entry in entries:
-            if entry.is_child or entry.address != address or entry.title == title:
-                continue
-            other = own_title(entry, fleet=self._fleet, home=self._home)
-            if other is None:
-                name = f"{entry.ref} ({entry.title or 'without title'})"
-                raise RegistrationRejected(f"{address} is backend {name} of the master already, which is not ours")
-            # Whether that worker is gone is the provider's word; the fleet then deregisters it, and we go on.
-            return f"{address} is still registered for {other.worker_id}"
-        return ""
 
     def _address_of(self, worker: Worker) -> str:
         address = worker_address(worker.url)

@@ -3,27 +3,25 @@
 Source: SwarmUI src/WebAPI/BackendAPI.cs (BackendToNet), src/WebAPI/AdminAPI.cs (GetGlobalStatus, ListConnectedUsers).
 """
 
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ebbflow.core.errors import MasterUnavailable
-from ebbflow.core.ids import MAX_WORKER_ID
-from ebbflow.core.member import Demand, Member, MemberState, PushMemberList, Shape
+from ebbflow.core.member import Demand, Shape
 
 BACKEND_TYPE = "swarmswarmbackend"
 """The type of a backend that is another SwarmUI."""
-
-_STATES = {
-    "waiting": MemberState.JOINING,
-    "loading": MemberState.JOINING,
-    "running": MemberState.READY,
-    "idle": MemberState.LOST,
-    "errored": MemberState.LOST,
-    "disabled": MemberState.LOST,
-}
-_TITLE = re.compile(rf"ebbflow/(?P<fleet>[^/]+)/(?P<home>[^/]+)/(?P<worker_id>[a-z0-9-]{{1,{MAX_WORKER_ID}}})")
+SCALING_TYPE = "autoscalingbackend"
+"""The type of SwarmUI's own auto-scaler, which takes no work. Source: src/Backends/BackendHandler.cs."""
+CHILD_OF = "[Remote from "
+"""How the title of a child begins. Source: SwarmUI src/Backends/SwarmSwarmBackend.cs."""
+GATES = "/gates/"
+"""In the address of a backend that is a gate, at any waiting room."""
+MOST_MODELS = 100
+"""Whose names are kept; who lacks more than that has to copy names anyhow."""
+MOST_FEATURES = 200
+"""Of one backend; more is something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +54,15 @@ class Entry:
     seconds_since_used: float | None
     """None: never."""
     model: str | None
+    features: tuple[str, ...] = ()
+    """What it can do, in SwarmUI's words."""
+    is_launched: bool = False
+    """An entry that an auto-scaling backend made for a worker of its own, not a person or us."""
 
     @property
     def is_child(self) -> bool:
         """Whether it is one of the worker's own backends, which is what takes work. Its title is not ours."""
-        return self.ref < 0
+        return self.ref < 0 and not self.is_launched
 
     @property
     def is_waiting(self) -> bool:
@@ -79,22 +81,19 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Title:
-    """How a registered worker carries its identity."""
+class Listing:
+    """What a master's ListBackends shows."""
 
-    fleet: str
-    home: str
-    worker_id: str
-
-    def __str__(self) -> str:
-        """The text that stands in the master."""
-        return f"ebbflow/{self.fleet}/{self.home}/{self.worker_id}"
-
-
-def parse_title(text: str) -> Title | None:
-    """Read a title back, or answer None where it is not one of Ebbflow's."""
-    found = _TITLE.fullmatch(text)
-    return None if found is None else Title(found["fleet"], found["home"], found["worker_id"])
+    entries: tuple[Entry, ...] = ()
+    """Those that are other SwarmUIs, in the order of their ids."""
+    local: tuple[str, ...] = ()
+    """The master's own backends that run, by name."""
+    scaling: tuple[str, ...] = ()
+    """Its auto-scaling backends that run, by name: they take no work, and while one runs nothing waits."""
+    has_scaler: bool = False
+    """Whether one of them is switched on and runs or starts: whoever it launched has it to thank for its pings."""
+    fills_up: bool = False
+    """Whether one of them still starts: it pings nobody before it has its minimum."""
 
 
 def parse_activity(answer: Mapping[str, object]) -> Activity:
@@ -140,115 +139,66 @@ def demand_of(activity: Activity) -> Demand:
     )
 
 
-def parse_entries(answer: Mapping[str, object]) -> tuple[Entry, ...]:
-    """Read the entries that are other SwarmUIs from ListBackends, in the order of their ids.
+def parse_listing(answer: Mapping[str, object]) -> Listing:
+    """Read ListBackends of a master.
 
     Raises:
         MasterUnavailable: a row does not have SwarmUI's form; a list with holes would be taken for absence.
     """
-    entries = []
+    entries: list[Entry] = []
+    local: list[str] = []
+    scaling: list[str] = []
+    has_scaler = fills_up = False
     for row in answer.values():
         if not isinstance(row, dict) or not isinstance(row.get("type"), str):
             raise MasterUnavailable(f"SwarmUI listed a backend as {_short(row)}")
+        if row["type"] == SCALING_TYPE and row.get("enabled") is not False:
+            fills_up = fills_up or row.get("status") in ("loading", "waiting")
+            has_scaler = has_scaler or fills_up or row.get("status") == "running"
         if row["type"] == BACKEND_TYPE:
             entries.append(_entry(row))
-    return tuple(sorted(entries, key=lambda entry: entry.ref))
+        elif row.get("status") == "running" and row.get("enabled") is not False:
+            running = scaling if row["type"] == SCALING_TYPE else local
+            running.append(f"{row.get('title') or row['type']} (backend {row.get('id')})")
+    return Listing(
+        entries=tuple(sorted(entries, key=lambda entry: entry.ref)),
+        local=tuple(sorted(local)),
+        scaling=tuple(sorted(scaling)),
+        has_scaler=has_scaler,
+        fills_up=fills_up,
+    )
 
 
 def own_backends(answer: Mapping[str, object]) -> Counter[str]:
-    """How many of a worker's own backends are in which status, from its ListBackends."""
-    return Counter(str(row.get("status")) for row in answer.values() if isinstance(row, dict))
+    """How many of a worker's own backends are in which status, from its ListBackends; a gate of ours is none."""
+    rows = (row for row in answer.values() if isinstance(row, dict) and not _is_gate(row))
+    return Counter(str(row.get("status")) for row in rows)
 
 
-def members_of(entries: Sequence[Entry], *, fleet: str, home: str, busy: Mapping[str, bool | None]) -> PushMemberList:
-    """Make our members, the half-made entries and the foreign ones out of a listing.
-
-    Args:
-        entries: all of them, children too.
-        fleet: whose members are asked for.
-        home: of which installation.
-        busy: by address, what each worker says of itself; None where it did not answer.
-    """
-    controls = [entry for entry in entries if not entry.is_child]
-    ours = [(title, entry) for entry in controls if (title := own_title(entry, fleet=fleet, home=home))]
-    ids = Counter(title.worker_id for title, _ in ours)
-    addresses = Counter(entry.address for _, entry in ours if entry.address)
-    return PushMemberList(
-        members=tuple(
-            _member(
-                title.worker_id,
-                entry,
-                [child for child in entries if child.is_child and child.address == entry.address],
-                busy=busy.get(entry.address),
-                duplicate=ids[title.worker_id] > 1 or addresses[entry.address] > 1,
-            )
-            for title, entry in ours
-        ),
-        complete=all(entry.status in _STATES for _, entry in ours),
-        detail=_oddities(ours, ids, addresses),
-        unfinished=tuple(str(entry.ref) for entry in controls if entry.is_unfinished),
-        foreign=tuple(
-            entry.title
-            for entry in controls
-            if entry.title.startswith(f"ebbflow/{fleet}/") and own_title(entry, fleet=fleet, home=home) is None
-        ),
-    )
+def has_gate(answer: Mapping[str, object]) -> bool:
+    """Whether a worker has a gate that has not opened, from its ListBackends."""
+    rows = (row for row in answer.values() if isinstance(row, dict))
+    return any(_is_gate(row) and row.get("status") in ("waiting", "loading") for row in rows)
 
 
-def ownerless(entries: Sequence[Entry], title: str) -> list[Entry]:
-    """The children of one worker's entry that go on without it: it is gone, or was switched off and has let go of all.
-
-    A child carries no link to its entry but the entry's title, within its own, and its address.
-    """
-    controls = [entry for entry in entries if not entry.is_child and entry.title == title]
-    if any(entry.enabled or entry.status != "disabled" for entry in controls):
-        return []
-    return [entry for entry in entries if entry.is_child and f": {title}] " in entry.title]
+def only_remote(answer: Mapping[str, object]) -> tuple[str, ...]:
+    """Names of models that workers have and the master itself has not, from its ListModels."""
+    files = answer.get("files")
+    rows = files if isinstance(files, list) else []
+    names = {row.get("name") for row in rows if isinstance(row, dict) and row.get("local") is False}
+    return tuple(sorted(name for name in names if isinstance(name, str) and name))[:MOST_MODELS]
 
 
-def own_title(entry: Entry, *, fleet: str, home: str) -> Title | None:
-    """The title of an entry that is a worker of ours, else None."""
-    title = None if entry.is_child else parse_title(entry.title)
-    return title if title is not None and (title.fleet, title.home) == (fleet, home) else None
+def _is_gate(row: Mapping[str, object]) -> bool:
+    settings = row.get("settings")
+    address = settings.get("Address") if isinstance(settings, dict) else None
+    return row.get("type") == BACKEND_TYPE and isinstance(address, str) and GATES in address
 
 
-def _member(worker_id: str, entry: Entry, children: Sequence[Entry], *, busy: bool | None, duplicate: bool) -> Member:
-    state = _state(entry, children)
-    if state is MemberState.DRAINING and busy is False and (children or entry.is_being_emptied):
-        # Children go one after the other, and the last one still takes work while the first one drains; and the worker
-        # itself counts nothing any more up to two seconds before the master's request ends.
-        busy = True
-    used = [child.seconds_since_used for child in children if child.seconds_since_used is not None]
-    return Member(
-        worker_id=worker_id,
-        master_ref=str(entry.ref),
-        state=state,
-        url=entry.address or None,
-        busy=busy,
-        # The control entry's own figure is never updated. A worker that was never used gives no figure at all.
-        idle_seconds=min(used) if used and busy is False else None,
-        model=next((child.model for child in children if child.model), None),
-        duplicate=duplicate,
-    )
-
-
-def _state(entry: Entry, children: Sequence[Entry]) -> MemberState:
-    # `enabled`, not `status`: an entry that was errored keeps that status when it is disabled.
-    if not entry.enabled:
-        return MemberState.DRAINING
-    state = _STATES.get(entry.status, MemberState.JOINING)
-    # Work runs on children only: connected without one, after a restart of the master for instance, takes none.
-    serves = any(child.status == "running" for child in children)
-    return MemberState.JOINING if state is MemberState.READY and not serves else state
-
-
-def _oddities(ours: Sequence[tuple[Title, Entry]], ids: Counter[str], addresses: Counter[str]) -> str:
-    unknown = [
-        f"backend {entry.ref} has unknown status {entry.status!r}" for _, entry in ours if entry.status not in _STATES
-    ]
-    twice = [f"{worker_id} is registered {count} times" for worker_id, count in ids.items() if count > 1]
-    shared = [f"{count} entries share {address}" for address, count in addresses.items() if count > 1]
-    return "; ".join(unknown + twice + shared)
+def names_of_running(answer: Mapping[str, object]) -> Counter[str]:
+    """How many of a worker's own running backends have which name, from its ListBackends."""
+    rows = (row for row in answer.values() if isinstance(row, dict) and row.get("status") == "running")
+    return Counter(str(row.get("title") or "") for row in rows)
 
 
 def _activity(counts: Mapping[str, object]) -> Activity:
@@ -285,7 +235,13 @@ def _entry(row: Mapping[str, object]) -> Entry:
         enabled=enabled,
         seconds_since_used=None if never else float(str(used)),
         model=model if isinstance(model, str) and model else None,
+        features=_features(row.get("features")),
+        is_launched=ref < 0 and not str(row.get("title") or "").startswith(CHILD_OF),
     )
+
+
+def _features(value: object) -> tuple[str, ...]:
+    return tuple(each for each in value[:MOST_FEATURES] if isinstance(each, str)) if isinstance(value, list) else ()
 
 
 def _short(value: object) -> str:

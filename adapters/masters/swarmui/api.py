@@ -23,6 +23,10 @@ LOCKED = "Settings are locked."
 UNAUTHORIZED = "Invalid or unauthorized."
 
 
+class Unanswered(MasterUnavailable):
+    """Nothing came back in time: nobody is there, or whoever is there is silent."""
+
+
 class SessionExpired(MasterUnavailable):
     """The server does not know the session. It is renewed once; a second time it stays an error."""
 
@@ -227,7 +231,7 @@ class SwarmUIServer:
         except NoAnswer as error:
             if self._must_prove_itself and not error.maybe_sent:
                 await self.forget()
-            raise MasterUnavailable(f"{self._name}: {route}: {error}") from error
+            raise Unanswered(f"{self._name}: {route}: {error}") from error
         return answer.status_code, answer.content
 
 

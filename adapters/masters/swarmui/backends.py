@@ -3,10 +3,11 @@
 Source: SwarmUI src/WebAPI/BackendAPI.cs; times measured on 0.9.8.2.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from ebbflow.adapters.masters.swarmui.answers import BACKEND_TYPE, Entry, Title, parse_entries
+from ebbflow.adapters.masters.swarmui.answers import BACKEND_TYPE, Entry, Listing, only_remote, parse_listing
 from ebbflow.adapters.masters.swarmui.api import SwarmUIServer
+from ebbflow.adapters.masters.swarmui.ownership import RoomTitle, Title
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings, backend_settings
 from ebbflow.core.errors import MasterRejected, MasterUnavailable
 
@@ -35,46 +36,60 @@ class SwarmUIBackends:
         self._added: dict[str, int] = {}
         """Entries that this object added and could not give their title, by title."""
 
-    async def listed(self) -> tuple[Entry, ...]:
+    async def listing(self) -> Listing:
         """All of them, children too."""
-        return parse_entries(await self._master.call("ListBackends", {"nonreal": True, "full_data": True}, repeats=1))
+        return parse_listing(await self._master.call("ListBackends", {"nonreal": True, "full_data": True}, repeats=1))
 
-    async def of(self, title: Title) -> list[Entry]:
-        """Those that carry a title, the oldest first; a second one is a duplicate."""
-        return [entry for entry in await self.listed() if not entry.is_child and entry.title == str(title)]
+    async def missing_models(self) -> tuple[str, ...]:
+        """Names of models that only workers have: a request for one is refused while none serves.
 
-    async def place_for(self, title: Title, entries: Sequence[Entry]) -> int:
-        """An empty entry for one worker: the one that an earlier attempt of this object added, or a new one.
-
-        Empty entries of earlier runs are not used: a person may be filling one in just now.
+        Source: SwarmUI src/WebAPI/ModelsAPI.cs `ListModels`; `local` is false of what a worker alone has.
         """
-        earlier = self._added.pop(str(title), None)
-        if earlier is not None and any(entry.ref == earlier and entry.is_unfinished for entry in entries):
-            self._added[str(title)] = earlier
-            await self._started(earlier)
-            return earlier
-        added = await self._master.call("AddNewBackend", {"type_id": BACKEND_TYPE})
-        (entry,) = parse_entries({"": added}) or (None,)
-        if entry is None:
-            raise MasterUnavailable(f"SwarmUI master {self._master.address}: AddNewBackend gave another type")
-        self._added[str(title)] = entry.ref
-        await self._started(entry.ref)
-        return entry.ref
+        return only_remote(await self._master.call("ListModels", {"path": "", "depth": 20}, repeats=1))
 
-    async def _started(self, ref: int) -> None:
+    async def place_for(self, title: Title | RoomTitle, entries: Sequence[Entry], *, begun: int | None = None) -> int:
+        """An empty entry for one worker: one that was added for it before, or a new one.
+
+        Other empty entries are not used: a person may be filling one in just now.
+
+        Args:
+            title: the worker's.
+            entries: those that there are.
+            begun: the one that an earlier turn added, where the record knows it.
+        """
+        earlier = self._added.pop(str(title), begun)
+        if earlier is None or not any(entry.ref == earlier and entry.is_unfinished for entry in entries):
+            added = await self._master.call("AddNewBackend", {"type_id": BACKEND_TYPE})
+            (entry,) = parse_listing({"": added}).entries or (None,)
+            if entry is None:
+                raise MasterUnavailable(f"SwarmUI master {self._master.address}: AddNewBackend gave another type")
+            earlier = entry.ref
+        self._added[str(title)] = earlier
+        return earlier
+
+    async def started(self, ref: int, seconds: float) -> float:
         """Wait until a new entry's empty start is over; an edit before that runs beside it, and makes two children.
 
         It takes 0.1 s, and up to 6 s on a master that was first started without any backends.
-        """
-        pause = FIRST_PAUSE_SECONDS
-        while any(entry.ref == ref and entry.is_waiting for entry in await self.listed()):
-            await self._sleep(pause)
-            pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
-    async def edit(self, ref: int, title: Title, address: str) -> None:
-        """Give an entry a worker's title, its address and every setting."""
-        settings = backend_settings(self._settings, address)
-        await self._master.call("EditBackend", {"backend_id": ref, "title": str(title), "settings": settings})
+        Returns:
+            How long it was waited for; more than `seconds` where it has not begun by then.
+        """
+        pause, waited = FIRST_PAUSE_SECONDS, 0.0
+        while any(entry.ref == ref and entry.is_waiting for entry in (await self.listing()).entries):
+            if waited > seconds:
+                return waited
+            await self._sleep(pause)
+            waited += pause
+            pause = min(2 * pause, MAX_PAUSE_SECONDS)
+        return min(waited, seconds)
+
+    async def edit(
+        self, ref: int, title: Title | RoomTitle, address: str, *, settings: Mapping[str, object] | None = None
+    ) -> None:
+        """Give an entry its title, its address and every setting; without `settings`, those of a worker."""
+        given = backend_settings(self._settings, address) if settings is None else settings
+        await self._master.call("EditBackend", {"backend_id": ref, "title": str(title), "settings": given})
         self._added.pop(str(title), None)
 
     async def toggle(self, entry: Entry, *, enabled: bool) -> None:
@@ -100,8 +115,8 @@ class SwarmUIBackends:
 
     async def _again(self, entry: Entry) -> Entry | None:
         """The same entry, looked up once more."""
-        same = (found for found in await self.listed() if (found.ref, found.title) == (entry.ref, entry.title))
-        return next(same, None)
+        entries = (await self.listing()).entries
+        return next((found for found in entries if (found.ref, found.title) == (entry.ref, entry.title)), None)
 
     @property
     def _blocking_seconds(self) -> float:

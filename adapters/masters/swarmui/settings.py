@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from ebbflow.adapters.http import base_url
 from ebbflow.core.addresses import check_network
@@ -87,6 +87,18 @@ class SwarmUISettings(BaseModel):
             "fleet's readiness.connect_timeout_seconds.",
         ),
     ] = 30
+    other_workers: Literal["ignore", "count"] = Field(
+        default="ignore",
+        title="Other workers",
+        description="What serves in this master beside Ebbflow's workers, such as a GPU of the master itself: count: "
+        "policies count it among the workers that there are; ignore: they do not. It is shown in both cases.",
+    )
+    workers_by: Literal["fleet", "auto_scaling_backend"] = Field(
+        default="fleet",
+        title="Workers are started and ended by",
+        description="fleet: by Ebbflow. auto_scaling_backend: by SwarmUI's own, whose start script is `ebbflow "
+        "start-worker`; Ebbflow launches what it asks for, and ends only whom it has let go.",
+    )
     allow_start_from_zero: bool = Field(
         default=False,
         title="Allow zero workers",
@@ -98,10 +110,26 @@ class SwarmUISettings(BaseModel):
         """The words of secrets, too: a server may quote the token of `Bearer TOKEN` alone."""
         return secret_texts(self)
 
-    @field_validator("address")
+    waiting_room: str | None = Field(
+        default=None,
+        title="Waiting room",
+        description="Address of `ebbflow waiting-room`, which master and flows reach, for instance "
+        "http://swarm.example:7860. With it requests wait while no worker serves, and the fleet's minimum may be 0.",
+    )
+
+    @field_validator("address", "waiting_room")
     @classmethod
-    def _check_address(cls, address: str) -> str:
-        return base_url(address)
+    def _check_address(cls, address: str | None) -> str | None:
+        return None if address is None else base_url(address)
+
+    @model_validator(mode="after")
+    def _nothing_waits_beside_a_scaler(self) -> Self:
+        if self.waiting_room is not None and self.workers_by == "auto_scaling_backend":
+            raise ValueError(
+                "waiting_room: nothing waits in one while an auto-scaling backend is switched on; leave it out, or set "
+                "workers_by to fleet and switch that backend off"
+            )
+        return self
 
     @field_validator("worker_networks")
     @classmethod
@@ -164,7 +192,8 @@ def backend_settings(settings: SwarmUISettings, address: str) -> dict[str, objec
         "Address": address,
         # Without it the master never looks again: a dead worker stays `running` and keeps getting work.
         "AllowIdle": True,
-        "AllowForwarding": True,
+        # A gate is a backend of the worker's that leads elsewhere, and would be shown as one that takes work.
+        "AllowForwarding": settings.waiting_room is None,
         "AllowWebsocket": True,
         "AuthorizationHeader": "" if authorization is None else authorization.get_secret_value(),
         "OtherHeaders": "\n".join(f"{name}: {value}" for name, value in others.items()),

@@ -6,7 +6,10 @@ Source: SwarmUI src/WebAPI/AdminAPI.cs (GetGlobalStatus, AdminTakeControl, Shutd
 import logging
 import math
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import anyio
@@ -14,8 +17,16 @@ import httpx
 
 from ebbflow.adapters.guarded import Judge
 from ebbflow.adapters.http import HttpClient, base_url
-from ebbflow.adapters.masters.swarmui.answers import Activity, own_backends, parse_activity, sum_activity
-from ebbflow.adapters.masters.swarmui.api import SwarmUIServer, UnknownRoute
+from ebbflow.adapters.masters.swarmui.answers import (
+    Activity,
+    has_gate,
+    names_of_running,
+    own_backends,
+    parse_activity,
+    sum_activity,
+)
+from ebbflow.adapters.masters.swarmui.api import SwarmUIServer, Unanswered, UnknownRoute
+from ebbflow.adapters.masters.swarmui.membership import Word
 from ebbflow.adapters.masters.swarmui.sessions import SessionStore
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings, secret_texts, worker_headers
 from ebbflow.core.addresses import (
@@ -34,6 +45,23 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 16
 """Workers that are asked at the same time."""
 
+SECONDS_FOR_THE_SILENT = 1.0
+"""For asking one again that was silent before in the same turn: its silence is waited for once."""
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether a worker can be registered, and how its child will come to the master."""
+
+    registration: Registration
+    has_gate: bool = False
+    """Its entry in the master loads until its child runs there."""
+    seconds: float = 0.0
+    """How long it took to list its backends."""
+
+
 PERMISSIONS = ("automated_control", "shutdown", "view_backends_list", "read_server_info_panels")
 
 
@@ -47,6 +75,10 @@ class SwarmUIWorkers:
         self._settings = settings
         self._sessions = sessions
         self._servers: dict[str, SwarmUIServer] = {}
+        self._heard: set[str] = set()
+        """Addresses that have answered anything to this object."""
+        self._silent: set[str] = set()
+        """Addresses that were asked by it, and have answered nothing."""
 
     def at(self, address: str) -> SwarmUIServer:
         """The server at one address, as `worker_address` gives it."""
@@ -71,15 +103,21 @@ class SwarmUIWorkers:
         """Close connections."""
         await self._http.aclose()
 
-    async def are_busy(self, addresses: Collection[str]) -> dict[str, bool | None]:
-        """What each worker says of itself; None where it did not answer."""
-        return await self._ask(addresses, _is_busy)
+    async def words_of(self, addresses: Collection[str]) -> dict[str, Word]:
+        """What each worker says of itself."""
+        answers = await self._ask(addresses, _is_busy)
+        return {address: Word(busy, is_silent=address in self._silent) for address, busy in answers.items()}
 
     async def take_control(self, addresses: Collection[str]) -> dict[str, bool | None]:
         """Hold the dead-man's switch of each worker; True where it said so."""
         return await self._ask(addresses, _take_control)
 
-    async def readiness_of(self, address: str, seconds: float) -> Registration:
+    async def backends_of(self, addresses: Collection[str]) -> dict[str, Counter[str]]:
+        """The names of the running backends of each worker that answers."""
+        answers = await self._ask(addresses, _running_backends)
+        return {address: names for address, names in answers.items() if names is not None}
+
+    async def readiness_of(self, address: str, seconds: float) -> Readiness:
         """Whether a worker can be registered: it answers, our account may do what we need, and nothing is loading.
 
         Args:
@@ -92,27 +130,30 @@ class SwarmUIWorkers:
         server = self._server(address, seconds)
         with anyio.move_on_after(seconds):
             try:
-                backends = own_backends(await server.call("ListBackends"))
                 lacking = (await server.session()).lacks(PERMISSIONS)
+                began = anyio.current_time()
+                listed = await server.call("ListBackends")
+                took = anyio.current_time() - began
             except ConfigError as error:
                 raise RegistrationRejected(str(error)) from error
             except (MasterUnavailable, MasterRejected) as error:
-                return Registration(False, str(error), reached=False)
+                return Readiness(Registration(False, str(error), reached=False))
             if lacking:
                 await server.forget()  # so that the next attempt sees what has been permitted meanwhile
                 raise RegistrationRejected(f"worker {address}: our account lacks {', '.join(lacking)}")
-            return _readiness(f"worker {address}", backends)
-        return Registration(False, f"worker {address}: no answer within {seconds:g} s", reached=False)
+            return Readiness(_readiness(f"worker {address}", own_backends(listed)), has_gate(listed), took)
+        return Readiness(Registration(False, f"worker {address}: no answer within {seconds:g} s", reached=False))
 
     def _may_be(self, address: str) -> bool:
         """Whether a worker may be there, as far as the text tells; whose it is and may be loopback, the turn judges."""
         return not worker_url_problem(address, networks=self._settings.worker_networks, is_this_host=True)
 
     async def _ask(
-        self, addresses: Collection[str], question: Callable[[SwarmUIServer], Awaitable[bool]]
-    ) -> dict[str, bool | None]:
+        self, addresses: Collection[str], question: Callable[[SwarmUIServer], Awaitable[Answer]]
+    ) -> dict[str, Answer | None]:
+        """What each answers; None where that is nothing, or nothing useful."""
         # The master's own address is never a worker's: its session belongs to another account.
-        answers: dict[str, bool | None] = dict.fromkeys(addresses)
+        answers: dict[str, Answer | None] = dict.fromkeys(addresses)
         asked = [address for address in answers if address != self._settings.address and self._may_be(address)]
         rounds = math.ceil(len(asked) / AT_ONCE) or 1
         left_seconds = anyio.current_effective_deadline() - anyio.current_time()
@@ -121,15 +162,27 @@ class SwarmUIWorkers:
         places = anyio.Semaphore(AT_ONCE)
 
         async def ask_one(address: str) -> None:
+            has_answered = False
             async with places:
-                with anyio.move_on_after(seconds):
+                was_silent = address in self._silent
+                with anyio.move_on_after(min(seconds, SECONDS_FOR_THE_SILENT) if was_silent else seconds):
                     try:
                         answers[address] = await question(self.at(address))
+                        has_answered = True
                     except FleetError as error:
                         logger.debug("worker %s did not answer usefully: %s", address, error)
+                        has_answered = not isinstance(error, Unanswered)
                     except Exception as error:
                         # One worker's answer must not keep the others from their sign of life.
                         logger.warning("worker %s: a mistake in asking it: %s", address, type(error).__name__)
+                        has_answered = True
+            if has_answered:
+                self._heard.add(address)
+            # What answers one route and not another is not silent.
+            if address in self._heard:
+                self._silent.discard(address)
+            else:
+                self._silent.add(address)
 
         async with anyio.create_task_group() as group:
             for address in asked:
@@ -178,6 +231,10 @@ def _readiness(who: str, backends: Mapping[str, int]) -> Registration:
     if errored := backends.get("errored", 0):
         return Registration(False, f"{who}: {errored} of its backends errored, and none runs", reached=False)
     return Registration(False, f"{who}: none of its backends runs")
+
+
+async def _running_backends(server: SwarmUIServer) -> Counter[str]:
+    return names_of_running(await server.call("ListBackends", repeats=1))
 
 
 async def _is_busy(server: SwarmUIServer) -> bool:

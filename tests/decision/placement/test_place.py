@@ -151,7 +151,9 @@ def test_stops_that_find_nobody_say_so() -> None:
     placed = place(Bounded(0, 0, 2), seen(IDLE, replace(IDLE, worker_id="w-2", busy=True)), [FIRST], CALM)
     text = "1 of 2 stops found no worker that may go: only idle ones do, for 600 s"
     assert said(placed) == [("placement.no_victim", text)]
-    assert [(victim.worker_id, victim.reason) for victim in placed.victims] == [("w-1", "surplus, idle 700 s")]
+    assert [(victim.worker_id, victim.reason) for victim in placed.victims] == [
+        ("w-1", "not needed any more, idle 700 s")
+    ]
 
 
 def test_nobody_is_stopped_while_members_are_unknown() -> None:
@@ -190,7 +192,9 @@ def test_a_pending_worker_goes_first_where_ending_it_is_safe() -> None:
     safe = replace(FIRST, caps=replace(CAPS, cancels_pending=True))
     pending = Worker("w-9", "slurm/a", WorkerState.PENDING)
     placed = place(Bounded(0, 0, 1), seen(IDLE, pending), [safe], CALM)
-    assert [(victim.worker_id, victim.reason) for victim in placed.victims] == [("w-9", "surplus, and not started yet")]
+    assert [(victim.worker_id, victim.reason) for victim in placed.victims] == [
+        ("w-9", "not needed any more, and not started yet")
+    ]
 
 
 def test_a_pinned_worker_stays() -> None:

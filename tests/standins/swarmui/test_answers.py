@@ -93,7 +93,7 @@ class Likeness:
 async def played(folder: Path) -> AsyncIterator[Talker]:
     """A talker with a fresh stand-in of each kind."""
     clock = ManualClock()
-    master = PlayedMaster(MasterSettings(folder), clock=clock)
+    master = PlayedMaster(MasterSettings(folder, models=("a.safetensors",)), clock=clock)
     worker = PlayedWorker(WorkerSettings(models=("a.safetensors",)), clock=clock)
     async with serve(master.app) as own, serve(worker.app) as url, client() as http:
         yield Talker({Server.MASTER: own, Server.WORKER: url}, http, PlayedTime(clock, master))

@@ -304,3 +304,18 @@ class TestAWorkerThatEnds:
             await working(worker)
             await to_worker.call("ShutdownServer")
             assert "images" in await outcome(master, image)
+
+
+async def test_long_after_the_last_image_everything_that_waits_fails(tmp_path: Path) -> None:
+    clock = ManualClock()
+    master = PlayedMaster(MasterSettings(tmp_path, is_new=False, max_timeout_minutes=1), clock=clock)
+    async with serve(master.app) as url, connected(url) as client:
+        added = (await client.call("AddNewBackend", type_id="swarmswarmbackend"))["id"]
+        await reach(master, {added: "disabled"})
+        async with serve(PlayedWorker(WorkerSettings(load_seconds=3600), clock=clock).app) as loads:
+            await client.call("EditBackend", backend_id=added, title="room", settings={"Address": loads})
+            await reach(master, {added: "loading"})
+            waits = client.generate(steps=1)
+            await pass_time(master, 55)
+            assert not waits.done()
+            assert await outcome(master, waits) == {"error": "Timeout! All backends are occupied with other tasks."}

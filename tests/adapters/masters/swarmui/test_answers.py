@@ -7,14 +7,14 @@ import pytest
 from ebbflow.adapters.masters.swarmui.answers import (
     Activity,
     demand_of,
-    members_of,
     own_backends,
     parse_activity,
-    parse_entries,
-    parse_title,
+    parse_listing,
     sum_activity,
 )
 from ebbflow.adapters.masters.swarmui.api import SessionExpired, Unauthorized, UnknownRoute, parse_session, read_answer
+from ebbflow.adapters.masters.swarmui.membership import Word, members_of
+from ebbflow.adapters.masters.swarmui.ownership import Ownership, parse_title
 from ebbflow.core.errors import ConfigError, MasterRejected, MasterUnavailable
 from ebbflow.core.member import MemberState, PushMemberList, Shape
 
@@ -135,7 +135,7 @@ def test_titles_are_compared_whole(title: str, known: bool) -> None:
     [
         ("waiting", True, 0, MemberState.JOINING),
         ("loading", True, 0, MemberState.JOINING),
-        ("loading", True, 1, MemberState.JOINING),
+        ("loading", True, 1, MemberState.READY),  # another backend of its worker loads, or its gate
         ("running", True, 0, MemberState.JOINING),
         ("running", True, 1, MemberState.READY),
         ("idle", True, 1, MemberState.LOST),
@@ -148,7 +148,7 @@ def test_titles_are_compared_whole(title: str, known: bool) -> None:
 )
 def test_status_and_enabled_become_one_state(status: str, enabled: bool, children: int, state: MemberState) -> None:
     rows = [row(0, TITLE, ADDRESS, status=status, enabled=enabled)]
-    rows += [row(-1 - index, "child", ADDRESS) for index in range(children)]
+    rows += [row(-1 - index, "[Remote from 0: t] child", ADDRESS) for index in range(children)]
     (member,) = listed(rows).members
     assert (member.worker_id, member.master_ref, member.url, member.state) == (
         "sdxl-0abc-1-0",
@@ -172,14 +172,16 @@ def test_status_and_enabled_become_one_state(status: str, enabled: bool, childre
 def test_idle_is_the_shortest_of_the_children_and_only_when_the_worker_says_so(
     used: list[int | None], busy: bool | None, idle_seconds: float | None
 ) -> None:
-    rows = [row(0, TITLE, ADDRESS)] + [row(-1 - n, "child", ADDRESS, used=seconds) for n, seconds in enumerate(used)]
+    rows = [row(0, TITLE, ADDRESS)] + [
+        row(-1 - n, "[Remote from 0: t] child", ADDRESS, used=seconds) for n, seconds in enumerate(used)
+    ]
     (member,) = listed(rows, {ADDRESS: busy}).members
     assert (member.busy, member.idle_seconds) == (busy, idle_seconds)
 
 
 @pytest.mark.parametrize(("own", "shown"), [(True, True), (False, True), (None, None)])
 def test_a_draining_worker_with_a_child_left_is_not_empty(own: bool | None, shown: bool | None) -> None:
-    rows = [row(0, TITLE, ADDRESS, enabled=False), row(-1, "child", ADDRESS)]
+    rows = [row(0, TITLE, ADDRESS, enabled=False), row(-1, "[Remote from 0: t] child", ADDRESS)]
     (member,) = listed(rows, {ADDRESS: own}).members
     assert member.busy is shown
 
@@ -222,9 +224,9 @@ def test_an_unknown_status_makes_the_list_incomplete() -> None:
 )
 def test_a_row_with_a_hole_makes_the_whole_list_unknown(change: dict[str, object]) -> None:
     with pytest.raises(MasterUnavailable):
-        parse_entries({"0": row(0, TITLE, ADDRESS) | change})
+        parse_listing({"0": row(0, TITLE, ADDRESS) | change})
     with pytest.raises(MasterUnavailable):
-        parse_entries({"0": "row"})
+        parse_listing({"0": "row"})
 
 
 def test_a_workers_own_backends_are_counted_by_their_status() -> None:
@@ -256,5 +258,6 @@ def row(
 
 
 def listed(rows: list[dict[str, object]], busy: dict[str, bool | None] | None = None) -> PushMemberList:
-    entries = parse_entries({str(row["id"]): row for row in rows})
-    return members_of(entries, fleet=FLEET, home=HOME, busy=busy or {})
+    found = parse_listing({str(row["id"]): row for row in rows})
+    words = {address: Word(said) for address, said in (busy or {}).items()}
+    return members_of(found, Ownership(FLEET, HOME), words)

@@ -1,0 +1,1 @@
+"""A Ray head as a master: asked over HTTP, never as a driver."""

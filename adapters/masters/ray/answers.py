@@ -1,0 +1,215 @@
+"""What a Ray head's dashboard says about demand and nodes. Pure: no I/O, no clock.
+
+Source: Ray python/ray/dashboard/modules/reporter and .../state; measured on Ray 2.60.0.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ebbflow.core.capabilities import capability_set
+from ebbflow.core.errors import MasterUnavailable
+from ebbflow.core.ids import parse_worker_id
+from ebbflow.core.member import Demand, Shape
+
+FRESH_SECONDS = 30.0
+"""The head counts anew each five seconds; older than this it has stopped to."""
+WORKER, FLEET, HOME = "autoscaler.worker/id", "autoscaler.worker/fleet", "autoscaler.worker/home"
+"""Labels that our workers are started with."""
+DRAIN_JOB = "ebbflow-drain-"
+"""How the id of a job begins that drains a node; the beginning of the node's id follows."""
+NODE_ID_SHOWN = 16
+TYPE_OF_GPU = "accelerator_type:"
+"""A task that asks for a type of GPU asks for 0.001 of this: what it can do, not how much."""
+NOT_WORK = ("object_store_memory", "memory", "node:", "bundle_group")
+"""Resources that are used without work, or stand for a node or a group."""
+TOGETHER = "STRICT_PACK"
+"""The bundles of such a group go to one node; of the others each may have a node of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The head's own account of its cluster."""
+
+    demand: Demand
+    used: Mapping[str, bool] = field(default_factory=dict)
+    """By node: whether any of its resources is used. Only nodes that take work are in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One row of the head's list of nodes that is alive."""
+
+    node_id: str
+    name: str
+    worker_id: str
+    """Empty: it is none of ours."""
+    fleet: str
+    home: str
+    started_at_ms: int
+
+
+def parse_status(answer: Mapping[str, object], *, now_seconds: float) -> Status:
+    """Read `GET /api/cluster_status`.
+
+    Args:
+        answer: the head's.
+        now_seconds: epoch seconds by our clock.
+
+    Raises:
+        MasterUnavailable: there is no account yet, as in a head's first seconds, or it is no account, or an old one.
+    """
+    cluster = _at(answer, "data", "clusterStatus")
+    report = _at(cluster, "loadMetricsReport")
+    usage = report.get("usage")
+    if not report or not isinstance(usage, dict) or not usage:
+        raise MasterUnavailable("the Ray head has not counted yet: it does so some seconds after its start")
+    age = _age_seconds(cluster.get("time"), now_seconds)
+    if age > FRESH_SECONDS:
+        raise MasterUnavailable(f"the Ray head has not counted for {age:.0f} s")
+    shapes = (
+        *_tasks(report.get("resourceDemand")),
+        *_groups(report.get("pgDemand")),
+        *_asked(report.get("requestDemand")),
+    )
+    used = {node: _is_used(amounts) for node, amounts in _mappings(report.get("usageByNode"))}
+    demand = Demand(
+        queued=sum(shape.count for shape in shapes),
+        running=sum(used.values()),
+        shapes=shapes,
+        source_age_seconds=max(0.0, age),
+    )
+    return Status(demand, used)
+
+
+def parse_nodes(answer: Mapping[str, object]) -> tuple[Node, ...]:
+    """Read `GET /api/v0/nodes?detail=1`: the nodes that are alive; the dead stay listed for long.
+
+    Raises:
+        MasterUnavailable: it is no list, or not the whole one.
+    """
+    result = _at(answer, "data", "result")
+    rows = result.get("result")
+    if not isinstance(rows, list):
+        raise MasterUnavailable(f"the Ray head gave no list of nodes but {rows!r:.80}")
+    if result.get("num_after_truncation") != result.get("total"):
+        raise MasterUnavailable("the Ray head gave a part of its nodes alone")
+    return tuple(_node(row) for row in rows if isinstance(row, dict) and row.get("state") == "ALIVE")
+
+
+def drained_nodes(jobs: Iterable[object]) -> frozenset[str]:
+    """The beginnings of the ids of nodes that a job of ours has drained: a node that works shows it nowhere else."""
+    found = set()
+    for job in jobs:
+        name = job.get("submission_id") if isinstance(job, dict) and job.get("status") == "SUCCEEDED" else None
+        if isinstance(name, str) and name.startswith(DRAIN_JOB):
+            found.add(name.removeprefix(DRAIN_JOB).partition("-")[0])
+    return frozenset(found)
+
+
+def _node(row: Mapping[str, object]) -> Node:
+    labels = row.get("labels")
+    said = labels if isinstance(labels, dict) else {}
+    worker_id = str(said.get(WORKER) or "")
+    started = row.get("start_time_ms")
+    return Node(
+        node_id=str(row.get("node_id") or ""),
+        name=str(row.get("node_name") or ""),
+        worker_id=worker_id if parse_worker_id(worker_id) is not None else "",
+        fleet=str(said.get(FLEET) or ""),
+        home=str(said.get(HOME) or ""),
+        started_at_ms=started if isinstance(started, int) else 0,
+    )
+
+
+def _tasks(rows: object) -> Iterator[Shape]:
+    for amounts, count in _counted(rows):
+        yield Shape(requires=_words(amounts), count=count, kind="task")
+
+
+def _asked(rows: object) -> Iterator[Shape]:
+    for amounts, count in _counted(rows):
+        yield Shape(requires=_words(amounts), count=count, kind="request")
+
+
+def _groups(rows: object) -> Iterator[Shape]:
+    for group, count in _counted(rows):
+        bundles = list(_counted(group.get("bundles")))
+        if group.get("strategy") == TOGETHER:
+            yield Shape(requires=_words(_sum(bundles)), count=count, kind="group")
+            continue
+        size = sum(many for _, many in bundles)
+        for amounts, many in bundles:
+            yield Shape(requires=_words(amounts), count=many * count, gang=size, kind="group")
+
+
+def _sum(bundles: Sequence[tuple[Mapping[str, object], int]]) -> Mapping[str, object]:
+    total: dict[str, float] = {}
+    for amounts, many in bundles:
+        for name, amount in amounts.items():
+            total[name] = total.get(name, 0.0) + many * _number(name, amount)
+    return dict(total)
+
+
+def _counted(rows: object) -> Iterator[tuple[Mapping[str, object], int]]:
+    """Rows of a mapping and how often it stands there.
+
+    Raises:
+        MasterUnavailable: a row is none; demand with holes would be taken for less.
+    """
+    for row in rows if isinstance(rows, list) else ():
+        given, count = (row[0], row[1] if len(row) > 1 else 1) if isinstance(row, list) and row else (None, None)
+        if not isinstance(given, dict) or type(count) is not int or count < 0:
+            raise MasterUnavailable(f"the Ray head counted {row!r:.80}, which is no shape with its count")
+        if count:
+            yield given, count
+
+
+def _words(amounts: Mapping[str, object]) -> tuple[str, ...]:
+    """What a shape requires, in our spelling: `gpu=2`, `cpu`, a type of GPU as a name alone, others as they are."""
+    wanted: dict[str, float] = {}
+    for name, amount in amounts.items():
+        if name.startswith(TYPE_OF_GPU):
+            wanted[name] = 1.0
+        elif (value := _number(name, amount)) > 0:
+            wanted[name.lower() if name in ("CPU", "GPU") else name] = value
+    return capability_set(wanted)
+
+
+def _number(name: str, amount: object) -> float:
+    if isinstance(amount, bool) or not isinstance(amount, int | float) or not math.isfinite(amount) or amount < 0:
+        raise MasterUnavailable(f"the Ray head counted {amount!r:.40} of {name!r:.40}")
+    return float(amount)
+
+
+def _is_used(amounts: Mapping[str, object]) -> bool:
+    """Whether work is on a node. Keys are camel-cased here, and are not compared with those of shapes."""
+    for name, pair in amounts.items():
+        used = pair[0] if isinstance(pair, list) and pair else None
+        is_work = not name.startswith(tuple(_camel(word) for word in NOT_WORK)) and not name.startswith(NOT_WORK)
+        if is_work and isinstance(used, int | float) and used > 0:
+            return True
+    return False
+
+
+def _camel(word: str) -> str:
+    first, *rest = word.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+def _age_seconds(time: object, now_seconds: float) -> float:
+    return now_seconds - time if isinstance(time, int | float) and not isinstance(time, bool) else math.inf
+
+
+def _mappings(value: object) -> Iterator[tuple[str, Mapping[str, object]]]:
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if isinstance(inner, dict):
+            yield str(key), inner
+
+
+def _at(value: Mapping[str, object], *names: str) -> Mapping[str, object]:
+    """A mapping within mappings; empty where there is none."""
+    for name in names:
+        inner = value.get(name)
+        value = inner if isinstance(inner, dict) else {}
+    return value

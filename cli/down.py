@@ -1,0 +1,123 @@
+"""`ebbflow down`: the end of a fleet, watched until nothing of it is left."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ebbflow.cli.folders import KEPT
+from ebbflow.cli.speaking import NOT_RIGHT, REFUSED, USAGE, end, run, say
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+
+    from ebbflow.cli.local import Local
+
+
+def down(
+    fleet: Annotated[str | None, typer.Argument(help="Its name; may be left out where there is one.")] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also who works, at the drain deadline: images are lost.")
+    ] = False,
+) -> None:
+    """End a fleet: its schedules, every worker and warm instance, and its entries at the master; says what is left.
+
+    Also one whose deployment is gone, and the old name of one that was renamed. Interrupted, it is run again. A later
+    `ebbflow up --start` begins anew. What `ebbflow up` has started in the background of this folder is ended last, once
+    no fleet of its server lives any more.
+    """
+    # The turns are taken in this process, and what they log is in their runs.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    with only_one(Path.cwd()):
+        run(
+            lambda: _down(fleet, force=force),
+            interrupted="nothing is lost, and the fleet goes on ending: call `ebbflow down` again, until it says that "
+            "nothing is left",
+        )
+
+
+async def _down(asked: str | None, *, force: bool) -> None:
+    from ebbflow.cli.local import Local
+    from ebbflow.cli.services import SERVER
+    from ebbflow.cli.serving import connected
+
+    local = Local.of(Path.cwd())
+    if local.background.was_used:
+        # A server that was killed or lost in a restart knows which workers there are.
+        await _make_sure(local, force=force)
+    elif any(service.name == SERVER for service in await local.missing()):
+        say("nothing of this folder runs: what `ebbflow up` started was ended, or never started")
+        return
+    async with connected() as client:
+        await _end_fleet(client, asked, force=force, may_be_none=local.background.was_used)
+        living = await _living(client) if local.background.was_used else ()
+    if living:
+        say(f"what runs in the background stays, for {', '.join(living)} lives there: `ebbflow down {living[0]}`")
+    elif local.background.was_used:
+        await local.end()
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Keep a second one out: it would ask the server that the first one ends."""
+    kept = folder / KEPT
+    if not kept.is_dir():
+        yield
+        return
+    with (kept / "down.lock").open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            end(REFUSED, "another `ebbflow down` is at work in this folder: wait for its end")
+        yield
+
+
+async def _make_sure(local: "Local", *, force: bool) -> None:
+    """Have the servers answer; where that cannot be, end what runs by force, or say how."""
+    from ebbflow.cli.background import NotStartedError
+
+    try:
+        await local.make_sure_of_servers()
+    except NotStartedError as error:
+        if force:
+            await local.end()
+            end(NOT_RIGHT, f"{error}\nwhat ran in the background is ended; workers end by themselves, unheard")
+        running = ", ".join(await local.background.named()) or "nothing"
+        hint = f"still in the background: {running}; `ebbflow down --force` ends that without ending the fleet first"
+        end(NOT_RIGHT, f"{error}\n{hint}")
+
+
+async def _end_fleet(client: "PrefectClient", asked: str | None, *, force: bool, may_be_none: bool) -> None:
+    from ebbflow.flows.ending import fleet_to_end, wind_down
+    from ebbflow.flows.standings import standings
+    from ebbflow.turn.standing import chosen
+
+    names = [each.name for each in await standings(client)]
+    if may_be_none and asked is None and not names:
+        say("no fleet was deployed here")
+        return
+    try:
+        name = chosen(names, asked)
+    except ValueError as error:
+        end(USAGE, str(error))
+    fleet = await fleet_to_end(client, name)
+    say(f"fleet {name!r} ends; a turn every {fleet.interval_seconds / 2 + 1:g} s, until nothing is left")
+    await wind_down(client, fleet, force=force, tell=lambda left: say(f"{name}: {left}"))
+
+
+async def _living(client: "PrefectClient") -> tuple[str, ...]:
+    """Fleets whose turns come by themselves."""
+    from ebbflow.flows.standings import deployed_fleets
+
+    fleets = await deployed_fleets(client)
+    return tuple(
+        sorted(
+            name
+            for name, deployed in fleets.items()
+            if any(schedule.active for each in deployed for schedule in each.response.schedules)
+        )
+    )

@@ -1,0 +1,1 @@
+"""Small long-lived programs beside the flows, a folder each."""

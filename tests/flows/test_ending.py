@@ -1,0 +1,54 @@
+"""What is left of a fleet that ends, as the newest record and what its turn saw have it."""
+
+import pytest
+
+from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.member import PushMemberList, Room, RoomState
+from ebbflow.core.memory import Memory
+from ebbflow.core.observation import Inputs
+from ebbflow.core.plan import Plan
+from ebbflow.core.record import Record, make_record
+from ebbflow.core.worker import Worker
+from ebbflow.flows.ending import left_of
+from tests.making import inputs_of
+
+WORKER = Worker("demo-3f9c-1-0", "local/a", WorkerState.TERMINATING)
+
+
+def record_of(inputs: Inputs, *workers: Worker) -> Record:
+    plan = Plan("wind-down", 0, 0, len(workers))
+    return make_record(
+        inputs,
+        fleet={},
+        plan=plan,
+        memory=Memory(workers=workers),
+        flow="override",
+        flow_run_id="r",
+        before=None,
+        link=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("workers", "room", "left"),
+    [
+        ((), None, ()),
+        ((), Room(RoomState.ABSENT), ()),
+        ((WORKER,), None, ("demo-3f9c-1-0 (terminating)",)),
+        # Its removal is in the plan of that very turn, and may have failed: the next one sees.
+        ((), Room(RoomState.HOLDING), ("the entry of its waiting room",)),
+        ((), Room(RoomState.OFF), ("the entry of its waiting room",)),
+    ],
+)
+def test_nothing_is_left_only_where_a_turn_saw_nothing(
+    workers: tuple[Worker, ...], room: Room | None, left: tuple[str, ...]
+) -> None:
+    inputs = inputs_of(members=PushMemberList(room=room))
+    found = left_of(record_of(inputs, *workers), inputs)
+    assert (found.workers, found.is_nothing) == (left, not left)
+
+
+def test_what_was_not_wholly_seen_is_not_nothing() -> None:
+    inputs = inputs_of(members=PushMemberList(complete=False))
+    assert not left_of(record_of(inputs), inputs).is_nothing
+    assert not left_of(record_of(inputs), None).is_nothing

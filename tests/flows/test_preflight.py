@@ -1,0 +1,44 @@
+"""What `ebbflow check` finds about blocks on a real server."""
+
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import PrefectClient, get_client
+
+from ebbflow.blocks import LocalProvider, SwarmUIMaster
+from ebbflow.fleet.model import Fleet
+from ebbflow.flows.preflight import Level, fleet_findings
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("prefect_server")]
+
+MASTER, PROVIDER = "swarmui-master/of-tomorrow", "local-provider/of-today"
+FLEET = Fleet.model_validate(
+    {
+        "name": "sdxl",
+        "interval_seconds": 60,
+        "master": MASTER,
+        "providers": [{"block": PROVIDER, "max_workers": 3}],
+        "limits": {"min_workers": 1, "max_workers": 3},
+    }
+)
+
+
+async def save_with_a_field_of_tomorrow(client: PrefectClient) -> None:
+    """As a later release saves it."""
+    document = await SwarmUIMaster(address="http://127.0.0.1:9").asave("of-tomorrow", overwrite=True, client=client)
+    data = {"data": {"invented_in_2027": True}, "merge_existing_data": True}
+    (await client.request("PATCH", "/block_documents/{id}", path_params={"id": document}, json=data)).raise_for_status()
+
+
+async def test_a_block_that_another_release_saved_is_saved_anew_or_named(tmp_path: Path) -> None:
+    async with get_client() as client:
+        await save_with_a_field_of_tomorrow(client)
+        await LocalProvider(command=["true"], state_folder=tmp_path).asave("of-today", overwrite=True)
+        (mended,) = await fleet_findings(client, FLEET, {MASTER, PROVIDER})
+        assert (mended.level, mended.what) == (Level.TO_MAKE, f"block {MASTER}")
+        assert "`ebbflow up` saves it anew" in mended.text
+        assert "invented_in_2027" in mended.text
+        (named,) = await fleet_findings(client, FLEET)
+        assert named.level is Level.WRONG
+        assert MASTER in named.text
+        assert "invented_in_2027" in named.text
