@@ -197,7 +197,9 @@ class SlurmAdapter(EndsForGood):
     def _instance(self, each: FleetJob, fleet: str, said: Said) -> Instance:
         job = each.job
         announces = self._settings.url_channel != "none"
-        verdict = judge(job, said, announces=announces, now=self._clock())
+        settings = self._settings
+        near = min(settings.drain_before_end_seconds, settings.time_minutes * 60 / 4)
+        verdict = judge(job, said, announces=announces, now=self._clock(), drain_before_end_seconds=near)
         if each.is_duplicate and job.is_pending:
             # Not "failed": nothing is wrong with the provider, so nothing has to rest.
             verdict = JobVerdict(
@@ -212,6 +214,7 @@ class SlurmAdapter(EndsForGood):
             url=verdict.url,
             retries=verdict.retries,
             failure=verdict.failure,
+            ends_soon=verdict.ends_soon,
             detail=verdict.detail,
             usd_per_hour=self._settings.usd_per_hour,
             capabilities=tuple(self._settings.capabilities),

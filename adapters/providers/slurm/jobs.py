@@ -5,8 +5,9 @@ Source: squeue(1), "JOB STATE CODES" and "JOB REASON CODES"; tried with Slurm 22
 """
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ebbflow.adapters.launch_output import Failed, Refused, Said, Url, read_launch_output
 from ebbflow.core.errors import ProviderUnavailable
@@ -114,6 +115,7 @@ class Job:
     starts_at: float | None
     """When it started, or shall start."""
     ended_at: float | None
+    """Of a running one, when its time limit is reached."""
     restarts: int
     name: str
     comment: str
@@ -155,6 +157,7 @@ class JobVerdict:
     failure: Failure | None = None
     url: str | None = None
     retries: int | None = None
+    ends_soon: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,19 +288,22 @@ def said_by(job: Job, note: Note) -> Said:
     return read_launch_output(note.said.encode("utf-8", "surrogateescape"))
 
 
-def judge(job: Job, said: Said, *, announces: bool, now: float) -> JobVerdict:
+def judge(job: Job, said: Said, *, announces: bool, now: float, drain_before_end_seconds: float = 0.0) -> JobVerdict:
     """What a job is to us, by Slurm's words for its state and reason and by what its worker has announced.
 
     Args:
         job: as listed.
         said: what it announced, in this run of the job.
         announces: whether it is expected to announce an address.
-        now: epoch seconds; says how long a failed job is still shown as such, and how long a strange one has waited.
+        now: epoch seconds; says how long a failed job is still shown as such, how long a strange one has waited, and
+            how near a time limit is.
+        drain_before_end_seconds: a job whose time limit is nearer than this ends soon.
     """
     if job.is_pending:
         return _judge_pending(job, now)
     if job.state in RUNNING_WORDS:
-        return _judge_running(said, announces=announces)
+        verdict = _judge_running(said, announces=announces)
+        return replace(verdict, ends_soon=_time_limit(job, now, drain_before_end_seconds))
     if job.state in STOPPED_WORDS:
         return JobVerdict(InstanceState.STOPPED, f"Slurm: {job.state}; it holds its GPUs and does not serve")
     if job.state == "COMPLETING":
@@ -310,6 +316,13 @@ def judge(job: Job, said: Said, *, announces: bool, now: float) -> JobVerdict:
     if job.ended_at is not None and now - job.ended_at > FAILED_SHOWN_SECONDS:
         return JobVerdict(InstanceState.GONE, verdict.detail, verdict.failure)
     return verdict
+
+
+def _time_limit(job: Job, now: float, drain_before_end_seconds: float) -> str:
+    """That a running job's end is near; empty: it is not. Its end is then when its limit is reached."""
+    if job.ended_at is None or job.ended_at - now >= drain_before_end_seconds:
+        return ""
+    return f"its job reaches its time limit at {time.strftime('%H:%M:%S', time.gmtime(job.ended_at))} UTC"
 
 
 def _judge_gone(job: Job) -> JobVerdict:

@@ -153,6 +153,16 @@ class SlurmSettings(BaseModel):
             le=43_200,
         ),
     ] = 480
+    drain_before_end_seconds: Annotated[
+        int,
+        Field(
+            title="Drain before the time limit (seconds)",
+            description="A worker whose time limit is so near gets no new work, and is replaced where it is needed. At "
+            "most a quarter of the time limit counts. 0: it serves until Slurm ends it.",
+            ge=0,
+            le=86_400,
+        ),
+    ] = 300
     start_within_seconds: Annotated[
         int,
         Field(

@@ -224,6 +224,28 @@ def test_a_worker_that_joins_by_itself_needs_no_address(state: str, expected: In
     assert judge(one(row(state=state)), Said(), announces=False, now=NOW).state is expected
 
 
+@pytest.mark.parametrize(
+    ("ends", "seconds", "is_near"),
+    [
+        pytest.param(NOW + 299, 300, True, id="near"),
+        pytest.param(NOW + 300, 300, False, id="not yet"),
+        pytest.param(NOW - 5, 300, True, id="Slurm is late"),
+        pytest.param(None, 300, False, id="without a limit"),
+        pytest.param(NOW + 1, 0, False, id="not asked for"),
+    ],
+)
+def test_regression_a_time_limit_ended_work_without_a_drain(
+    ends: float | None, seconds: float, *, is_near: bool
+) -> None:
+    """The Ray-on-Slurm autoscaler's jobs of ten minutes ended with whatever ran on them."""
+    job = one(row(state="RUNNING", ended="N/A" if ends is None else f"{ends:.0f}"))
+    found = judge(job, Said(), announces=False, now=NOW, drain_before_end_seconds=seconds)
+    assert found.state is InstanceState.RUNNING
+    assert bool(found.ends_soon) is is_near
+    assert judge(one(row(state="PENDING", ended="1")), Said(), announces=False, now=NOW,
+                 drain_before_end_seconds=seconds).ends_soon == ""  # fmt: skip
+
+
 def test_what_a_worker_asks_for_is_read_with_its_address() -> None:
     job = one(row(comment=f"{MARK};r=0;said={announced('DoRetries: 7', f'NewURL: {URL}')}"))
     verdict = judge(job, said_by(job, read_note(job.comment)), announces=True, now=NOW)
