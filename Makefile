@@ -3,7 +3,8 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BENCH_ARGS ?=
-AT_ONCE ?= -n 4 --dist loadscope --no-loadscope-reorder
+AT_ONCE ?= -n 4
+SPREAD := --dist loadscope --no-loadscope-reorder
 HOURS ?=
 LOCK_PYTHONS ?= python3.11 python3.12 python3.13
 
@@ -22,15 +23,17 @@ demo: $(INSTALLED)
 
 # Many tests wait for processes and servers, so four workers share them; PYTEST_ARGS="-n 0" runs them one by one.
 test: $(INSTALLED)
-	$(BIN)/pytest -m "not soak and not endurance" --durations=10 $(AT_ONCE) $(PYTEST_ARGS)
+	$(BIN)/pytest -m "not soak and not endurance" --durations=10 $(AT_ONCE) $(SPREAD) $(PYTEST_ARGS)
 
-# Exit code 5 is pytest's "no test was selected".
+# Most of these live under Prefect, whose every run takes seconds of a core: more of them at once would only wait for
+# each other, up to their limits. Exit code 5 is pytest's "no test was selected".
+soak: AT_ONCE = -n 3
 soak: $(INSTALLED)
-	$(BIN)/pytest -m soak --durations=10 $(AT_ONCE) $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m soak --durations=10 $(AT_ONCE) $(SPREAD) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 
-# Searches that draw something new as long as they have time: HOURS=8, HOURS=0.5; ten minutes by default.
+# The long forms of what soak does in short, and searches that draw something new as long as they have time: HOURS=8, HOURS=0.5; ten minutes by default.
 endurance: $(INSTALLED)
-	EBBFLOW_ENDURANCE_HOURS=$(HOURS) $(BIN)/pytest -m endurance -s $(AT_ONCE) $(PYTEST_ARGS)
+	EBBFLOW_ENDURANCE_HOURS=$(HOURS) $(BIN)/pytest -m endurance -s $(AT_ONCE) $(SPREAD) $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.run

@@ -9,7 +9,7 @@ import json
 import multiprocessing
 import signal
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,9 +175,17 @@ POINTS: dict[str, tuple[Scenario, Crash]] = {
 }
 
 
-def selected(provider: ProviderKind) -> list[Any]:
-    """Every point for one provider."""
-    return [pytest.param(provider, name, id=f"{provider} - {name}") for name in POINTS]
+def selected(provider: ProviderKind, shorter: Container[str]) -> list[Any]:
+    """Every point for one provider; those that look the same at any other are no part of the shorter run."""
+    return [
+        pytest.param(
+            provider,
+            name,
+            id=f"{provider} - {name}",
+            marks=pytest.mark.soak if name in shorter else pytest.mark.endurance,
+        )
+        for name in POINTS
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -213,10 +221,9 @@ async def outcomes(
     return found
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize(
     ("provider", "point"),
-    [*selected("local"), *selected("launch-script")],
+    [*selected("local", POINTS), *selected("launch-script", LAUNCHING)],
 )
 async def test_two_turns_after_a_crash_the_fleet_is_right(
     outcomes: dict[tuple[ProviderKind, str], str], provider: ProviderKind, point: str

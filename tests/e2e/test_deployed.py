@@ -27,6 +27,8 @@ pytestmark = pytest.mark.anyio
 
 POOL = "e2e-processes"
 INTERVAL = 17
+ONE_PYTHON = {"job_variables": {"command": f"{sys.executable} -m prefect.engine"}}
+"""For a work pool of tests: of the two Pythons that a process worker begins in a row for each run, the second alone."""
 PATIENCE_SECONDS = 150.0
 """Scheduled runs are seconds late on a machine with two cores, and each one costs five CPU seconds."""
 
@@ -64,7 +66,7 @@ async def prefect(environment: Mapping[str, str], folder: Path, *words: str) -> 
 def deployments(world: World, *, scheduled: bool, **sections: Any) -> list[dict[str, Any]]:
     """What stands in a `prefect.yaml` for one fleet."""
     fleet = world.fleet_json(**sections)
-    pool = {"name": POOL}
+    pool = {"name": POOL, **ONE_PYTHON}
     flows = {"autoscale": "autoscale", "scale-up": "scale_up", "scale-down": "scale_down", "override": "override"}
     rows: list[dict[str, Any]] = [
         {

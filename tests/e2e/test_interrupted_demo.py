@@ -26,15 +26,14 @@ def test_a_terminated_deploy_leaves_nothing(tmp_path: Path) -> None:
         assert process.returncode == 130, said
 
 
-@pytest.mark.soak
 @pytest.mark.parametrize(
     "moment",
     [
-        ("waiting for the first turns",),
-        ("replaying",),
-        ("ready", "1 running"),
-        ("turn: demo: +",),
-        ("ending the fleet",),
+        pytest.param(("waiting for the first turns",), marks=pytest.mark.endurance),
+        pytest.param(("replaying",), marks=pytest.mark.endurance),
+        pytest.param(("ready", "1 running"), marks=pytest.mark.soak),
+        pytest.param(("turn: demo: +",), marks=pytest.mark.endurance),
+        pytest.param(("ending the fleet",), marks=pytest.mark.soak),
     ],
     ids=lambda moment: " ".join(moment),
 )

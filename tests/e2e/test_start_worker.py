@@ -19,7 +19,7 @@ from ebbflow.standins.process import running
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.processes import until
 from tests.e2e.ready_made import ROOT
-from tests.e2e.test_deployed import POOL, deployments, prefect
+from tests.e2e.test_deployed import ONE_PYTHON, POOL, deployments, prefect
 from tests.e2e.world import PrefectWorld, opened_worlds
 
 pytestmark = [pytest.mark.anyio, pytest.mark.soak]
@@ -80,7 +80,7 @@ async def scaled(
         rows = deployments(world, scheduled=True)
         pool = f"{POOL}-scaled"
         for row in rows:
-            row["work_pool"] = {"name": pool}
+            row["work_pool"] = {"name": pool, **ONE_PYTHON}
         (folder / "prefect.yaml").write_text(json.dumps({"name": "scaled", "pull": pull, "deployments": rows}))
         await prefect(environment, folder, "work-pool", "create", pool, "--type", "process")
         await prefect(environment, folder, "deploy", "--all")

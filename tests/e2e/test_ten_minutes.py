@@ -46,8 +46,9 @@ def oldest_prefect() -> str:
     return least if least.count(".") > 1 else f"{least}.0"
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("prefect", ["newest", "oldest"])
+@pytest.mark.parametrize(
+    "prefect", [pytest.param("newest", marks=pytest.mark.soak), pytest.param("oldest", marks=pytest.mark.endurance)]
+)
 def test_the_readmes_ten_minutes_lead_to_a_living_fleet_and_leave_nothing(tmp_path: Path, prefect: str) -> None:
     source, home, temporary = wheels.copy_of_ours(tmp_path / "source"), tmp_path / "home", tmp_path / "tmp"
     home.mkdir()

@@ -74,10 +74,12 @@ async def test_without_a_room_the_same_burst_is_lost(worlds: Worlds[Any]) -> Non
     assert (await answers(asked(world, BURST)))[1] == BURST
 
 
-@pytest.mark.soak
-async def test_ten_times_to_zero_and_back_lose_nothing(worlds: Worlds[Any], room: RunningRoom) -> None:
+@pytest.mark.parametrize(
+    "times", [pytest.param(3, marks=pytest.mark.soak), pytest.param(10, marks=pytest.mark.endurance)]
+)
+async def test_several_times_to_zero_and_back_lose_nothing(worlds: Worlds[Any], room: RunningRoom, times: int) -> None:
     world = await at_zero(worlds, {"waiting_room": room.url})
-    for cycle in range(10):
+    for cycle in range(times):
         served, lost = await up_and_down(world)
         assert (served > BURST, lost) == (True, 0), f"cycle {cycle}: {await world.last_words()}"
 

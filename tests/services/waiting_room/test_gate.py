@@ -164,12 +164,14 @@ async def test_with_the_gate_a_join_of_300_ms_loses_nothing(worlds: Worlds[Any],
     until_gates_are(room, fleet=f"{(await world.record()).home}/{world.name}")
 
 
-@pytest.mark.soak
-async def test_with_the_gate_ten_times_to_zero_and_back_at_300_ms_lose_nothing(
-    worlds: Worlds[Any], room: RunningRoom
+@pytest.mark.parametrize(
+    "times", [pytest.param(3, marks=pytest.mark.soak), pytest.param(10, marks=pytest.mark.endurance)]
+)
+async def test_with_the_gate_several_times_to_zero_and_back_at_300_ms_lose_nothing(
+    worlds: Worlds[Any], room: RunningRoom, times: int
 ) -> None:
     world = await with_slow_workers(worlds, room, gate=True)
-    for cycle in range(10):
+    for cycle in range(times):
         served, lost = await up_and_down(world)
         assert (served > BURST, lost) == (True, 0), f"cycle {cycle}: {await world.last_words()}"
 
