@@ -3,7 +3,7 @@
 Prefect imports this module through the `prefect.collections` entry point; every block of ours is registered by it.
 """
 
-from ebbflow.blocks.masters import SwarmUIMaster
+from ebbflow.blocks.masters import RayMaster, SwarmUIMaster
 from ebbflow.blocks.providers import (
     KubernetesProvider,
     LaunchScriptProvider,
@@ -18,6 +18,7 @@ __all__ = [
     "KubernetesProvider",
     "LaunchScriptProvider",
     "LocalProvider",
+    "RayMaster",
     "SlurmProvider",
     "SwarmUIMaster",
     "VastProvider",

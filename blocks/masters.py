@@ -5,6 +5,8 @@ from typing import Self
 
 from pydantic import PrivateAttr
 
+from ebbflow.adapters.masters.ray.adapter import RayAdapter
+from ebbflow.adapters.masters.ray.settings import RaySettings
 from ebbflow.adapters.masters.swarmui.adapter import SwarmUIAdapter
 from ebbflow.adapters.masters.swarmui.auto_scaled import SwarmUIAutoScaledAdapter
 from ebbflow.adapters.masters.swarmui.sessions import ReadOnlySessions, SessionStore
@@ -12,6 +14,17 @@ from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings
 from ebbflow.blocks.base import MasterBlock
 from ebbflow.blocks.sessions import BlockSessionStore
 from ebbflow.core.ports import Master
+
+
+class RayMaster(RaySettings, MasterBlock):
+    """The head of a Ray cluster, asked at its dashboard; its workers join by themselves."""
+
+    _block_type_name = "Ray Master"
+    _block_type_slug = "ray-master"
+
+    def get_master(self, *, fleet: str, home: str, dry_run: bool = False) -> Master:
+        """Build the adapter."""
+        return RayAdapter(self, fleet=fleet, home=home)
 
 
 class SwarmUIMaster(SwarmUISettings, MasterBlock):

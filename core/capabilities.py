@@ -8,6 +8,7 @@ worker with one; here amounts are compared.
 import math
 import re
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 
 from ebbflow.core.errors import ConfigError
 
@@ -57,4 +58,7 @@ def largest(sets: Iterable[Iterable[str]]) -> tuple[str, ...]:
 
 
 def _number(amount: float) -> str:
-    return str(int(amount)) if math.isfinite(amount) and amount.is_integer() else str(amount)
+    if not math.isfinite(amount):
+        return str(amount)
+    # Never with an exponent, which is no amount.
+    return str(int(amount)) if amount.is_integer() else format(Decimal(repr(amount)), "f")

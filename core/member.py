@@ -28,6 +28,10 @@ class Shape:
     count: int = 0
     gang: int = 1
     """1: alone; n: n of them together or not at all."""
+    gang_key: str = ""
+    """Shapes with the same key make up the same gangs, whose members differ; empty: a gang of this shape alone."""
+    apart: bool = False
+    """Each member of a gang has a worker of its own."""
     kind: str = "request"
 
 
@@ -42,6 +46,8 @@ class Demand:
     """Requests that find no worker free now, where the master tells them from queued work items; may saturate."""
     shapes: tuple[Shape, ...] = ()
     """Queued work by what it requires; empty where the master does not tell (not `caps.per_shape_demand`)."""
+    reserved: tuple[Shape, ...] = ()
+    """What somebody wants to fit into the fleet at any time, beside or in the place of what runs; not in `queued`."""
     running_shapes: tuple[Shape, ...] = ()
     """The same of running work."""
     queued_units: float | None = None
@@ -78,6 +84,8 @@ class Member:
     """None: unknown, which counts as busy when scaling down."""
     idle_seconds: float | None = None
     """None while busy or unknown, and where the master gives no figure."""
+    free: tuple[str, ...] | None = None
+    """What of it no work uses, as a capability set, where the master tells; None: it does not."""
     model: str | None = None
     units_per_second: float | None = None
     """Its measured performance, where the master measures it. Source: PyWorker, `max_perf` of `/worker_status/`."""

@@ -1,7 +1,7 @@
 """Everything known at one instant: the inputs as they came in, and the observation that policies decide on."""
 
-from collections.abc import Container
-from dataclasses import dataclass, field
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field, replace
 
 from ebbflow.core.ids import parse_worker_id
 from ebbflow.core.instance import Instance, InstanceList, ProviderCaps
@@ -119,6 +119,36 @@ class Spare:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """A kind of worker that a provider can launch now."""
+
+    capabilities: tuple[str, ...]
+    """What it will be able to do."""
+    most: int
+    """How many more of it the provider may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class CanLaunch:
+    """What a fleet can launch now, by kind."""
+
+    offers: tuple[Offer, ...]
+    """In the order in which its providers are asked."""
+    most: int
+    """How many more the fleet may hold, of all kinds together."""
+
+    def without(self, launched: Sequence[tuple[str, ...]]) -> "CanLaunch":
+        """What is left beside workers that are wanted already, by what they offer."""
+        left, offers = list(launched), []
+        for offer in self.offers:
+            taken = min(offer.most, left.count(offer.capabilities))
+            for _ in range(taken):
+                left.remove(offer.capabilities)
+            offers.append(replace(offer, most=offer.most - taken))
+        return CanLaunch(tuple(offers), max(0, self.most - len(launched)))
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What a policy sees."""
 
@@ -131,6 +161,8 @@ class Observation:
     """Epoch seconds, UTC: what schedules and profiles by the hour are read by. Durations never come from it."""
     elapsed_seconds: float = 0.0
     """Since the decision that `remembered` stems from: at least nothing, at most two intervals."""
+    can_launch: CanLaunch | None = None
+    """What could come; None: not known."""
     remembered: PolicyMemory = field(default_factory=dict)
     """What the policy's last decision asked to be remembered; empty at first."""
 

@@ -61,6 +61,8 @@ class Worker:
     """What the master showed this turn; None where it was not listed or the list is unknown."""
     busy: bool | None = None
     idle_seconds: float | None = None
+    free: tuple[str, ...] | None = None
+    """What of it no work uses, where the master tells this turn; None: it does not."""
     model: str | None = None
     units_per_second: float | None = None
     """Measured performance in units of work, where the master measures it."""

@@ -16,6 +16,7 @@ from ebbflow.core.worker import Worker
 from ebbflow.decision.guard import ask
 from ebbflow.decision.limits import Bounded, apply
 from ebbflow.decision.overrides import overrides_after
+from ebbflow.decision.placement.launching import can_launch
 from ebbflow.decision.placement.place import place
 from ebbflow.decision.placement.shares import Placed, ProviderShare
 from ebbflow.decision.placement.victims import retire
@@ -96,7 +97,8 @@ def decide(
     workers = tuple(retire(observation.workers, asked, rules.limits, rules.placement))
     seen = observation if workers == observation.workers else replace(observation, workers=workers)
     overrides = overrides_after(circumstances.overrides, circumstances.request, seen, rules.limits)
-    decision = _without_others(ask(rules.policy, _with_others(seen, circumstances.others)), circumstances.others)
+    shown = replace(seen, can_launch=can_launch(seen, asked, rules.limits, rules.placement))
+    decision = _without_others(ask(rules.policy, _with_others(shown, circumstances.others)), circumstances.others)
     if circumstances.per_shape_demand:
         decision = _satisfiable(decision, seen, asked)
     kept = _keeping(asked, 0 if is_wound_down(overrides) else decision.reserve)

@@ -135,6 +135,7 @@ def _seen_by_master(
         idle_seconds=_idle(
             worker, member, inputs.master.caps.idle_source, put_back_seconds, inputs.turn.elapsed_seconds
         ),
+        free=member.free if member else None,
         model=member.model if member else None,
         units_per_second=member.units_per_second if member else worker.units_per_second,
         mark=mark,

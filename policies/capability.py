@@ -7,12 +7,15 @@ In 2.9.0 each kind simply gets n / 5 workers, rounded up. Amounts are compared w
 """
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ebbflow.core.capabilities import fits
 from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.member import Demand, Shape
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
 from ebbflow.policies.formulas import opengris_1_15, opengris_2_9
@@ -30,6 +33,8 @@ from ebbflow.policies.formulas.needs import (
     wants,
 )
 from ebbflow.policies.formulas.opengris_1_15 import UNLIMITED, Group, Start, Stop
+from ebbflow.policies.formulas.packing import Packed, pack, unplaced_reasons
+from ebbflow.policies.formulas.words import Words
 
 CORRECTIONS = ("count_starting", "compare_amounts")
 
@@ -61,6 +66,10 @@ class CapabilityPolicy(BaseModel):
             "what is wanted has come for this long, as when a provider has nothing to give.",
         ),
     ] = 300.0
+    used_up: Annotated[
+        Words,
+        Field(description="Capabilities that running tasks use up: what members of a gang on one worker share."),
+    ] = ("cpu", "gpu")
     library: Annotated[
         Literal["1.15.0", "2.9.0"], Field(description="The release of opengris-scaler whose rule is applied.")
     ] = "1.15.0"
@@ -78,7 +87,8 @@ class CapabilityPolicy(BaseModel):
         """One want per capability set; a set that is not named is not wanted."""
         if not observation.demand.complete:
             return demand_unknown(self.kind, observation)
-        needs = unfinished(observation.demand)
+        least, packed = self._of_gangs(observation)
+        needs = unfinished(_without(observation.demand, (*packed.held, *packed.unplaced)))
         stuck = _stuck_seconds(observation)
         wanted, reasons = told(
             self.kind,
@@ -87,12 +97,28 @@ class CapabilityPolicy(BaseModel):
             lambda corrections: self._wanted(needs, observation, corrections, shares=stuck < self.patience_seconds),
             is_starting=serving(observation) < observation.supply,
         )
+        wanted = _together(least, wanted) if least else wanted
         total, supply = sum(want.count for want in wanted), observation.supply
-        tasks = observation.demand.total
-        headline = f"queue {tasks}, {supply} workers" if total == supply else f"queue {tasks}: {total} workers"
+        unfinished_tasks = observation.demand.total
+        headline = f"queue {unfinished_tasks}, {supply} workers"
+        if total != supply:
+            headline = f"queue {unfinished_tasks}: {total} workers"
+        unplaced = unplaced_reasons(self.kind, packed, "this fleet")
         # Only while something is missing: a fleet at rest remembers nothing.
         remembers = {"supply": (float(supply),), "stuck_seconds": (stuck,)} if total > supply else {}
-        return Decision(wanted, headline, (self._explain(needs, wanted, observation), *reasons), remembers)
+        return Decision(wanted, headline, (self._explain(needs, wanted, observation), *reasons, *unplaced), remembers)
+
+    def _of_gangs(self, observation: Observation) -> tuple[tuple[Want, ...], Packed]:
+        """How many workers of each kind whole gangs need; the library knows none, and a ratio makes none whole."""
+        supply = [worker for worker in observation.workers if worker.is_supply]
+        packed = pack(
+            (shape for shape in observation.demand.shapes if shape.gang > 1),
+            [worker.capabilities if worker.free is None else worker.free for worker in supply],
+            can_launch=observation.can_launch,
+            used_up=self.used_up,
+        )
+        taken = [worker.capabilities for worker, unused in zip(supply, packed.unused, strict=True) if not unused]
+        return wants([*taken, *packed.new]), packed
 
     def _wanted(
         self, needs: tuple[Need, ...], observation: Observation, corrections: Corrections, *, shares: bool
@@ -158,6 +184,34 @@ class CapabilityPolicy(BaseModel):
         if self.library == "2.9.0":
             band = f"one worker per {self.upper_task_ratio:g}"
         return Reason(f"policy.{self.kind}", f"tasks: {tasks}; {band}; workers: {workers or 'none'}")
+
+
+def _without(demand: Demand, lost: Sequence[Shape]) -> Demand:
+    """Demand without gangs for which there is no room."""
+    lacking: Counter[Shape] = Counter()
+    for shape in lost:
+        lacking[replace(shape, count=0)] += shape.count
+    shapes = []
+    for shape in demand.shapes:
+        kind = replace(shape, count=0)
+        taken = min(shape.count, lacking[kind])
+        lacking[kind] -= taken
+        shapes.append(replace(shape, count=shape.count - taken))
+    return replace(demand, shapes=tuple(shapes), queued=demand.queued - sum(shape.count for shape in lost))
+
+
+def _together(least: tuple[Want, ...], wanted: tuple[Want, ...]) -> tuple[Want, ...]:
+    """What is needed at least, and of what is wanted that which it does not cover."""
+    left = {want.capabilities: want.count for want in least}
+    counts = dict(left)
+    for want in wanted:
+        missing = want.count
+        for words in [words for words in left if fits(words, want.capabilities)]:
+            covered = min(missing, left[words])
+            left[words] -= covered
+            missing -= covered
+        counts[want.capabilities] = counts.get(want.capabilities, 0) + missing
+    return tuple(Want(words, count) for words, count in counts.items() if count)
 
 
 def _most_demanding_first(needs: tuple[Need, ...]) -> list[Need]:

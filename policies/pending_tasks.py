@@ -7,16 +7,16 @@ are missing are wanted at once, idleness is each worker's own, and MIN and MAX a
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from ebbflow.core.capabilities import amounts
-from ebbflow.core.errors import ConfigError
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.observation import Observation
+from ebbflow.core.observation import CanLaunch, Observation, Offer
 from ebbflow.core.plan import Decision, Reason
 from ebbflow.core.worker import Worker
-from ebbflow.policies.formulas.needs import demand_unknown, queued_shapes, spelt, wants
-from ebbflow.policies.formulas.packing import Packed, pack
+from ebbflow.policies.formulas.needs import MOST, demand_unknown, queued_shapes, spelt, wants
+from ebbflow.policies.formulas.packing import Packed, pack, unplaced_reasons
+from ebbflow.policies.formulas.words import Words
 
 PROGRESS = (WorkerState.READY, WorkerState.STARTING, WorkerState.PENDING, WorkerState.WISHED)
 """Of workers that are supply, those that serve first."""
@@ -34,25 +34,16 @@ class PendingTasksPolicy(BaseModel):
         float, Field(ge=0, le=604_800, description="A worker that no task waits for goes when idle this long.")
     ] = 60.0
     worker_capabilities: Annotated[
-        tuple[str, ...],
+        Words,
         Field(
             description="What one new worker offers, for instance ['gpu=4']: so many tasks share it, and tasks that it "
-            "cannot do launch nothing. Empty: a worker of its own for each task, with what the task requires."
+            "cannot do launch nothing. Empty: what each provider's `capabilities` say, the first one that fits."
         ),
     ] = ()
     used_up: Annotated[
-        tuple[str, ...],
+        Words,
         Field(description="Capabilities that running tasks use up; others, as a model of GPU, are only compared."),
-    ] = ("gpu",)
-
-    @field_validator("worker_capabilities", "used_up")
-    @classmethod
-    def _capabilities_are_spelt_right(cls, words: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            amounts(words)
-        except ConfigError as error:
-            raise ValueError(str(error)) from error
-        return words
+    ] = ("cpu", "gpu")
 
     def decide(self, observation: Observation) -> Decision:
         """Keep who works, starts or is needed; ask for what is missing."""
@@ -60,22 +51,35 @@ class PendingTasksPolicy(BaseModel):
         if not demand.complete:
             return demand_unknown(self.kind, observation)
         supply = [worker for worker in observation.workers if worker.is_supply]
+        can_launch = self._can_launch(observation.can_launch)
+        reserved = pack(
+            demand.reserved, [_whole(worker) for worker in supply], can_launch=can_launch, used_up=self.used_up
+        )
+        holds = {worker.worker_id for worker, is_unused in zip(supply, reserved.unused, strict=True) if not is_unused}
         free = sorted((worker for worker in supply if _is_free(worker)), key=_order)
         packed = pack(
             queued_shapes(demand),
-            [worker.capabilities for worker in free],
-            offers=self.worker_capabilities,
+            [*(_offered(worker) for worker in free), *reserved.new],
+            parts=[worker.free for worker in supply if not _is_free(worker) and worker.free],
+            can_launch=can_launch and can_launch.without(reserved.new),
             used_up=self.used_up,
         )
         surplus = {
             worker.worker_id
-            for worker, is_unused in zip(free, packed.unused, strict=True)
-            if is_unused and self._may_go(worker)
+            for worker, is_unused in zip(free, packed.unused, strict=False)
+            if is_unused and worker.worker_id not in holds and self._may_go(worker)
         }
         kept = [worker.capabilities for worker in supply if worker.worker_id not in surplus]
+        packed = packed.after(reserved)
         wanted = wants([*kept, *packed.new])
         headline = f"{demand.queued} wait, {len(free)} free"
         return Decision(wanted, headline, self._explain(demand.queued, len(supply), len(free), len(surplus), packed))
+
+    def _can_launch(self, known: CanLaunch | None) -> CanLaunch | None:
+        if not self.worker_capabilities:
+            return known
+        most = known.most if known is not None else MOST
+        return CanLaunch((Offer(self.worker_capabilities, most),), most)
 
     def _may_go(self, worker: Worker) -> bool:
         if worker.state is WorkerState.READY:
@@ -89,11 +93,18 @@ class PendingTasksPolicy(BaseModel):
             f"{queued} tasks wait, {free} of {supply} workers are free or start: {len(packed.new)} more are needed, "
             f"{surplus} idle for {self.idle_seconds:g} s or not begun are not"
         )
-        lost = ", ".join(f"{shape.count} x {spelt(shape.requires)}" for shape in packed.unplaced)
-        if not lost:
-            return (Reason(rule, text),)
-        offer = spelt(self.worker_capabilities)
-        return Reason(rule, text), Reason(f"{rule}.unsatisfiable", f"no worker of {offer} can do {lost}: not counted")
+        offer = spelt(self.worker_capabilities) if self.worker_capabilities else "this fleet"
+        return Reason(rule, text), *unplaced_reasons(self.kind, packed, offer)
+
+
+def _whole(worker: Worker) -> tuple[str, ...]:
+    """What a worker takes when nothing is on it."""
+    return worker.capabilities or worker.free or ()
+
+
+def _offered(worker: Worker) -> tuple[str, ...]:
+    """What a free worker takes: by its master's own word where there is one, and else by its provider's."""
+    return worker.capabilities if worker.free is None else worker.free
 
 
 def _is_free(worker: Worker) -> bool:

@@ -12,6 +12,7 @@ from ebbflow.blocks import (
     KubernetesProvider,
     LaunchScriptProvider,
     LocalProvider,
+    RayMaster,
     SlurmProvider,
     SwarmUIMaster,
     VastProvider,
@@ -57,6 +58,7 @@ SECRETS: Mapping[type[Block], Mapping[str, Any]] = {
     KubernetesProvider: {"kubeconfig": kubeconfig("http://127.0.0.1:1")},
     LaunchScriptProvider: _ENVIRONMENT,
     LocalProvider: _ENVIRONMENT,
+    RayMaster: {"token": canary("token", "-ray")},
     SlurmProvider: _ENVIRONMENT,
     SwarmUIMaster: {
         "token": canary("token"),
@@ -78,6 +80,7 @@ NEEDED: Mapping[type[Block], Mapping[str, Any]] = {
     KubernetesProvider: {"pod_template": _POD},
     LaunchScriptProvider: {"script": "/opt/launch.sh", "state_folder": "/var/lib/ebbflow"},
     LocalProvider: {"command": ["true"], "state_folder": "/var/lib/ebbflow"},
+    RayMaster: {"address": "http://127.0.0.1:8265", "join_address": "127.0.0.1:6379"},
     SlurmProvider: {"command": ["/opt/worker.sh"]},
     SwarmUIMaster: {"address": "http://127.0.0.1:7801"},
     VastProvider: {"image": "swarmui", "gpu_names": ["RTX 4090"]},

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ebbflow.core.capabilities import fits
-from ebbflow.core.observation import Observation, Spare
+from ebbflow.core.observation import CanLaunch, Observation, Offer, Spare
 from ebbflow.core.plan import Reason, Want
 from ebbflow.core.worker import Worker
 from ebbflow.decision.coverage import total
@@ -68,6 +68,28 @@ def place_launches(
         text = f"{total(wants) - len(launches)} of {total(wants)} launches found no provider with room"
         reasons[Reason("placement.full", text, "full")] = None
     return tuple(launches), tuple(reasons)
+
+
+def can_launch(
+    observation: Observation, shares: Sequence[ProviderShare], limits: Limits, rules: PlacementRules
+) -> CanLaunch:
+    """What could come now, by provider and in all: what a gang, which is launched for wholly or not, is measured by.
+
+    Rates are left out: what does not fit into one turn is the next turn's.
+    """
+    existing = observation.existing - observation.warm
+    offers = tuple(Offer(share.caps.capabilities, _most_at(share, observation, limits, rules)) for share in shares)
+    return CanLaunch(offers, max(0, limits.max_workers - existing))
+
+
+def _most_at(share: ProviderShare, observation: Observation, limits: Limits, rules: PlacementRules) -> int:
+    if not share.complete or share.rests(limits, rules):
+        return 0
+    existing = sum(worker.may_exist and worker.provider == share.provider for worker in observation.workers)
+    existing += sum(spare.provider == share.provider and not spare.is_warm for spare in observation.spares)
+    affordable, price = _affordable(share, observation, limits, observation.usd_per_hour)
+    room = max(0, share.max_workers - existing)
+    return room if price is None else min(room, affordable)
 
 
 def _steps(

@@ -51,6 +51,11 @@ def spelt(words: Sequence[str]) -> str:
     return "{" + ", ".join(words) + "}"
 
 
+def tasks(shapes: Iterable[Shape]) -> str:
+    """Work for a reason, by what it requires."""
+    return ", ".join(f"{shape.count} x {spelt(shape.requires)}" for shape in shapes)
+
+
 def serving(observation: Observation) -> int:
     """Workers that have joined, as far as they are supply; the others of it are on their way."""
     return sum(worker.is_supply and worker.state is WorkerState.READY for worker in observation.workers)

@@ -1,16 +1,19 @@
 """Pack waiting work into the room that there is and that new workers would bring. Pure.
 
 First fit, the largest first: as few new workers as possible where amounts divide one another (1, 2, 4, 8 GPUs), so that
-more work never needs fewer workers.
+more work never needs fewer workers. Gangs go first, as they are harder to place, each wholly or not at all.
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from ebbflow.core.capabilities import amounts, fits
 from ebbflow.core.member import Shape
-from ebbflow.policies.formulas.needs import MOST
+from ebbflow.core.observation import CanLaunch, Offer
+from ebbflow.core.plan import Reason
+from ebbflow.policies.formulas.needs import MOST, tasks
 
 
 @dataclass(slots=True)
@@ -18,8 +21,10 @@ class Room:
     """What one worker can take, while it is being filled."""
 
     capabilities: tuple[str, ...] = ()
-    is_new: bool = False
     is_used: bool = False
+    """Something is on it: what uses nothing up, and so has a worker for itself, goes elsewhere."""
+    offer: Offer | None = None
+    """Of a new one: what it was made from."""
     left: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,54 +58,192 @@ class Packed:
     new: tuple[tuple[str, ...], ...]
     """What each new worker must offer."""
     unused: tuple[bool, ...]
-    """Of each worker that has room: whether it was left wholly free."""
+    """Of each free worker: whether it was left wholly free."""
     unplaced: tuple[Shape, ...] = ()
     """Work that no new worker could do."""
+    held: tuple[Shape, ...] = ()
+    """Gangs that could be done, and for which there is not room enough: nothing is launched for them."""
+
+    def after(self, earlier: "Packed") -> "Packed":
+        """The same with what an earlier packing, whose new workers were free in this one, asks for."""
+        return Packed(
+            (*earlier.new, *self.new),
+            self.unused[: len(self.unused) - len(earlier.new)],
+            (*earlier.unplaced, *self.unplaced),
+            (*earlier.held, *self.held),
+        )
 
 
 def pack(
     shapes: Iterable[Shape],
     free: Sequence[tuple[str, ...]],
     *,
-    offers: tuple[str, ...] = (),
+    parts: Sequence[tuple[str, ...]] = (),
+    can_launch: CanLaunch | None = None,
     used_up: Sequence[str] = (),
 ) -> Packed:
-    """Fill free workers first, then new ones.
+    """Fill what busy workers have left, then free workers, then new ones.
 
     Source: the rule of the Ray-on-Slurm autoscaler of aicell, one job per pending task; it counted tasks that no worker
     could run, and a free GPU kept it from launching for a task that needs two.
 
     Args:
-        shapes: waiting work. Those of a gang go to as many workers, since together may mean spread.
+        shapes: waiting work.
         free: what each worker offers that is free or starting, in the order in which they are to be filled.
-        offers: what a new worker offers; empty: exactly what the task requires that it is launched for.
+        parts: what each busy worker has left.
+        can_launch: what new workers offer; None: exactly what the task requires that one is launched for.
         used_up: capabilities of which running work takes its amount away; others are only compared.
     """
-    rooms = [Room(words) for words in free]
-    unplaced: list[Shape] = []
-    for shape in sorted(shapes, key=lambda shape: _order(shape, used_up)):
-        left = shape.count
-        gangs = math.ceil(shape.count / shape.gang) if shape.gang > 1 else shape.count
+    packing = _Packing(parts, free, can_launch, used_up)
+    given = tuple(shapes)
+    for count, gang in _gangs(given):
+        packing.place_gangs(count, gang)
+    for shape in sorted((shape for shape in given if shape.gang <= 1), key=lambda shape: _order(shape, used_up)):
+        packing.place(shape)
+    return packing.came_to()
+
+
+def unplaced_reasons(kind: str, packed: Packed, offer: str) -> tuple[Reason, ...]:
+    """What is launched for by nobody, and why.
+
+    Args:
+        kind: the policy's.
+        packed: what it packed.
+        offer: what new workers offer, for people.
+    """
+    reasons = []
+    if packed.unplaced:
+        text = f"no worker of {offer} can do {tasks(packed.unplaced)}: not counted"
+        reasons.append(Reason(f"policy.{kind}.unsatisfiable", text, "unsatisfiable"))
+    if packed.held:
+        text = f"there is no room for whole gangs of {tasks(packed.held)}: nothing is launched for them"
+        reasons.append(Reason(f"policy.{kind}.gang", text, "gang"))
+    return tuple(reasons)
+
+
+class _Packing:
+    """Rooms that are being filled."""
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[str, ...]],
+        free: Sequence[tuple[str, ...]],
+        can_launch: CanLaunch | None,
+        used_up: Sequence[str],
+    ) -> None:
+        self._rooms = [*(Room(words, is_used=True) for words in parts), *(Room(words) for words in free)]
+        self._parts, self._known = len(parts), len(self._rooms)
+        self._can_launch = can_launch
+        self._used_up = used_up
+        self._made: Counter[int] = Counter()
+        """New rooms by the identity of what they were made from."""
+        self._unplaced: list[Shape] = []
+        self._held: list[Shape] = []
+
+    def came_to(self) -> Packed:
+        """What was placed where."""
+        return Packed(
+            tuple(room.capabilities for room in self._rooms[self._known :]),
+            tuple(not room.is_used for room in self._rooms[self._parts : self._known]),
+            tuple(self._unplaced),
+            tuple(self._held),
+        )
+
+    def place(self, shape: Shape) -> None:
+        """Place single work; what is beyond the limits is asked for too, so that a limit says that it binds."""
+        left = self._fill(shape, shape.count, self._rooms)
+        beyond = self._offer(shape, within=False) if left else None
+        if left and beyond is None:
+            self._unplaced.append(replace(shape, count=left))
+            return
+        while left and beyond is not None and self._new < MOST:
+            left = self._fill(shape, left, [self._make(self._offer(shape, within=True) or beyond)])
+
+    def place_gangs(self, count: int, gang: Sequence[Shape]) -> None:
+        """Place so many equal gangs, each wholly or not at all."""
+        for placed in range(count):
+            before = [(room, dict(room.left), room.is_used) for room in self._rooms]
+            if not self._place_gang(gang):
+                self._made.subtract(id(room.offer) for room in self._rooms[len(before) :])
+                del self._rooms[len(before) :]
+                for room, left, is_used in before:
+                    room.left, room.is_used = left, is_used
+                lacking = [replace(shape, count=shape.count * (count - placed)) for shape in gang]
+                (self._held if all(self._can_be_done(shape) for shape in gang) else self._unplaced).extend(lacking)
+                return
+
+    def _place_gang(self, gang: Sequence[Shape]) -> bool:
+        mine: list[Room] = []
+        for shape in gang:
+            left = self._fill(shape, shape.count, self._rooms, mine)
+            while left:
+                offer = self._offer(shape, within=True)
+                if offer is None:
+                    return False
+                left = self._fill(shape, left, [self._make(offer)], mine)
+        return True
+
+    def _fill(self, shape: Shape, count: int, rooms: Sequence[Room], mine: list[Room] | None = None) -> int:
+        """How much of it is left over by rooms.
+
+        Args:
+            shape: the work.
+            count: how much of it.
+            rooms: in the order in which they are filled.
+            mine: of a gang: those that its members are in, which is added to.
+        """
         for room in rooms:
-            share = min(left, gangs, room.fitting(shape, used_up))
+            if not count:
+                break
+            share = min(count, room.fitting(shape, self._used_up))
+            if shape.apart and mine is not None:
+                share = min(share, 0 if any(room is other for other in mine) else 1)
             if share > 0:
-                room.take(shape, share, used_up)
-                left -= share
-        fresh = Room(offers or shape.requires)
-        if left and not fresh.fitting(shape, used_up):
-            unplaced.append(Shape(shape.requires, left, shape.gang, shape.kind))
-            continue
-        while left and len(rooms) - len(free) < MOST:
-            room = Room(offers or shape.requires, is_new=True)
-            share = min(left, gangs, room.fitting(shape, used_up))
-            room.take(shape, share, used_up)
-            left -= share
-            rooms.append(room)
-    return Packed(
-        tuple(room.capabilities for room in rooms if room.is_new),
-        tuple(not room.is_used for room in rooms[: len(free)]),
-        tuple(unplaced),
-    )
+                room.take(shape, share, self._used_up)
+                count -= share
+                if mine is not None:
+                    mine.append(room)
+        return count
+
+    @property
+    def _new(self) -> int:
+        return len(self._rooms) - self._known
+
+    def _make(self, offer: Offer) -> Room:
+        self._made[id(offer)] += 1
+        self._rooms.append(Room(offer.capabilities, offer=offer))
+        return self._rooms[-1]
+
+    def _offer(self, shape: Shape, *, within: bool) -> Offer | None:
+        """The first kind of new worker that takes it; of those, where asked, one of which there may be more."""
+        if self._can_launch is None or not shape.requires:
+            offers: Sequence[Offer] = (Offer(shape.requires, MOST),)
+            most = MOST if self._can_launch is None else self._can_launch.most
+        else:
+            offers, most = self._can_launch.offers, self._can_launch.most
+        if within and self._new >= min(most, MOST):
+            return None
+        for offer in offers:
+            is_left = not within or self._made[id(offer)] < offer.most
+            if is_left and Room(offer.capabilities).fitting(shape, self._used_up):
+                return offer
+        return None
+
+    def _can_be_done(self, shape: Shape) -> bool:
+        return self._offer(shape, within=False) is not None or any(
+            fits(room.capabilities, shape.requires) for room in self._rooms
+        )
+
+
+def _gangs(shapes: Iterable[Shape]) -> Iterator[tuple[int, tuple[Shape, ...]]]:
+    """How many equal gangs there are of each kind, and the members of one."""
+    kinds: dict[object, list[Shape]] = {}
+    for place, shape in enumerate(shapes):
+        if shape.gang > 1 and shape.count > 0:
+            kinds.setdefault(shape.gang_key or place, []).append(shape)
+    for members in kinds.values():
+        count = max(1, sum(shape.count for shape in members) // members[0].gang)
+        yield count, tuple(replace(shape, count=math.ceil(shape.count / count)) for shape in members)
 
 
 def _consumed(shape: Shape, used_up: Sequence[str]) -> dict[str, float]:

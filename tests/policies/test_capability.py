@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, Shape
-from ebbflow.core.observation import Observation
+from ebbflow.core.observation import CanLaunch, Observation, Offer
 from ebbflow.core.plan import Reason
 from ebbflow.core.worker import Worker
 from ebbflow.policies.capability import CapabilityPolicy
@@ -132,3 +132,27 @@ def test_it_says_what_it_counted() -> None:
 def test_bands_that_cross_are_refused_with_the_numbers() -> None:
     with pytest.raises(ValidationError, match=r"upper_task_ratio 5 must be at least twice lower_task_ratio 3"):
         CapabilityPolicy(lower_task_ratio=3)
+
+
+SPREAD = Shape(GPU, 3, gang=3, apart=True, kind="group")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "most", "result"),
+    [
+        pytest.param((SPREAD,), 4, {BIG: 3}, id="three in the place of the one that the ratio makes of it"),
+        pytest.param((SPREAD, Shape(GPU, 40)), 9, {BIG: 3, GPU: 6}, id="the ratio counts them"),
+        pytest.param((SPREAD, Shape(GPU, 6)), 2, {GPU: 2}, id="a gang without room brings nobody"),
+    ],
+)
+def test_a_gang_has_as_many_workers_as_it_needs_to_start(shapes: tuple[Shape, ...], most: int, result: Sets) -> None:
+    demand = Demand(queued=sum(shape.count for shape in shapes), shapes=shapes)
+    seen = Observation(demand, (), can_launch=CanLaunch((Offer(BIG, most),), most))
+    assert wanted(CapabilityPolicy(), seen) == result
+
+
+def test_who_a_gang_waits_for_is_not_sent_away_for_a_low_ratio() -> None:
+    fleet = tuple(Worker(f"demo-3f9c-1-{place}", "local/a", WorkerState.STARTING, BIG) for place in range(3))
+    demand = Demand(queued=3, shapes=(SPREAD,))
+    seen = Observation(demand, fleet, can_launch=CanLaunch((Offer(BIG, 0),), 0))
+    assert wanted(CapabilityPolicy(lower_task_ratio=2), seen) == {BIG: 3}

@@ -1,13 +1,14 @@
 """`pending_tasks`: a worker for each waiting task beyond the free ones; the defects of the older system stay away."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from pydantic import ValidationError
 
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, Shape
-from ebbflow.core.observation import Observation
+from ebbflow.core.observation import CanLaunch, Observation, Offer
 from ebbflow.core.plan import Reason
 from ebbflow.core.worker import Worker
 from ebbflow.policies.pending_tasks import PendingTasksPolicy
@@ -80,6 +81,63 @@ def test_work_that_no_worker_can_do_is_not_counted_and_is_said() -> None:
         ),
         Reason("policy.pending_tasks.unsatisfiable", "no worker of {gpu=4} can do 4 x {cpu}: not counted"),
     )
+
+
+PAIR, WHOLE = Offer(("cpu=8", "gpu=2"), 3), ("cpu=8", "gpu=2")
+
+
+def shaped(*workers: Worker, most: int = 3, reserved: tuple[Shape, ...] = (), **shapes: Shape) -> Observation:
+    waiting = tuple(shapes.values())
+    demand = Demand(queued=sum(shape.count for shape in waiting), shapes=waiting, reserved=reserved)
+    return Observation(demand, workers, can_launch=CanLaunch((replace(PAIR, most=most),), most))
+
+
+def asked(observation: Observation) -> dict[tuple[str, ...], int]:
+    wanted = PendingTasksPolicy().decide(observation).wanted
+    return {want.capabilities: want.count for want in wanted or ()}
+
+
+def test_new_workers_are_what_the_providers_give_and_not_what_each_task_requires() -> None:
+    assert asked(shaped(parts=Shape(("cpu", "gpu=0.25"), 8))) == {WHOLE: 1}
+    assert asked(shaped(tasks=Shape(("cpu=8",), 2))) == {WHOLE: 2}
+
+
+def test_a_task_that_fits_beside_the_work_of_a_busy_worker_launches_nobody() -> None:
+    half_free = replace(worker("busy", True, words=WHOLE), free=("cpu=4", "gpu"))
+    assert asked(shaped(half_free, tasks=Shape(("cpu", "gpu"), 1))) == {WHOLE: 1}
+    assert asked(shaped(half_free, tasks=Shape(("cpu", "gpu=2"), 1))) == {WHOLE: 2}
+
+
+def test_a_worker_of_which_its_master_sees_less_than_its_provider_says_is_taken_at_the_masters_word() -> None:
+    without_gpu = replace(worker("free", words=WHOLE), free=("cpu=8",))
+    assert asked(shaped(without_gpu, tasks=Shape(("gpu",), 1))) == {WHOLE: 2}
+
+
+def test_a_gang_that_does_not_fit_the_limits_launches_nobody_and_says_so() -> None:
+    gang = Shape(("gpu",), 4, gang=4, apart=True, kind="group")
+    assert asked(shaped(gang=gang, most=4)) == {WHOLE: 4}
+    decision = PendingTasksPolicy().decide(shaped(gang=gang, most=3))
+    assert decision.total == 0
+    assert decision.reasons[1] == Reason(
+        "policy.pending_tasks.gang", "there is no room for whole gangs of 4 x {gpu}: nothing is launched for them"
+    )
+
+
+def test_what_is_asked_for_to_fit_in_counts_beside_no_running_work() -> None:
+    two = (Shape(("gpu",), 2, kind="request"),)
+    assert asked(shaped(reserved=two)) == {WHOLE: 1}
+    # Not once more while work is on it; and it stays for that when it is idle.
+    assert asked(shaped(worker("busy", True, words=WHOLE), reserved=two)) == {WHOLE: 1}
+    assert asked(shaped(worker("idle", False, 999.0, words=WHOLE), reserved=two)) == {WHOLE: 1}
+    assert asked(shaped(worker("idle", False, 999.0, words=WHOLE))) == {}
+
+
+def test_what_nobody_can_do_is_said_and_launches_nobody_whatever_it_asks_for() -> None:
+    decision = PendingTasksPolicy().decide(
+        shaped(tasks=Shape(("gpu=1000000",), 1), others=Shape(("cpu", "tpu"), 20_000))
+    )
+    assert decision.total == 0
+    assert decision.reasons[1].rule == "policy.pending_tasks.unsatisfiable"
 
 
 @pytest.mark.parametrize(

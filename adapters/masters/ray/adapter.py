@@ -22,6 +22,7 @@ from ebbflow.adapters.masters.ray.answers import (
     Node,
     Status,
     drained_nodes,
+    free_of,
     parse_nodes,
     parse_status,
 )
@@ -157,12 +158,13 @@ class RayAdapter:
 
     async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
         """Let Ray drain the worker's nodes: it refuses whoever works, but for one that will end anyway."""
+        is_certain = force or (worker.mark is not None and worker.mark.urgent)
         with self._time_limit("drain"):
             nodes = sorted(await self._nodes_of(worker), key=lambda node: node.started_at_ms)
             if not nodes:
                 return DrainAnswer.GONE
             # The younger of two with one id is the one too many.
-            answers = [await self._drain_node(node, deadline_seconds, force=force) for node in reversed(nodes)]
+            answers = [await self._drain_node(node, deadline_seconds, force=is_certain) for node in reversed(nodes)]
             return DrainAnswer.BUSY if DrainAnswer.BUSY in answers else DrainAnswer.ACCEPTED
 
     async def shut_down(self, worker: Worker) -> None:
@@ -231,4 +233,5 @@ def _member(node: Node, status: Status, drained: Container[str], *, duplicate: b
     state = MemberState.JOINING if busy is None else MemberState.READY
     if node.node_id[:NODE_ID_SHOWN] in drained:
         state = MemberState.DRAINING
-    return Member(node.worker_id, node.node_id, state, busy=busy, duplicate=duplicate)
+    free = free_of(node, status) if state is MemberState.READY else None
+    return Member(node.worker_id, node.node_id, state, busy=busy, duplicate=duplicate, free=free)

@@ -4,6 +4,7 @@ Source: Ray python/ray/dashboard/modules/reporter and .../state; measured on Ray
 """
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,10 +22,14 @@ DRAIN_JOB = "ebbflow-drain-"
 NODE_ID_SHOWN = 16
 TYPE_OF_GPU = "accelerator_type:"
 """A task that asks for a type of GPU asks for 0.001 of this: what it can do, not how much."""
+NOT_A_PLACE = ("object_store_memory", "node:", "bundle_group")
+"""Resources that no work asks for by itself."""
 NOT_WORK = ("object_store_memory", "memory", "node:", "bundle_group")
 """Resources that are used without work, or stand for a node or a group."""
-TOGETHER = "STRICT_PACK"
-"""The bundles of such a group go to one node; of the others each may have a node of its own."""
+TOGETHER, APART = "STRICT_PACK", "STRICT_SPREAD"
+"""The bundles of such a group go to one node, or each to a node of its own; of others, wherever there is room."""
+NAME_CHARACTERS = 63
+"""Of a capability."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,8 @@ class Status:
     demand: Demand
     used: Mapping[str, bool] = field(default_factory=dict)
     """By node: whether any of its resources is used. Only nodes that take work are in it."""
+    amounts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """By node: how much of each resource is used, by its camel-cased name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,8 @@ class Node:
     fleet: str
     home: str
     started_at_ms: int
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """All that it has."""
 
 
 def parse_status(answer: Mapping[str, object], *, now_seconds: float) -> Status:
@@ -70,16 +79,18 @@ def parse_status(answer: Mapping[str, object], *, now_seconds: float) -> Status:
     shapes = (
         *_tasks(report.get("resourceDemand")),
         *_groups(report.get("pgDemand")),
-        *_asked(report.get("requestDemand")),
     )
-    used = {node: _is_used(amounts) for node, amounts in _mappings(report.get("usageByNode"))}
+    by_node = dict(_mappings(report.get("usageByNode")))
+    used = {node: _is_used(amounts) for node, amounts in by_node.items()}
     demand = Demand(
         queued=sum(shape.count for shape in shapes),
         running=sum(used.values()),
         shapes=shapes,
+        # `request_resources` asks for a cluster into which so much fits, also what runs already.
+        reserved=tuple(_asked(report.get("requestDemand"))),
         source_age_seconds=max(0.0, age),
     )
-    return Status(demand, used)
+    return Status(demand, used, {node: _amounts(amounts) for node, amounts in by_node.items()})
 
 
 def parse_nodes(answer: Mapping[str, object]) -> tuple[Node, ...]:
@@ -119,7 +130,15 @@ def _node(row: Mapping[str, object]) -> Node:
         fleet=str(said.get(FLEET) or ""),
         home=str(said.get(HOME) or ""),
         started_at_ms=started if isinstance(started, int) else 0,
+        resources=_totals(row.get("resources_total")),
     )
+
+
+def _totals(said: object) -> dict[str, float]:
+    """Amounts by name, as far as they are any."""
+    given = said if isinstance(said, dict) else {}
+    amounts = ((str(name), _amount(amount)) for name, amount in given.items())
+    return {name: amount for name, amount in amounts if amount is not None}
 
 
 def _tasks(rows: object) -> Iterator[Shape]:
@@ -133,14 +152,21 @@ def _asked(rows: object) -> Iterator[Shape]:
 
 
 def _groups(rows: object) -> Iterator[Shape]:
-    for group, count in _counted(rows):
+    for place, (group, count) in enumerate(_counted(rows)):
         bundles = list(_counted(group.get("bundles")))
         if group.get("strategy") == TOGETHER:
             yield Shape(requires=_words(_sum(bundles)), count=count, kind="group")
             continue
         size = sum(many for _, many in bundles)
         for amounts, many in bundles:
-            yield Shape(requires=_words(amounts), count=many * count, gang=size, kind="group")
+            yield Shape(
+                requires=_words(amounts),
+                count=many * count,
+                gang=size,
+                gang_key=f"group {place}" if len(bundles) > 1 else "",
+                apart=group.get("strategy") == APART and size > 1,
+                kind="group",
+            )
 
 
 def _sum(bundles: Sequence[tuple[Mapping[str, object], int]]) -> Mapping[str, object]:
@@ -169,27 +195,67 @@ def _words(amounts: Mapping[str, object]) -> tuple[str, ...]:
     """What a shape requires, in our spelling: `gpu=2`, `cpu`, a type of GPU as a name alone, others as they are."""
     wanted: dict[str, float] = {}
     for name, amount in amounts.items():
-        if name.startswith(TYPE_OF_GPU):
-            wanted[name] = 1.0
-        elif (value := _number(name, amount)) > 0:
-            wanted[name.lower() if name in ("CPU", "GPU") else name] = value
+        value = _number(name, amount)
+        if value > 0:
+            word = _word(name)
+            wanted[word] = 1.0 if name.startswith(TYPE_OF_GPU) else wanted.get(word, 0.0) + value
     return capability_set(wanted)
 
 
+def _word(name: str) -> str:
+    """A resource's name as that of a capability: a resource may be called anything."""
+    if name in ("CPU", "GPU"):
+        return name.lower()
+    word = re.sub(r"[^A-Za-z0-9_.:/-]", "_", name)
+    return (word if word[:1].isalnum() else f"x{word}")[:NAME_CHARACTERS]
+
+
+def free_of(node: Node, status: Status) -> tuple[str, ...] | None:
+    """What of a node nothing uses, as a capability set; None: it takes no work yet, or does not say what it has.
+
+    The list of nodes spells resources as shapes do; the account of what is used spells them in camel case.
+    """
+    used = status.amounts.get(node.node_id)
+    if used is None or not node.resources:
+        return None
+    left: dict[str, float] = {}
+    for name, total in node.resources.items():
+        if name.startswith(TYPE_OF_GPU):
+            left[_word(name)] = 1.0
+        elif not name.startswith(NOT_A_PLACE):
+            # Both spellings: whether a release camel-cases them is its own affair.
+            taken = max(used.get(name, 0.0), used.get(_camel(name), 0.0))
+            left[_word(name)] = max(0.0, round(total - taken, 4))
+    return capability_set(left)
+
+
 def _number(name: str, amount: object) -> float:
-    if isinstance(amount, bool) or not isinstance(amount, int | float) or not math.isfinite(amount) or amount < 0:
+    number = _amount(amount)
+    if number is None:
         raise MasterUnavailable(f"the Ray head counted {amount!r:.40} of {name!r:.40}")
-    return float(amount)
+    return number
+
+
+def _amount(value: object) -> float | None:
+    """A finite amount, nothing or more; None: it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        return None
+    return float(value)
 
 
 def _is_used(amounts: Mapping[str, object]) -> bool:
     """Whether work is on a node. Keys are camel-cased here, and are not compared with those of shapes."""
-    for name, pair in amounts.items():
-        used = pair[0] if isinstance(pair, list) and pair else None
+    for name, used in _amounts(amounts).items():
         is_work = not name.startswith(tuple(_camel(word) for word in NOT_WORK)) and not name.startswith(NOT_WORK)
-        if is_work and isinstance(used, int | float) and used > 0:
+        if is_work and used > 0:
             return True
     return False
+
+
+def _amounts(pairs: Mapping[str, object]) -> dict[str, float]:
+    """Of [used, total] by resource, what is used."""
+    amounts = ((name, _amount(pair[0])) for name, pair in pairs.items() if isinstance(pair, list) and pair)
+    return {name: amount for name, amount in amounts if amount is not None}
 
 
 def _camel(word: str) -> str:
