@@ -48,10 +48,17 @@ def _word(text: str) -> str:
     return text
 
 
+def _host_and_port(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.\-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}", text):
+        raise ValueError(f"{text!r} is no HOST:PORT, for instance login1:6379")
+    return text
+
+
 def _name(stands: str) -> Blank:
     return Blank("name of the fleet", stands, check_fleet_name)
 
 
+PARTITION = Blank("Slurm partition", "partition: gpu", lambda text: f"partition: {_word(text)}")
 MASTER = Blank("address of the SwarmUI that users talk to", "http://swarm.example:7801", _address)
 
 
@@ -72,7 +79,15 @@ READY_MADE = {
         {
             "name": _name("swarm-slurm"),
             "master": MASTER,
-            "partition": Blank("Slurm partition", "partition: gpu", lambda text: f"partition: {_word(text)}"),
+            "partition": PARTITION,
+        },
+    ),
+    "slurm-ray": Kind(
+        "slurm-ray",
+        {
+            "name": _name("ray-slurm"),
+            "join": Blank("where Ray workers join the head", "login1:6379", _host_and_port),
+            "partition": PARTITION,
         },
     ),
     "kubernetes": Kind(
@@ -106,6 +121,7 @@ def init(
     name: Annotated[str | None, typer.Option(help="The fleet's.", show_default=False)] = None,
     master: Annotated[str | None, typer.Option(help="Address of the SwarmUI master.", show_default=False)] = None,
     partition: Annotated[str | None, typer.Option(help="Slurm's, of the workers.", show_default=False)] = None,
+    join: Annotated[str | None, typer.Option(help="HOST:PORT of a Ray head, for workers.", show_default=False)] = None,
     image: Annotated[str | None, typer.Option(help="Of the pods.", show_default=False)] = None,
     prefect: Annotated[str | None, typer.Option(help="API of the Prefect server.", show_default=False)] = None,
 ) -> None:
@@ -124,7 +140,7 @@ def init(
         end(REFUSED, f"{target} is not an empty folder, and nothing was written: name another one")
     if not target.parent.is_dir():
         end(REFUSED, f"{target.parent} is no folder: make it first")
-    given = {"name": name, "master": master, "partition": partition, "image": image, "prefect": prefect}
+    given = {"name": name, "master": master, "partition": partition, "join": join, "image": image, "prefect": prefect}
     blanks = READY_MADE[kind].blanks
     if kind == "local" and name is None:
         given["name"] = _nameable(target.name)

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from ebbflow.cli.folders import KEPT, SERVICES_FILE, SETTINGS_FILE
 from ebbflow.core.errors import ConfigError
+from ebbflow.fleet.deployed import PREFECT_WORKER
 
 SERVER, MASTER, WORKER = "prefect-server", "swarmui-master", "prefect-worker"
 
@@ -121,7 +122,7 @@ def worker(services: Services) -> Service | None:
     """The Prefect worker, once its pool is there; None where the file asks for none."""
     if services.prefect_worker is None:
         return None
-    words = ("worker", "start", "--pool", services.prefect_worker, "--type", "process", "--name", "ebbflow-up")
+    words = (*PREFECT_WORKER, "--pool", services.prefect_worker, "--name", "ebbflow-up")
     return Service(WORKER, f"Prefect worker of pool {services.prefect_worker}", _python("prefect", *words))
 
 

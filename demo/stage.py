@@ -14,7 +14,7 @@ from ebbflow.demo.children import Children
 from ebbflow.demo.errors import StepFailed
 from ebbflow.demo.place import MARK, PROJECT, Place
 from ebbflow.demo.project import fleet_of_demo, text_of_demo
-from ebbflow.fleet.deployed import schedule_key
+from ebbflow.fleet.deployed import PREFECT_WORKER, schedule_key
 from ebbflow.flows.deploying import switch_schedules
 from ebbflow.standins.process import PREFECT_WITHOUT_PAUSES
 
@@ -85,7 +85,7 @@ class Stage:
         project.write_text(text_of_demo(provider), encoding="utf-8")
         deploy = [*prefect, "--no-prompt", "deploy", "--all", "--prefect-file", str(project)]
         await self._children.run(DEPLOY, deploy, cwd=PROJECT, seconds=DEPLOY_SECONDS)
-        worker = [*prefect, "worker", "start", "--pool", pool, "--type", "process", "--name", "demo"]
+        worker = [*prefect, *PREFECT_WORKER, "--pool", pool, "--name", "demo"]
         self._children.start(WORKER, worker)
         on = {f"autoscale/{NAME}": (schedule_key({"interval": fleet_of_demo(provider).interval_seconds}),)}
         await switch_schedules(client, on)

@@ -18,6 +18,10 @@ from ebbflow.fleet.placeholders import PLACEHOLDER, Filled
 from ebbflow.fleet.positions import Positions, Step, Twice
 from ebbflow.fleet.problems import PARAMETER, Problem, WrongFileError, spelled
 
+PREFECT_WORKER = ("worker", "start", "--type", "process", "--limit", "3")
+"""Words of `prefect` for a worker beside its server. Each run is a Python that takes seconds of a core before it does
+anything, so on a small host all runs that are due at once would wait for each other, and more become due meanwhile."""
+
 FLOWS = frozenset({"autoscale", "scale_up", "scale_down", "override", "backtest"})
 _ENTRYPOINT = re.compile(r"(?:^|[./])flows(?:[./][a-z_]+(?:\.py)?)?[.:](?P<flow>[a-z_]+)$")
 

@@ -55,6 +55,7 @@ def test_a_ready_made_fleet_is_copied_whole(tmp_path: Path, kind: str, *, exists
         (("slurm", "--partition", "a100"), "blocks.yaml", "partition: a100\n"),
         (("kubernetes", "--image", "reg.lab:5000/swarmui:2.1"), "blocks.yaml", "image: reg.lab:5000/swarmui:2.1\n"),
         (("several", "--master", "http://10.0.0.7:7801"), "blocks.yaml", "address: http://10.0.0.7:7801\n"),
+        (("slurm-ray", "--join", "head.lab:6380"), "blocks.yaml", "join_address: head.lab:6380\n"),
         (("local", "--name", "mine-too"), "services.yaml", "prefect_worker: mine-too\n"),
     ],
 )
@@ -98,8 +99,12 @@ def test_a_folder_whose_name_no_fleet_can_have_gets_the_usual_one(tmp_path: Path
         (("slurm", "--name", "Renders"), "fleet name 'Renders': expected 2 to 20 characters"),
         (("slurm", "--master", "swarm.lab"), "'swarm.lab' is no address: http://HOST:PORT would be right"),
         (("slurm", "--partition", "a b"), "'a b' is no word"),
+        (
+            ("slurm-ray", "--join", "http://login1:6379"),
+            "'http://login1:6379' is no HOST:PORT, for instance login1:6379",
+        ),
         (("slurm", "--image", "x"), "--image is none of slurm's options; it has: --name, --master, --partition"),
-        (("cloud",), "there is no ready-made fleet 'cloud'; there are: local, slurm, kubernetes"),
+        (("cloud",), "there is no ready-made fleet 'cloud'; there are: local, slurm, slurm-ray, kubernetes"),
     ],
 )
 def test_what_cannot_be_put_in_is_refused_before_anything_is_written(

@@ -18,6 +18,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 
+from ebbflow.fleet.deployed import PREFECT_WORKER
 from ebbflow.standins.process import running
 from tests.e2e.prefect_house import PrefectHouse, flow_run
 from tests.e2e.processes import processes_with, until
@@ -106,7 +107,7 @@ async def site(
         await prefect(environment, folder, "work-pool", "create", POOL, "--type", "process")
         await prefect(environment, folder, "deploy", "--all")
         log = folder / "worker.log"
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+        command = [sys.executable, "-m", "prefect", *PREFECT_WORKER, "--pool", POOL]
         with running(command, environment=environment, log=log):
             yield Site(worlds, expiring, lowered, crashing, spoken, log, environment)
             await prefect(environment, folder, "work-pool", "pause", POOL)

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_LEVEL, temporary_settings
 
+from ebbflow.fleet.deployed import PREFECT_WORKER
 from ebbflow.standins import process
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.processes import end_all, processes_with
@@ -225,7 +226,7 @@ async def living(folder: Path) -> AsyncIterator[Site]:
     serve = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
     command = [sys.executable, "-c", process.PREFECT_WITHOUT_PAUSES, *serve]
     server = Kept(command, environment, folder / "server.log", f"{url}/health")
-    start = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+    start = [sys.executable, "-m", "prefect", *PREFECT_WORKER, "--pool", POOL]
     worker = Kept(start, environment, folder / "prefect-worker.log")
     settings = {PREFECT_API_URL: url, PREFECT_HOME: home, PREFECT_LOGGING_LEVEL: "WARNING"}
     house: PrefectHouse = PrefectHouse(environment)

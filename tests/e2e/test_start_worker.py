@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from ebbflow.fleet.deployed import PREFECT_WORKER
 from ebbflow.standins.process import running
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.processes import until
@@ -85,7 +86,7 @@ async def scaled(
         await prefect(environment, folder, "work-pool", "create", pool, "--type", "process")
         await prefect(environment, folder, "deploy", "--all")
         log = folder / "worker.log"
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+        command = [sys.executable, "-m", "prefect", *PREFECT_WORKER, "--pool", pool]
         with running(command, environment=environment, log=log):
             yield Scaled(world, script, log)
             await prefect(environment, folder, "work-pool", "pause", pool)

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from ebbflow.adapters.masters.ray.answers import drained_nodes, parse_nodes, parse_status
+from ebbflow.adapters.masters.ray.answers import drained_nodes, free_of, parse_nodes, parse_status
 from ebbflow.core.errors import MasterUnavailable
 from ebbflow.core.member import Shape
 
 NOW = 1_790_000_100.0
 NODE = "a" * 56
+A100 = "accelerator_type:A100"
 USAGE = {"CPU": [1.0, 4.0], "GPU": [0.0, 1.0]}
 
 
@@ -42,14 +43,19 @@ def group(strategy: str, *bundles: list[Any]) -> dict[str, Any]:
         ({"resourceDemand": [[{"GPU": 1_000_000.0}, 1]]}, (Shape(("gpu=1000000",), 1, kind="task"),)),
         ({"resourceDemand": [[{}, 3]]}, (Shape((), 3, kind="task"),)),
         ({"resourceDemand": [[{"GPU": 1.0}, 0]]}, ()),
-        ({"requestDemand": [[{"GPU": 2}]]}, (Shape(("gpu=2",), 1, kind="request"),)),
+        # A resource may be called anything, and so small that Python writes its amount with an exponent.
+        ({"resourceDemand": [[{"_my res!": 2.0}, 1]]}, (Shape(("x_my_res_=2",), 1, kind="task"),)),
+        ({"resourceDemand": [[{"GPU": 0.00001}, 1]]}, (Shape(("gpu=0.00001",), 1, kind="task"),)),
         (
             {"pgDemand": [[group("STRICT_SPREAD", [{"GPU": 1.0}, 3]), 1]]},
-            (Shape(("gpu",), 3, gang=3, kind="group"),),
+            (Shape(("gpu",), 3, gang=3, apart=True, kind="group"),),
         ),
         (
             {"pgDemand": [[group("SPREAD", [{"GPU": 1.0}, 2], [{"CPU": 1.0}, 1]), 2]]},
-            (Shape(("gpu",), 4, gang=3, kind="group"), Shape(("cpu",), 2, gang=3, kind="group")),
+            (
+                Shape(("gpu",), 4, gang=3, gang_key="group 0", kind="group"),
+                Shape(("cpu",), 2, gang=3, gang_key="group 0", kind="group"),
+            ),
         ),
         # All of it on one node, whatever its bundles are.
         (
@@ -63,6 +69,34 @@ def test_waiting_work_becomes_shapes_in_our_spelling(report: dict[str, Any], sha
     assert (demand.complete, demand.shapes) == (True, shapes)
     assert demand.queued == sum(shape.count for shape in shapes)
     assert demand.source_age_seconds == 3.0
+
+
+def test_what_is_asked_for_to_fit_in_is_no_waiting_work() -> None:
+    demand = parse_status(status(requestDemand=[[{"GPU": 2}], [{"CPU": 1}]]), now_seconds=NOW).demand
+    assert (demand.queued, demand.shapes) == (0, ())
+    assert demand.reserved == (Shape(("gpu=2",), 1, kind="request"), Shape(("cpu",), 1, kind="request"))
+
+
+@pytest.mark.parametrize(
+    ("total", "used", "free"),
+    [
+        ({"CPU": 4.0, "GPU": 2.0}, {"CPU": [1.0, 4.0], "GPU": [0.5, 2.0]}, ("cpu=3", "gpu=1.5")),
+        ({"CPU": 4.0, "GPU": 1.0}, {"CPU": [4.0, 4.0], "GPU": [1.0, 1.0]}, ()),
+        # Usage is camel-cased, totals and shapes are not.
+        ({"my_res_a": 3.0}, {"myResA": [1.0, 3.0]}, ("my_res_a=2",)),
+        ({"GPU": 1.0, A100: 1.0}, {A100: [0.001, 1.0]}, (A100, "gpu")),
+        ({"GPU": 1.0, "object_store_memory": 9e7, "node:10.0.0.1": 1.0, "memory": 100.0}, {}, ("gpu", "memory=100")),
+        ({}, {}, None),
+    ],
+)  # fmt: skip
+def test_what_a_node_has_left_is_spelt_as_what_waits(
+    total: dict[str, float], used: dict[str, Any], free: tuple[str, ...] | None
+) -> None:
+    row = {"node_id": NODE, "state": "ALIVE", "labels": {}, "resources_total": total}
+    answer = {"data": {"result": {"result": [row], "total": 1, "num_after_truncation": 1}}}
+    (node,) = parse_nodes(answer)
+    assert free_of(node, parse_status(status(usageByNode={NODE: used}), now_seconds=NOW)) == free
+    assert free_of(node, parse_status(status(), now_seconds=NOW)) is None, "it takes no work yet"
 
 
 @pytest.mark.parametrize(
