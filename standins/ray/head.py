@@ -113,7 +113,8 @@ class PlayedHead:
         self, labels: Mapping[str, str], name: str, *, gpus: float = 1, takes_work: bool = True
     ) -> PlayedNode:
         """Run `ray start` somewhere; the node is listed some seconds later."""
-        node = PlayedNode(labels, name, {"CPU": 4.0, "GPU": gpus}, self.clock.now(), takes_work=takes_work)
+        total = {"CPU": 4.0, "GPU": gpus, "memory": 4e9, "object_store_memory": 8e7, "node:127.0.0.1": 1.0}
+        node = PlayedNode(labels, name, total, self.clock.now(), takes_work=takes_work)
         self._spawn(self._join(node))
         return node
 

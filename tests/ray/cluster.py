@@ -69,6 +69,7 @@ class RayCluster:
             "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard}",
             "--num-cpus=0", "--num-gpus=0", f"--object-store-memory={STORE_BYTES}", f"--temp-dir={self.temporary}",
         ]  # fmt: skip
+        self._submissions: list[asyncio.subprocess.Process] = []
         (folder / "work.py").write_text(WORK)
 
     @property
@@ -119,10 +120,13 @@ class RayCluster:
     async def submit(self, *words: str, **environment: str) -> asyncio.subprocess.Process:
         """`ray job submit` of words, as somebody outside calls it: with the token alone."""
         given = {**self.environment, **environment}
-        return await asyncio.create_subprocess_exec(
+        submission = await asyncio.create_subprocess_exec(
             str(self.programs / "ray"), "job", "submit", "--address", self.address, "--", *words,
             env=given, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
+
+        self._submissions.append(submission)
+        return submission
 
     async def work(self, count: int, seconds: float, gpus: float = 1) -> "Work":
         """Submit so many tasks of so many seconds."""
@@ -134,6 +138,9 @@ class RayCluster:
     async def close(self) -> None:
         """End all that carries its mark."""
         await end_all(MARK, self.word)
+        for submission in self._submissions:
+            await submission.communicate()
+        self._submissions.clear()
         shutil.rmtree(self.temporary, ignore_errors=True)
 
 
