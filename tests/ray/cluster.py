@@ -105,7 +105,7 @@ class RayCluster:
 
     def _answers(self) -> bool:
         with suppress(OSError):
-            return self.get("/api/cluster_status")["data"]["clusterStatus"]["loadMetricsReport"]["usage"] != {}
+            return bool(self.get("/api/cluster_status")["data"]["clusterStatus"]["loadMetricsReport"]["usage"])
         return False
 
     def get(self, path: str) -> Any:
