@@ -92,8 +92,6 @@ class RayCluster:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": self.token,
             "RAY_USAGE_STATS_ENABLED": "0",
-            # On a busy host a node takes longer to start than the half minute after which Ray gives it up.
-            "RAY_raylet_start_wait_time_s": "120",
             MARK: self.word,
         }
 

@@ -22,6 +22,8 @@ from tests.ray.cluster import STORE_BYTES, RayCluster
 
 PATIENCE_SECONDS = 150.0
 OFFERS = ["cpu=2", "gpu"]
+ONE_BY_ONE = {"min_seconds_between_starts": 1}
+"""One launch a turn: Ray gives a node up that has not started within half a minute, as on a busy host several do."""
 
 
 class RayFleet:
@@ -80,7 +82,7 @@ class RayFleet:
         plain: dict[str, Any] = {
             "interval_seconds": 60,
             "policy": {"kind": "pending_tasks", "idle_seconds": 30},
-            "limits": {"max_workers": 3, "min_idle_seconds": 30, "min_seconds_between_stops": 0},
+            "limits": {"max_workers": 3, "min_idle_seconds": 30, "min_seconds_between_stops": 0, **ONE_BY_ONE},
             **self._sections,
             "name": self.name,
             "master": f"ray-master/{self.name}",
