@@ -2,7 +2,7 @@
 
 import pytest
 
-for harness in ("master", "plain_house", "prefect_house", "processes", "world"):
+for harness in ("master", "plain_house", "prefect_house", "world"):
     pytest.register_assert_rewrite(f"tests.e2e.{harness}")
 
 from tests.e2e.fixtures import (  # noqa: E402
