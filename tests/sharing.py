@@ -8,7 +8,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 TESTS = Path(__file__).parent
 
-SERVERS, SERVERS_OF_SOAK = 2, 3
+SERVERS, SERVERS_OF_SOAK = 2, 2
 """A Prefect server costs as much as a hundred tests, so the files that need one share so many workers."""
 
 LONGEST_FIRST = (

@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 
 from ebbflow.fleet.deployed import PREFECT_WORKER
+from ebbflow.flows.deploying import switch_schedules
 from ebbflow.standins.process import running
 from tests.e2e.prefect_house import PrefectHouse, flow_run
 from tests.e2e.processes import processes_with, until
@@ -27,11 +28,11 @@ from tests.e2e.world import PrefectWorld, PrefectWorlds, World, opened_worlds
 pytestmark = pytest.mark.anyio
 
 POOL = "e2e-processes"
-INTERVAL = 17
+INTERVAL = 40
 ONE_PYTHON = {"job_variables": {"command": f"{sys.executable} -m prefect.engine"}}
 """For a work pool of tests: of the two Pythons that a process worker begins in a row for each run, the second alone."""
-PATIENCE_SECONDS = 150.0
-"""Scheduled runs are seconds late on a machine with two cores, and each one costs five CPU seconds."""
+PATIENCE_SECONDS = 300.0
+"""On a slow machine that others share a run begins half a minute after it is due: each costs up to ten CPU seconds."""
 
 
 @dataclass
@@ -145,6 +146,9 @@ async def test_a_deployed_fleet_lives_through_schedules_requests_and_an_override
     assert any(name.startswith(f"{site.lowered.name}: -1 (") for name in names), names
     failed = [run.name for run in runs if run.state and (run.state.is_failed() or run.state.is_crashed())]
     assert failed == [], site.log.read_text()[-4000:]
+    async with get_client() as client:
+        # The other tests of the site would wait for their runs behind these.
+        await switch_schedules(client, {f"autoscale/{world.name}": () for world in both})
 
 
 @pytest.mark.soak
@@ -160,7 +164,7 @@ async def test_a_flow_that_is_killed_under_the_worker_is_made_good_by_later_turn
     assert started not in {environment.get("EBBFLOW_WORKER_ID") for environment in flows.values()}
     for pid in flows:
         os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not (state := (await flow_run(run.id)).state) or not state.is_crashed():
         assert time.monotonic() < deadline, f"{state}; {site.log.read_text()[-3000:]}"
         await asyncio.sleep(0.2)

@@ -51,7 +51,7 @@ class Folder:
                 assert line, said
                 said += line
             process.send_signal(signal.SIGINT)
-            rest, _ = process.communicate(timeout=60)
+            rest, _ = process.communicate(timeout=180)
         assert (process.returncode, "interrupted" in rest, "Traceback" in rest) == (1, True, False), said + rest
         return said + rest
 
@@ -60,7 +60,7 @@ class Folder:
         return [worker["state"] for worker in fleet["workers"]]
 
     def until(self, states: list[str]) -> None:
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 300
         while (found := self.states()) != states:
             assert time.monotonic() < deadline, found
             time.sleep(1)
