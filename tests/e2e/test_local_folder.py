@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.endurance
 
 COMMAND = [sys.executable, "-m", "ebbflow.cli"]
 
