@@ -20,7 +20,8 @@ class Mark:
     age_seconds: float = 0.0
     urgent: bool = False
     """Its provider ends it, or says so: it may be dead already, and fails what its master gives it."""
-
+    has_notice: bool = False
+    """Its provider has said beforehand that it ends it, as at a time limit. A row that calls it failed is none."""
     for_good: bool = False
     """Its fleet ends: nobody comes for what waits, and nothing is held back for that."""
 

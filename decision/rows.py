@@ -98,7 +98,7 @@ def _ends_soon(worker: Worker, instance: Instance, number: int, drain_deadline_s
     if leaves or not instance.ends_soon:
         return worker
     why = f"its provider means to end it: {instance.ends_soon}"
-    return replace(worker, mark=Mark(number, why, drain_deadline_seconds, urgent=True))
+    return replace(worker, mark=Mark(number, why, drain_deadline_seconds, urgent=True, has_notice=True))
 
 
 def is_contradicted(worker: Worker, member: Member | None) -> bool:

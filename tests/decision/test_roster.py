@@ -337,6 +337,7 @@ def test_regression_one_that_its_provider_means_to_end_is_marked_and_not_ended(b
     assert found.mark is not None
     assert found.mark.deadline_seconds == 900.0
     assert found.mark.reason == "its provider means to end it: PreemptionByScheduler"
+    assert (found.mark.urgent, found.mark.has_notice) == (True, True)
 
 
 def test_a_row_that_says_failed_fails_who_never_served() -> None:

@@ -6,8 +6,8 @@ Source: measured on Ray 2.60.0; Ray python/ray/dashboard, python/ray/autoscaler.
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Container, Sequence
+from contextlib import AbstractContextManager
 
 import anyio
 import httpx
@@ -28,6 +28,7 @@ from ebbflow.adapters.masters.ray.answers import (
 )
 from ebbflow.adapters.masters.ray.head import RayHead
 from ebbflow.adapters.masters.ray.settings import RaySettings
+from ebbflow.adapters.masters.time_limit import time_limit
 from ebbflow.adapters.redaction import Redaction
 from ebbflow.core.errors import ConfigError, FleetError, MasterRejected, MasterUnavailable
 from ebbflow.core.ids import check_fleet_name, check_home
@@ -157,8 +158,12 @@ class RayAdapter:
         return Registration(bool(nodes), "" if nodes else f"{worker.worker_id} is no node of the Ray head yet")
 
     async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
-        """Let Ray drain the worker's nodes: it refuses whoever works, but for one that will end anyway."""
-        is_certain = force or (worker.mark is not None and worker.mark.urgent)
+        """Let Ray drain the worker's nodes: it refuses whoever works, but for one that will end anyway.
+
+        Such a drain cannot be taken back, and ends the node at its deadline: a row that only calls a worker failed,
+        and may be wrong, is not enough.
+        """
+        is_certain = force or (worker.mark is not None and worker.mark.has_notice)
         with self._time_limit("drain"):
             nodes = sorted(await self._nodes_of(worker), key=lambda node: node.started_at_ms)
             if not nodes:
@@ -212,19 +217,8 @@ class RayAdapter:
             )
         raise MasterUnavailable(f"Ray head {self._settings.address}: the drain ended with {self._hide(said)[-200:]!r}")
 
-    @contextmanager
-    def _time_limit(self, what: str) -> Iterator[None]:
-        seconds = 0.95 * self.caps.call_seconds
-        try:
-            with anyio.fail_after(seconds):
-                yield
-        except FleetError as error:
-            cleaned = self._hide.cleaned(error)
-            raise cleaned from cleaned.__cause__
-        except TimeoutError as error:
-            raise MasterUnavailable(
-                f"Ray head {self._settings.address}: {what} took longer than {seconds:g} s"
-            ) from error
+    def _time_limit(self, what: str) -> AbstractContextManager[None]:
+        return time_limit(self.caps.call_seconds, f"Ray head {self._settings.address}: {what}", self._hide)
 
 
 def _member(node: Node, status: Status, drained: Container[str], *, duplicate: bool) -> Member:

@@ -1,6 +1,7 @@
 """What is Ray's own: tokens, drains that it refuses, heads that are dead and answer, nodes with one label."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
@@ -8,7 +9,7 @@ from pydantic import SecretStr
 from ebbflow.adapters.masters.ray.settings import RaySettings
 from ebbflow.core.errors import ConfigError, MasterUnavailable
 from ebbflow.core.member import DrainAnswer, MemberState, Shape
-from ebbflow.core.worker import Worker
+from ebbflow.core.worker import Mark, Worker
 from ebbflow.standins.ray.head import Task
 from tests.adapters.masters.ray.played_head import HANG_SECONDS, RayWorld, ray_world
 
@@ -110,6 +111,22 @@ async def test_ray_refuses_to_drain_who_works_and_the_work_goes_on(world: RayWor
     assert await world.adapter().drain(worker, 60) is DrainAnswer.ACCEPTED
     await world.clock.advance(3)
     assert (await world.adapter().members()).members == ()
+
+
+@pytest.mark.parametrize(
+    ("has_notice", "answer", "state"),
+    [(False, DrainAnswer.BUSY, MemberState.READY), (True, DrainAnswer.ACCEPTED, MemberState.DRAINING)],
+    ids=["a row calls it failed", "its time limit is near"],
+)
+async def test_who_works_is_drained_only_where_its_provider_has_given_notice(
+    world: RayWorld, has_notice: bool, answer: DrainAnswer, state: MemberState
+) -> None:
+    worker = await joined(world)
+    await world.make_busy(worker)
+    marked = replace(worker, mark=Mark(1, "why", 60, urgent=True, has_notice=has_notice))
+    assert await world.adapter().drain(marked, 60) is answer
+    (member,) = (await world.adapter().members()).members
+    assert (member.state, member.busy) == (state, True)
 
 
 async def test_a_node_that_is_drained_is_gone_for_ray_though_its_process_goes_on(world: RayWorld) -> None:
