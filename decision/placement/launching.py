@@ -78,8 +78,13 @@ def can_launch(
     Rates are left out: what does not fit into one turn is the next turn's.
     """
     existing = observation.existing - observation.warm
-    offers = tuple(Offer(share.caps.capabilities, _most_at(share, observation, limits, rules)) for share in shares)
-    return CanLaunch(offers, max(0, limits.max_workers - existing))
+    offers = (
+        Offer(share.caps.capabilities, _most_at(share, observation, limits, rules))
+        for share in shares
+        # What a removed provider could give is nothing that this fleet can do.
+        if share.max_workers
+    )
+    return CanLaunch(tuple(offers), max(0, limits.max_workers - existing))
 
 
 def _most_at(share: ProviderShare, observation: Observation, limits: Limits, rules: PlacementRules) -> int:

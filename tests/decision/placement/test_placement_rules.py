@@ -9,11 +9,12 @@ from ebbflow.core.instance import InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, MasterCaps, MemberList
 from ebbflow.core.memory import Memory
-from ebbflow.core.observation import MasterLook, Observation, ProviderLook
+from ebbflow.core.observation import CanLaunch, MasterLook, Observation, Offer, ProviderLook
 from ebbflow.core.plan import Decision, Reason, Want
 from ebbflow.core.worker import Worker
 from ebbflow.decision.evaluate import evaluate
 from ebbflow.decision.limits import Bounded, Limits
+from ebbflow.decision.placement.launching import can_launch
 from ebbflow.decision.placement.place import place
 from ebbflow.decision.placement.shares import Placed, PlacementRules, ProviderShare
 from ebbflow.decision.placement.victims import retire
@@ -53,6 +54,14 @@ def victims(
     asked = Bounded(0, 0, stops, wanted=wanted)
     placed = place(asked, Observation(Demand(), workers), shares, CALM, rules=rules)
     return [victim.worker_id for victim in placed.victims]
+
+
+def test_what_can_be_launched_is_what_each_provider_has_room_for_and_not_what_a_removed_one_could_give() -> None:
+    removed = replace(SLURM, max_workers=0)
+    rests = replace(PODS, seconds_since_failure=1.0)
+    seen = Observation(Demand(), (idle(1, "vast/c", "rtx4090"),))
+    found = can_launch(seen, (removed, rests, VAST), CALM.model_copy(update={"max_workers": 9}), PlacementRules())
+    assert found == CanLaunch((Offer(("gpu",), 0), Offer(("rtx4090",), 19)), 8)
 
 
 def test_a_launch_goes_to_the_first_provider_whose_workers_can_do_it() -> None:
