@@ -17,6 +17,7 @@ import typer
 
 from ebbflow.cli.folders import KEPT, PREFECT_FILE, SERVICES_FILE
 from ebbflow.cli.speaking import REFUSED, USAGE, end, say
+from ebbflow.core.addresses import HOST_AND_PORT
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import check_fleet_name
 
@@ -49,7 +50,7 @@ def _word(text: str) -> str:
 
 
 def _host_and_port(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9.\-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}", text):
+    if not HOST_AND_PORT.fullmatch(text):
         raise ValueError(f"{text!r} is no HOST:PORT, for instance login1:6379")
     return text
 

@@ -8,7 +8,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 TESTS = Path(__file__).parent
 
-SERVERS, SERVERS_OF_SOAK = 2, 2
+SERVERS = 2
 """A Prefect server costs as much as a hundred tests, so the files that need one share so many workers."""
 
 LONGEST_FIRST = (
@@ -56,5 +56,4 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         file = nodeid.partition("::")[0]
         if file in SPREAD_LAST:
             return nodeid
-        is_soak = self.config.getoption("markexpr") == "soak"
-        return servers(SERVERS_OF_SOAK if is_soak else SERVERS).get(file, file)
+        return servers(SERVERS).get(file, file)

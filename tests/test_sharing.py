@@ -2,45 +2,29 @@
 
 from pathlib import Path
 
-from tests.sharing import LONGEST_FIRST, SERVERS, SERVERS_OF_SOAK, SPREAD_LAST, ByFile, rank, servers
+from tests.sharing import LONGEST_FIRST, SERVERS, SPREAD_LAST, ByFile, rank, servers
 
 ROOT = Path(__file__).parents[1]
 
 
-class Config:
-    """As much of pytest's as the scheduler asks for."""
-
-    def __init__(self, markexpr: str) -> None:
-        self.markexpr = markexpr
-
-    def getoption(self, name: str) -> str:
-        assert name == "markexpr"
-        return self.markexpr
-
-
-def scheduler(markexpr: str) -> ByFile:
-    made = object.__new__(ByFile)
-    made.config = Config(markexpr)
-    return made
+def scheduler() -> ByFile:
+    return object.__new__(ByFile)
 
 
 def test_files_that_need_a_server_share_few_workers() -> None:
     files = list(servers(SERVERS))
     assert "tests/flows/test_turn.py" in files
-    for markexpr, count in (("not soak and not endurance", SERVERS), ("soak", SERVERS_OF_SOAK)):
-        scopes = {scheduler(markexpr)._split_scope(f"{file}::test_x[a::b]") for file in files}
-        assert len(scopes) == count
+    scopes = {scheduler()._split_scope(f"{file}::test_x[a::b]") for file in files}
+    assert len(scopes) == SERVERS
 
 
 def test_every_other_file_is_a_scope_of_its_own() -> None:
-    assert (
-        scheduler("soak")._split_scope("tests/core/test_ids.py::TestX::test_y[a/b.py::c]") == "tests/core/test_ids.py"
-    )
+    assert scheduler()._split_scope("tests/core/test_ids.py::TestX::test_y[a/b.py::c]") == "tests/core/test_ids.py"
 
 
 def test_the_tests_of_a_search_are_spread_one_by_one() -> None:
     nodes = {f"{SPREAD_LAST[0]}::test_x[{case}]" for case in ("one", "two")}
-    assert {scheduler("soak")._split_scope(node) for node in nodes} == nodes
+    assert {scheduler()._split_scope(node) for node in nodes} == nodes
 
 
 def test_what_needs_a_server_and_what_takes_longest_begins_first_and_searches_last() -> None:

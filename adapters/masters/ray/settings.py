@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from ebbflow.adapters.http import base_url
+from ebbflow.core.addresses import HOST_AND_PORT
 
 
 class RaySettings(BaseModel):
@@ -40,7 +41,7 @@ class RaySettings(BaseModel):
     @field_validator("join_address")
     @classmethod
     def _check_join_address(cls, address: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9.\-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}", address):
+        if not HOST_AND_PORT.fullmatch(address):
             raise ValueError("join_address is host:port, for instance login1:6379, without a scheme")
         return address
 

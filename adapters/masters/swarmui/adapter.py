@@ -5,8 +5,8 @@ Source: SwarmUI src/WebAPI/BackendAPI.cs, src/WebAPI/AdminAPI.cs, src/Backends/S
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 
 import anyio
@@ -31,6 +31,7 @@ from ebbflow.adapters.masters.swarmui.settings import (
 )
 from ebbflow.adapters.masters.swarmui.waiting_room import SwarmUIRoom, with_risk
 from ebbflow.adapters.masters.swarmui.workers import SwarmUIWorkers, activity_of, worker_address
+from ebbflow.adapters.masters.time_limit import time_limit
 from ebbflow.adapters.redaction import Redaction
 from ebbflow.core.errors import ConfigError, FleetError, MasterRejected, MasterUnavailable, RegistrationRejected
 from ebbflow.core.ids import check_fleet_name, check_home
@@ -351,21 +352,8 @@ class SwarmUIAdapter:
             raise _is_the_master(worker)
         return address
 
-    @contextmanager
-    def _time_limit(self, what: str) -> Iterator[None]:
-        """End the whole method within `caps.call_seconds`: each call has its own limit, and there are several."""
-        seconds = 0.95 * self.caps.call_seconds
-        try:
-            with anyio.fail_after(seconds):
-                yield
-        except FleetError as error:
-            # What a server says may quote what it was sent.
-            cleaned = self._hide.cleaned(error)
-            raise cleaned from cleaned.__cause__
-        except TimeoutError as error:
-            raise MasterUnavailable(
-                f"SwarmUI master {self._master.address}: {what} took longer than {seconds:g} s"
-            ) from error
+    def _time_limit(self, what: str) -> AbstractContextManager[None]:
+        return time_limit(self.caps.call_seconds, f"SwarmUI master {self._master.address}: {what}", self._hide)
 
 
 def _is_the_master(worker: Worker) -> RegistrationRejected:
