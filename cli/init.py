@@ -91,6 +91,15 @@ READY_MADE = {
             "partition": PARTITION,
         },
     ),
+    "several-ray": Kind(
+        "several-ray",
+        {
+            "name": _name("ray-waterfall"),
+            "join": Blank("where Ray workers join the head", "head.example:6379", _host_and_port),
+            "partition": PARTITION,
+            "image": Blank("image of the workers", "registry.example/ray:2.60.0", _word),
+        },
+    ),
     "kubernetes": Kind(
         "kubernetes-swarmui",
         {

@@ -144,5 +144,7 @@ class ProviderCaps:
     """Can show what a worker printed."""
     capabilities: tuple[str, ...] = ()
     """What workers launched here can do (`core.capabilities`)."""
+    tells_urls: bool = True
+    """It learns its workers' addresses; False: they join their master by themselves."""
     is_this_host: bool = False
     """Its workers may run on this machine, so that they may announce a loopback address."""

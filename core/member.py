@@ -232,7 +232,7 @@ class IdleSource(Enum):
 class MasterCaps:
     """What a master can do. A policy or setting that needs more is refused when the fleet is validated.
 
-    How workers come to it is told by the type of its adapter (`core.ports.PushMaster`, `JoinMaster`), not here.
+    The calls by which workers come to it are told by the type of its adapter (`core.ports.PushMaster`, `JoinMaster`).
     """
 
     drain: DrainWay = DrainWay.NATIVE
@@ -250,5 +250,7 @@ class MasterCaps:
     owns_workers: bool = False
     """It asks for each worker and ends it itself: the fleet launches what is asked for, keeps it alive until it is
     taken, and from then on ends only whom the master has let go."""
+    workers_join: bool = False
+    """They come by themselves, with the id that they were started with; False: it calls them at their addresses."""
     worker_networks: tuple[str, ...] = ()
     """Where its workers are, as CIDR; empty: anywhere but at special addresses (`core.addresses`)."""

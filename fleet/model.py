@@ -124,6 +124,17 @@ class Fleet(BaseModel):
                     f"providers: warm_workers is {entry.warm_workers} for {entry.block}, which cannot keep stopped "
                     "instances: set it to 0"
                 )
+            if entry.warm_workers and master.workers_join:
+                raise ConfigError(
+                    f"providers: warm_workers is {entry.warm_workers} for {entry.block}, but workers join "
+                    f"{self.master} with the id that they were first started with, so that none comes back as another: "
+                    "set it to 0"
+                )
+            if not master.workers_join and known is not None and not known.tells_urls:
+                raise ConfigError(
+                    f"providers: {entry.block} learns no addresses (its url or url_channel is none), and {self.master} "
+                    "calls its workers at theirs: set it to another value"
+                )
 
     def _check_master(self, caps: MasterCaps) -> None:
         if self.limits.min_workers == 0 and not caps.can_start_from_zero:

@@ -193,7 +193,9 @@ class Node:
         if running is not None:
             if running.ends_at is None:
                 running.ends_at = time.monotonic() + pod["metadata"].get("deletionGracePeriodSeconds", 30)
-                signal_group(running.process, signal.SIGTERM)
+                # A container's first process alone is asked; whoever else is in it ends with it.
+                with contextlib.suppress(ProcessLookupError):
+                    running.process.send_signal(signal.SIGTERM)
             elif time.monotonic() > running.ends_at:
                 signal_group(running.process, signal.SIGKILL)
             if running.process.poll() is None:

@@ -13,7 +13,7 @@ from tests.ray.fleet import RayFleet
 
 __all__ = ["ray"]
 
-pytestmark = [pytest.mark.anyio, pytest.mark.endurance]
+pytestmark = [pytest.mark.anyio, pytest.mark.soak]
 
 
 @pytest.fixture

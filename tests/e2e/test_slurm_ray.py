@@ -49,7 +49,7 @@ async def fleet(
     return made
 
 
-@pytest.mark.endurance
+@pytest.mark.soak
 async def test_a_burst_brings_jobs_all_tasks_run_a_cancelled_busy_one_is_survived_and_idle_jobs_end(
     fleet: RayFleet, slurm: Cluster
 ) -> None:

@@ -180,6 +180,23 @@ def test_an_interval_in_which_no_teardown_fits_is_refused_with_one_that_does() -
     )
 
 
+def test_a_provider_that_learns_no_addresses_is_refused_where_the_master_needs_them() -> None:
+    fleet = Fleet.model_validate(changed())
+    silent = {fleet.providers[0].block: ProviderCaps("here", tells_urls=False)}
+    with pytest.raises(ConfigError, match=f"{fleet.providers[0].block} learns no addresses"):
+        fleet.check(MasterCaps(), silent)
+    fleet.check(MasterCaps(workers_join=True), silent)
+
+
+def test_a_warm_pool_is_refused_where_workers_join_with_the_id_of_their_first_start() -> None:
+    (first, *_) = changed()["providers"]
+    fleet = Fleet.model_validate(changed(providers=[{**first, "warm_workers": 1}]))
+    keeps = {fleet.providers[0].block: ProviderCaps("here", keeps_stopped=True)}
+    with pytest.raises(ConfigError, match="warm_workers is 1 for"):
+        fleet.check(MasterCaps(workers_join=True), keeps)
+    fleet.check(MasterCaps(), keeps)
+
+
 def test_what_a_master_can_do_is_accepted() -> None:
     Fleet.model_validate(changed(accept_busy_stop=True)).check(MasterCaps(drain=DrainWay.NONE), LOCAL)
     Fleet.model_validate(changed(limits={"min_workers": 0})).check(MasterCaps(can_start_from_zero=True), LOCAL)

@@ -184,8 +184,9 @@ def _own_address() -> str:
 async def ray_cluster(folder: Path) -> AsyncIterator[RayCluster]:
     """A head that answers; afterwards nothing of it is left."""
     cluster = RayCluster(folder, environment("ray"))
-    try:
-        with cluster.head():
+    with cluster.head():
+        try:
             yield cluster
-    finally:
-        await cluster.close()
+        finally:
+            # Its head takes half a minute to end by itself.
+            await cluster.close()

@@ -33,22 +33,26 @@ class RayFleet:
         ray: the head.
         house: where its turns run.
         folder: of this test.
+        most_each: workers of one provider.
         sections: of the fleet, in the place of the usual ones.
     """
 
-    def __init__(self, ray: RayCluster, house: PrefectHouse, folder: Path, **sections: Any) -> None:
+    def __init__(
+        self, ray: RayCluster, house: PrefectHouse, folder: Path, *, most_each: int = 3, **sections: Any
+    ) -> None:
         self.ray, self.house, self.folder = ray, house, folder
         self.name = f"r{secrets.token_hex(4)}"
-        self._sections = sections
+        self._most_each, self._sections = most_each, sections
 
-    async def save(self, provider: Block | None = None) -> None:
-        """Save its two blocks; without a provider, one whose workers are processes of this host."""
+    async def save(self, *providers: Block) -> None:
+        """Save its blocks; without a provider, one whose workers are processes of this host."""
         master = RayMaster(
             address=self.ray.address, join_address=self.ray.join_address, token=SecretStr(self.ray.token)
         )
         await self.house.save(master, self.name)
-        self._provider = provider or self._local()
-        await self.house.save(self._provider, self.name)
+        self._providers = providers or (self._local(),)
+        for provider in self._providers:
+            await self.house.save(provider, self.name)
 
     def _local(self) -> LocalProvider:
         start = ["start", "--num-cpus=2", "--num-gpus=1", f"--object-store-memory={STORE_BYTES}"]
@@ -75,7 +79,9 @@ class RayFleet:
 
     def workers(self) -> set[str]:
         """Ids of those of whom a process lives."""
-        return {variables["EBBFLOW_WORKER_ID"] for variables in processes_with("EBBFLOW_FLEET", self.name).values()}
+        found = processes_with("EBBFLOW_FLEET", self.name).values()
+        # Some of Ray's processes write their title over the rest of their environment.
+        return {variables["EBBFLOW_WORKER_ID"] for variables in found if "EBBFLOW_WORKER_ID" in variables}
 
     def fleet(self) -> Fleet:
         """As a person writes it."""
@@ -86,7 +92,10 @@ class RayFleet:
             **self._sections,
             "name": self.name,
             "master": f"ray-master/{self.name}",
-            "providers": [{"block": f"{self._provider.get_block_type_slug()}/{self.name}"}],
+            "providers": [
+                {"block": f"{each.get_block_type_slug()}/{self.name}", "max_workers": self._most_each}
+                for each in self._providers
+            ],
         }
         return Fleet.model_validate(plain)
 

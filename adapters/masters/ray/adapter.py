@@ -93,6 +93,7 @@ class RayAdapter:
             drain=DrainWay.NATIVE,
             can_start_from_zero=True,
             per_shape_demand=True,
+            workers_join=True,
             # Its own idle times are always null over HTTP.
             idle_source=IdleSource.OBSERVED,
             call_seconds=2 * self._settings.call_timeout_seconds,

@@ -78,6 +78,7 @@ class KubernetesAdapter(EndsForGood):
             call_seconds=self._settings.call_timeout_seconds,
             usd_per_hour=self._settings.usd_per_hour,
             keeps_logs=True,
+            tells_urls=self._settings.url != "none",
             capabilities=tuple(self._settings.capabilities),
         )
 

@@ -33,6 +33,11 @@ class KubernetesAddresses:
         self._connection = connection
         self._settings = settings
 
+    @property
+    def are_needed(self) -> bool:
+        """Whether a worker without one is not there yet."""
+        return self._settings.url != "none"
+
     async def announced(self, pods: Sequence[Pod], *, deadline: float) -> dict[str, Announced]:
         """What the workers said, by the pod's uid, where their log tells their address."""
         found: dict[str, Announced] = {}
@@ -52,8 +57,8 @@ class KubernetesAddresses:
         return found
 
     def derived(self, pod: Pod) -> str | None:
-        """The address that the pod's own status tells; None where it must announce one itself, or is not ready."""
-        if self._settings.url == "log" or not is_ready(pod):
+        """The address that the pod's own status tells; None where it announces or needs none, or is not ready."""
+        if self._settings.url in ("log", "none") or not is_ready(pod):
             return None
         status, port = pod.get("status") or {}, self._settings.port
         if self._settings.url == "pod-ip":

@@ -116,7 +116,8 @@ class KubernetesListing:
         """One pod as the scaler sees it. A pod that we did not make has no home, and is never touched."""
         metadata, notes = pod["metadata"], _notes(pod)
         url = announced.url if announced else self._addresses.derived(pod)
-        found = state_of(PodLook(pod, now, url, self._patience, self._addresses.container(pod), node_is_coming))
+        container, needs_url = self._addresses.container(pod), self._addresses.are_needed
+        found = state_of(PodLook(pod, now, url, self._patience, container, node_is_coming, needs_url))
         runs_on = found.state not in (InstanceState.TERMINATING, InstanceState.FAILED)
         if announced and announced.failure and found.state is not InstanceState.TERMINATING:
             found = PodState(InstanceState.FAILED, "WorkerSaid", announced.detail, announced.failure, found.ends_soon)

@@ -13,7 +13,7 @@ from ebbflow.adapters.providers.settings import Capabilities, UsdPerHour
 from ebbflow.adapters.redaction import is_plain
 from ebbflow.core.errors import ConfigError
 
-UrlSource = Literal["pod-ip", "host-port", "log"]
+UrlSource = Literal["pod-ip", "host-port", "log", "none"]
 
 # What YAML and JSON hold is what it is: each value is checked where it is used.
 Json = dict[str, Any]
@@ -76,7 +76,7 @@ class KubernetesSettings(BaseModel):
             title="URL",
             description="pod-ip: http://<pod's address>:<port>, for a master inside the cluster's network. host-port: "
             "http://<node's address>:<hostPort>. log: the NewURL line that the worker prints; needs the right to read "
-            "pods/log.",
+            "pods/log. none: workers join their master by themselves.",
         ),
     ] = "pod-ip"
     port: Annotated[

@@ -67,6 +67,8 @@ class PodLook:
     """The one that is the worker; others are its sidecars."""
     node_is_coming: bool | None = False
     """Whether the cluster's autoscaler is adding a node for it; None: its events could not be read."""
+    needs_url: bool = True
+    """It starts for as long as it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +309,7 @@ def _running(look: PodLook) -> PodState | None:
         return None
     ready = _condition(look.pod, "Ready")
     if ready.get("status") == "True":
-        if look.url is not None:
+        if look.url is not None or not look.needs_url:
             return PodState(InstanceState.RUNNING, "Ready")
         return PodState(InstanceState.STARTING, "WaitingForURL", "runs, and has announced no address")
     age = look.now - _waits_since(look.pod, {})

@@ -79,6 +79,7 @@ class SlurmAdapter(EndsForGood):
             call_seconds=self._settings.command_timeout_seconds + CALL_MARGIN_SECONDS,
             usd_per_hour=self._settings.usd_per_hour,
             keeps_logs=self._settings.output_folder is not None,
+            tells_urls=self._settings.url_channel != "none",
             capabilities=tuple(self._settings.capabilities),
         )
 

@@ -91,6 +91,7 @@ class VastAdapter:
             seconds_between_launches=Endpoint.CREATE.value,
             seconds_between_ends=Endpoint.DESTROY.value,
             keeps_logs=True,
+            tells_urls=self._settings.url != "none",
             capabilities=tuple(self._settings.capabilities),
         )
 
@@ -336,7 +337,8 @@ def create_body(settings: VastSettings, request: LaunchRequest) -> Json:
         body |= {"runtype": "args", "args": with_arguments(settings.arguments, request)}
     else:
         body |= {"runtype": "ssh_direct", "onstart": settings.onstart or None}
-    return {**body, "env": {f"-p {settings.port}:{settings.port}": "1", **environment}}
+    ports = {} if settings.url == "none" else {f"-p {settings.port}:{settings.port}": "1"}
+    return {**body, "env": {**ports, **environment}}
 
 
 def _create_error(answer: VastAnswer, offer: Offer, tried: str) -> CapacityUnavailable | LaunchRejected | ConfigError:

@@ -151,8 +151,9 @@ class VastListing:
         owner = owner_of(row)
         assert owner is not None
         said = self._said.get(str(row["id"]), Announced())
-        url = said.url if self._settings.url == "log" else mapped_url(row, self._settings.port)
-        return instance_of(row, owner, url=url, said=said, now=self._clock())
+        way = self._settings.url
+        url = {"log": said.url, "port": mapped_url(row, self._settings.port), "none": None}[way]
+        return instance_of(row, owner, url=url, needs_url=way != "none", said=said, now=self._clock())
 
 
 def _rows_of(answer: VastAnswer) -> list[Row]:

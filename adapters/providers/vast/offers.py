@@ -62,7 +62,7 @@ def filters_of(settings: VastSettings) -> tuple[Filter, ...]:
         ("upload in Mb/s", "inet_up", settings.min_upload_mbps),
         ("CUDA", "cuda_max_good", settings.min_cuda),
         ("rental time in s", "duration", settings.min_rental_hours * 3600),
-        ("direct ports", "direct_port_count", 1.0),
+        ("direct ports", "direct_port_count", None if settings.url == "none" else 1.0),
         ("disk in GB", "disk_space", settings.disk_gb),
     )
     return (

@@ -112,11 +112,11 @@ class VastSettings(BaseModel):
     verified_only: Annotated[bool, Field(title="Verified machines only", description="Off: any machine.")] = True
 
     url: Annotated[
-        Literal["port", "log"],
+        Literal["port", "log", "none"],
         Field(
             title="URL",
             description="port: http://<public address>:<what `port` is mapped to>. log: the NewURL line that the "
-            "worker prints.",
+            "worker prints. none: workers join their master by themselves, and no port is asked for.",
         ),
     ] = "port"
     port: Annotated[int, Field(title="Port", description="That the worker listens on inside.", ge=1, le=65535)] = 7801

@@ -47,7 +47,9 @@ def owner_of(row: Row) -> Owner | None:
     return Owner(fleet, home if name is not None and name.fleet == fleet else "", worker_id)
 
 
-def instance_of(row: Row, owner: Owner, *, url: str | None, now: float, said: Announced | None = None) -> Instance:
+def instance_of(
+    row: Row, owner: Owner, *, url: str | None, now: float, needs_url: bool = True, said: Announced | None = None
+) -> Instance:
     """One row as an instance.
 
     Args:
@@ -55,9 +57,10 @@ def instance_of(row: Row, owner: Owner, *, url: str | None, now: float, said: An
         owner: as its label says.
         url: where its worker is to be reached, if that is known.
         now: epoch seconds, for the end of its contract.
+        needs_url: it starts for as long as it has none.
         said: what its log announced, where that is read.
     """
-    state, failure, detail = _state(row, has_url=url is not None, now=now)
+    state, failure, detail = _state(row, is_reachable=url is not None or not needs_url, now=now)
     # A status text stays until something writes another, so it may be older than the worker's announcement.
     is_declared = state is InstanceState.FAILED and _is_broken(row)
     if said is not None and said.failure is not None and state is InstanceState.STARTING:
@@ -138,7 +141,7 @@ def _is_broken(row: Row) -> bool:
     return row.get("actual_status") != "running" and any(text in _message(row) for text in BROKEN)
 
 
-def _state(row: Row, *, has_url: bool, now: float) -> tuple[InstanceState, Failure | None, str]:
+def _state(row: Row, *, is_reachable: bool, now: float) -> tuple[InstanceState, Failure | None, str]:
     """The first rule that fits."""
     actual, intended, message = row.get("actual_status"), row.get("intended_status"), _message(row)
     if _is_broken(row):
@@ -151,7 +154,7 @@ def _state(row: Row, *, has_url: bool, now: float) -> tuple[InstanceState, Failu
     if end is not None and end < now and actual != "running":
         return InstanceState.FAILED, Failure.CAPACITY, "its rental contract has ended, it cannot start again"
     if intended == "running":
-        return _meant_to_run(actual, is_bid=row.get("is_bid") is True, has_url=has_url, message=message)
+        return _meant_to_run(actual, is_bid=row.get("is_bid") is True, is_reachable=is_reachable, message=message)
     if intended == "stopped" and actual == "running":
         return InstanceState.STOPPED, None, "is being stopped"
     if intended == "stopped" and actual in (*RESTING, "stopping"):
@@ -160,10 +163,10 @@ def _state(row: Row, *, has_url: bool, now: float) -> tuple[InstanceState, Failu
 
 
 def _meant_to_run(
-    actual: object, *, is_bid: bool, has_url: bool, message: str
+    actual: object, *, is_bid: bool, is_reachable: bool, message: str
 ) -> tuple[InstanceState, Failure | None, str]:
     if actual == "running":
-        return (InstanceState.RUNNING if has_url else InstanceState.STARTING), None, ""
+        return (InstanceState.RUNNING if is_reachable else InstanceState.STARTING), None, ""
     if actual == "scheduling":
         return InstanceState.PENDING, None, "waits for its GPU, which may be rented to somebody else"
     if actual in ON_ITS_WAY:

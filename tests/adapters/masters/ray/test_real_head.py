@@ -212,7 +212,7 @@ async def until(place: Place, holds: Callable[[], Awaitable[object]], what: str)
         await place.pause()
 
 
-@pytest.mark.parametrize("kind", [played, pytest.param(real, marks=pytest.mark.endurance)])
+@pytest.mark.parametrize("kind", [played, pytest.param(real, marks=pytest.mark.soak)])
 async def test_the_same_history_is_seen_of_ray_and_of_its_stand_in(
     kind: Callable[[Path], AbstractAsyncContextManager[Place]], tmp_path: Path
 ) -> None:

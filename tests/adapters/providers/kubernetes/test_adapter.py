@@ -409,7 +409,7 @@ class TestListing:
         with pytest.raises(TerminationRefused, match="not a worker id"):
             await provider.terminate(instance)
 
-    @pytest.mark.parametrize("url", ["pod-ip", "host-port", "log"])
+    @pytest.mark.parametrize("url", ["pod-ip", "host-port", "log", "none"])
     async def test_containers_that_the_cluster_put_beside_the_worker_change_nothing(
         self, cluster: Cluster, url: str
     ) -> None:

@@ -440,6 +440,11 @@ def test_a_ready_pod_without_an_address_is_starting() -> None:
     assert (found.state, found.reason) == (InstanceState.STARTING, "WaitingForURL")
 
 
+def test_a_ready_pod_whose_worker_needs_no_address_runs() -> None:
+    found = state_of(PodLook(pod(conditions=READY), START + 9999, None, Patience(), needs_url=False))
+    assert (found.state, found.reason) == (InstanceState.RUNNING, "Ready")
+
+
 @pytest.mark.parametrize(
     ("age", "is_coming", "state"),
     [

@@ -505,6 +505,17 @@ def test_a_setting_that_cannot_work_is_named(changes: dict[str, Any], said: str)
         VastSettings.model_validate(plain)
 
 
+async def test_a_worker_that_joins_its_master_by_itself_asks_for_no_port_and_has_no_address(account: Market) -> None:
+    provider = account.provider(url="none", onstart="exec sleep 600")
+    assert provider.caps.tells_urls is False
+    launched = await provider.launch(request())
+    await account.until(launched.instance_id, "running")
+    instance = await listed(provider)
+    assert (instance.state, instance.url) == (InstanceState.RUNNING, None)
+    rented = account.api.instances[int(launched.instance_id)]
+    assert not [name for name in rented.launch.environment if name.startswith("-p")]
+
+
 async def test_a_worker_that_declares_itself_failed_in_its_log_has_failed(account: Market) -> None:
     said = "echo '[SwarmAutoScaleBackend]DeclareFailed: no weights[/SwarmAutoScaleBackend]'; exec sleep 600"
     provider = account.provider(url="log", onstart=said)

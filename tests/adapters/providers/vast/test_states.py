@@ -69,6 +69,10 @@ def test_a_running_row_without_an_address_is_starting() -> None:
     assert instance_of(row(), OWNER, url=None, now=NOW).state is S.STARTING
 
 
+def test_a_running_row_whose_worker_needs_no_address_runs() -> None:
+    assert instance_of(row(), OWNER, url=None, needs_url=False, now=NOW).state is S.RUNNING
+
+
 @pytest.mark.parametrize(
     ("shown", "usd"),
     [

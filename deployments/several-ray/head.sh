@@ -1,0 +1,1 @@
+../slurm-ray/head.sh

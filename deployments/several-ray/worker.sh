@@ -1,0 +1,1 @@
+../slurm-ray/worker.sh
