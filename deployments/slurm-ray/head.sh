@@ -15,5 +15,7 @@ if ! [[ -s $RAY_AUTH_TOKEN_PATH ]]; then
     mkdir -p -- "$(dirname -- "$RAY_AUTH_TOKEN_PATH")"
     (umask 077 && head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \n' >"$RAY_AUTH_TOKEN_PATH")
 fi
+# An agent's port of its own: beside another head of this host, jobs and drains would else never begin, and nothing says so.
 exec ray start --head --block --num-cpus=0 --num-gpus=0 --disable-usage-stats --port="$RAY_PORT" \
+    --dashboard-agent-listen-port=0 \
     --include-dashboard=true --dashboard-host="${RAY_DASHBOARD%:*}" --dashboard-port="${RAY_DASHBOARD##*:}" "$@"

@@ -89,6 +89,8 @@ class PlayedHead:
         """Whether it goes on to count."""
         self.has_command = True
         """Whether `ray` is on its PATH."""
+        self.has_agent = True
+        """Whether it takes jobs."""
         self.jobs: dict[str, Json] = {}
         self._report: Json | None = None
         self._background: Background | None = None
@@ -273,6 +275,8 @@ class PlayedHead:
 
     def _submitted(self, body: Json) -> Response:
         job = str(body.get("submission_id"))
+        if not self.has_agent:
+            return PlainTextResponse("No available agent to submit job, please try again later.", 500)
         if job in self.jobs:
             return PlainTextResponse(f"Job with submission_id {job} already exists", 500)
         self.jobs[job] = {"submission_id": job, "status": "RUNNING", "message": "Job is currently running."}

@@ -67,6 +67,8 @@ class RayCluster:
             str(programs / "ray"), "start", "--head", "--block", "--disable-usage-stats",
             f"--port={self.port}", f"--ray-client-server-port={client}",
             "--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard}",
+            # Its default is one port for all heads of a host, and the second one then takes no job.
+            "--dashboard-agent-listen-port=0",
             "--num-cpus=0", "--num-gpus=0", f"--object-store-memory={STORE_BYTES}", f"--temp-dir={self.temporary}",
         ]  # fmt: skip
         self._submissions: list[asyncio.subprocess.Process] = []
@@ -102,13 +104,20 @@ class RayCluster:
             yield
 
     def _answers(self) -> bool:
+        """Whether it counts, and takes a job: in its first seconds it refuses them for want of an agent."""
         with suppress(OSError):
-            return bool(self.get("/api/cluster_status")["data"]["clusterStatus"]["loadMetricsReport"]["usage"])
+            counts = self.get("/api/cluster_status")["data"]["clusterStatus"]["loadMetricsReport"]["usage"]
+            return bool(counts and self._ask("/api/jobs/", {"entrypoint": "true"}))
         return False
 
     def get(self, path: str) -> Any:
         """What its dashboard says, with the token. Any: JSON is what it is."""
-        asked = urllib.request.Request(f"{self.address}{path}", headers={"Authorization": f"Bearer {self.token}"})
+        return self._ask(path)
+
+    def _ask(self, path: str, body: object = None) -> Any:
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        asked = urllib.request.Request(f"{self.address}{path}", data=data, headers=headers)
         with urllib.request.urlopen(asked, timeout=5) as answer:
             return json.load(answer)
 

@@ -169,8 +169,13 @@ class RayAdapter:
             nodes = sorted(await self._nodes_of(worker), key=lambda node: node.started_at_ms)
             if not nodes:
                 return DrainAnswer.GONE
+            drained = drained_nodes(await self._head.rows(JOBS))
             # The younger of two with one id is the one too many.
-            answers = [await self._drain_node(node, deadline_seconds, force=is_certain) for node in reversed(nodes)]
+            answers = [
+                await self._drain_node(node, deadline_seconds, force=is_certain)
+                for node in reversed(nodes)
+                if node.node_id[:NODE_ID_SHOWN] not in drained
+            ]
             return DrainAnswer.BUSY if DrainAnswer.BUSY in answers else DrainAnswer.ACCEPTED
 
     async def shut_down(self, worker: Worker) -> None:

@@ -12,6 +12,7 @@ TOKEN = {
     401: "it asks for a token: set the master's token to that of RAY_AUTH_MODE=token at the head",
     403: "it does not take this token: set the one that the head was started with",
 }
+NO_AGENT = "No available agent to submit job"
 
 
 class RayHead:
@@ -69,6 +70,11 @@ class RayHead:
             raise MasterUnavailable(f"{where}: {error}") from error
         if answer.status_code in TOKEN:
             raise ConfigError(f"{where}: HTTP {answer.status_code}: {TOKEN[answer.status_code]}")
+        if NO_AGENT in answer.text:
+            raise MasterUnavailable(
+                f"{where}: it takes no job yet; if that stays so, another Ray head of its host has its agent's port: "
+                "start it with --dashboard-agent-listen-port=0"
+            )
         if answer.status_code >= 500 or answer.status_code == 429:
             raise MasterUnavailable(f"{where}: HTTP {answer.status_code}: {one_line(answer.text, 200)}")
         if answer.status_code != 200:

@@ -150,6 +150,23 @@ async def test_a_head_without_the_command_is_a_persons_to_mend(world: RayWorld) 
         await world.adapter().drain(worker, 60)
 
 
+async def test_regression_no_drain_ever_began_at_the_second_head_of_a_host(world: RayWorld) -> None:
+    worker = await joined(world)
+    world.head.has_agent = False
+    with pytest.raises(MasterUnavailable, match=r"another Ray head .* start it with --dashboard-agent-listen-port=0"):
+        await world.adapter().drain(worker, 60)
+    world.head.has_agent = True
+    assert await world.adapter().drain(worker, 60) is DrainAnswer.ACCEPTED
+
+
+async def test_a_worker_whose_drain_goes_on_is_not_drained_again_in_each_turn(world: RayWorld) -> None:
+    worker = await joined(world)
+    await world.make_busy(worker)
+    for _ in range(3):
+        assert await world.adapter().drain(worker, 600, force=True) is DrainAnswer.ACCEPTED
+    assert len(world.head.jobs) == 1
+
+
 async def test_two_nodes_with_one_id_are_told_and_both_drained(world: RayWorld) -> None:
     worker = await joined(world)
     await world.duplicate(worker)
