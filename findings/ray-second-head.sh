@@ -5,8 +5,8 @@
 # once it has started and counts resources, it is a whole one.
 #
 # Seen: the agent of every head listens on 52365 unless told otherwise. The second head starts, says that it runs, and
-# refuses every submitted job for as long as it lives: "No available agent to submit job, please try again later". With
-# --dashboard-agent-listen-port=0 it takes them.
+# refuses every submitted job for as long as it lives, half a minute after it was asked: "No available agent to submit
+# job, please try again later". With --dashboard-agent-listen-port=0 it takes them.
 #
 # Ours: no worker could be drained at such a head, which is done by a job. `deployments/slurm-ray/head.sh` gives the port,
 # `adapters/masters/ray/head.py` says it where a job is refused, and `tests/adapters/masters/ray/test_adapter.py` has
@@ -18,7 +18,7 @@ export HOME=$folder RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=disabled
 heads=()
 at_end() {
     # Each head leads a session of its own; all of Ray's processes of it are below that.
-    for head in "${heads[@]}"; do pkill -KILL -s "$head" 2>/dev/null || true; done
+    for head in "${heads[@]}"; do pkill -KILL -s "$head" || true; done
     rm -rf "$folder"
 }
 trap at_end EXIT
@@ -39,6 +39,7 @@ start_head() {
         --include-dashboard=true --dashboard-host=127.0.0.1 --dashboard-port="$dashboard" "$@" \
         >"$folder/$name.log" 2>&1 &
     heads+=($!)
+    disown
     port=$dashboard
 }
 
@@ -48,12 +49,12 @@ ask() {
 import json, sys, time, urllib.error, urllib.request
 
 port, seconds, said = sys.argv[1], float(sys.argv[2]), ""
-deadline = time.monotonic() + seconds
-while time.monotonic() < deadline:
+began = time.monotonic()
+while time.monotonic() < began + seconds:
     body = json.dumps({"entrypoint": "true"}).encode()
     asked = urllib.request.Request(f"http://127.0.0.1:{port}/api/jobs/", body, {"Content-Type": "application/json"})
     try:
-        with urllib.request.urlopen(asked, timeout=10):
+        with urllib.request.urlopen(asked, timeout=90):
             said = "taken"
             break
     except urllib.error.HTTPError as error:
@@ -61,6 +62,7 @@ while time.monotonic() < deadline:
     except OSError as error:
         said = type(error).__name__
     time.sleep(1)
+print(f"{said} ({time.monotonic() - began:.0f} s)", file=sys.stderr)
 print(said)
 PYTHON
 }

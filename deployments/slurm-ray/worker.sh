@@ -24,4 +24,10 @@ started=$!
 # Passed on to `ray start` alone, it drains: what runs is finished. To every process of the job at once it ends them.
 trap 'kill -TERM "$started" 2>/dev/null || true' TERM INT
 while kill -0 "$started" 2>/dev/null; do wait "$started" && code=0 || code=$?; done
+# Sockets and logs of this worker alone: why a node did not start stands there.
+for word in "$@"; do
+    [[ $word == --temp-dir=/*/ray-???????? ]] || continue
+    [[ ${code:-0} == 0 ]] || tail -n 5 "${word#*=}"/session_*/logs/raylet*.err 2>/dev/null || true
+    rm -rf -- "${word#*=}"
+done
 exit "${code:-0}"

@@ -22,6 +22,7 @@ VERSION = "2.60.0"
 FIRST_COUNT_SECONDS = 4.0
 COUNT_SECONDS = 5.0
 JOIN_SECONDS = 6.5
+NO_AGENT_SECONDS = 30.0
 DRAIN_SECONDS = 2.0
 RAYLET_EXIT_SECONDS = 1.0
 NOTICE_SECONDS = 13.0
@@ -254,6 +255,9 @@ class PlayedHead:
             rows = [self._row(node) for node in self.nodes]
             return _said({"result": {"total": len(rows), "num_after_truncation": len(rows), "result": rows}})
         if path == "/api/jobs/" and request.method == "POST":
+            if not self.has_agent:
+                await self.clock.sleep(NO_AGENT_SECONDS)
+                return PlainTextResponse("No available agent to submit job, please try again later.", 500)
             return self._submitted(await request.json())
         if path == "/api/jobs/":
             return JSONResponse(list(self.jobs.values()))
@@ -275,8 +279,6 @@ class PlayedHead:
 
     def _submitted(self, body: Json) -> Response:
         job = str(body.get("submission_id"))
-        if not self.has_agent:
-            return PlainTextResponse("No available agent to submit job, please try again later.", 500)
         if job in self.jobs:
             return PlainTextResponse(f"Job with submission_id {job} already exists", 500)
         self.jobs[job] = {"submission_id": job, "status": "RUNNING", "message": "Job is currently running."}

@@ -27,7 +27,7 @@ from tests.kubernetes_cluster import Cluster as Pods
 from tests.kubernetes_cluster import stand_in_cluster, with_node
 from tests.ray.cluster import STORE_BYTES, RayCluster
 from tests.ray.fixtures import ray
-from tests.ray.fleet import OFFERS, ONE_BY_ONE, RayFleet
+from tests.ray.fleet import OFFERS, RayFleet
 from tests.slurm.cluster import Cluster
 from tests.slurm.fixtures import slurm, slurm_session
 from tests.vast_market import Market, market, request
@@ -108,7 +108,7 @@ async def providers(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     plain = SEVERAL.content["definitions"]["fleet"]
     sections = {name: plain[name] for name in ("policy", "placement", "readiness", "drain")}
-    limits = {**plain["limits"], "max_workers": 3, "min_idle_seconds": 30, **ONE_BY_ONE}
+    limits = {**plain["limits"], "max_workers": 3, "min_idle_seconds": 30, "min_seconds_between_starts": 1}
     async with stand_in_cluster(ApiServer()) as pods, with_node(pods, tmp_path / "node"), market() as account:
         fleet = RayFleet(ray, PrefectHouse(prefect_environment), tmp_path, most_each=1, **sections, limits=limits)
         await fleet.save(*blocks(ray, slurm, pods, account, tmp_path))

@@ -11,7 +11,7 @@ from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.ready_made import ReadyMade
 from tests.ray.cluster import STORE_BYTES, RayCluster
 from tests.ray.fixtures import ray
-from tests.ray.fleet import OFFERS, ONE_BY_ONE, RayFleet
+from tests.ray.fleet import OFFERS, RayFleet
 from tests.slurm.cluster import Cluster
 from tests.slurm.fixtures import slurm, slurm_session
 
@@ -43,7 +43,7 @@ async def fleet(
     prefect_environment: dict[str, str],
 ) -> RayFleet:
     written = RAY.content["definitions"]["fleet"]
-    sections = {**written, "limits": {**written["limits"], "max_workers": 3, "min_idle_seconds": 30, **ONE_BY_ONE}}
+    sections = {**written, "limits": {**written["limits"], "max_workers": 3, "min_idle_seconds": 30}}
     made = RayFleet(ray, PrefectHouse(prefect_environment), tmp_path, **sections)
     await made.save(block(slurm, ray, tmp_path))
     return made

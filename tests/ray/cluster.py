@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ class RayCluster:
             "--dashboard-agent-listen-port=0",
             "--num-cpus=0", "--num-gpus=0", f"--object-store-memory={STORE_BYTES}", f"--temp-dir={self.temporary}",
         ]  # fmt: skip
+        self.more_environment: dict[str, str] = {}
+        """Beside what every process of it gets, for its head."""
         self._submissions: list[asyncio.subprocess.Process] = []
         (folder / "work.py").write_text(WORK)
 
@@ -100,7 +102,8 @@ class RayCluster:
     @contextmanager
     def head(self) -> Iterator[None]:
         """Run it until the block ends; it answers once the block begins."""
-        with running(self.command, environment=self.environment, log=self.folder / "head.log", is_ready=self._answers):
+        environment = {**self.environment, **self.more_environment}
+        with running(self.command, environment=environment, log=self.folder / "head.log", is_ready=self._answers):
             yield
 
     def _answers(self) -> bool:
@@ -173,6 +176,10 @@ class Work:
                 found.setdefault(int(number), []).append(node)
         return found
 
+    def beginnings(self) -> list[float]:
+        """Epoch seconds at which tasks began."""
+        return [float(line.split()[2]) for line in self._notes.read_text().splitlines() if line.startswith("began")]
+
     async def is_done(self) -> str:
         """Wait for the command; what it said."""
         said, _ = await asyncio.wait_for(self._submission.communicate(), PATIENCE_SECONDS)
@@ -190,9 +197,12 @@ def _own_address() -> str:
 
 
 @asynccontextmanager
-async def ray_cluster(folder: Path) -> AsyncIterator[RayCluster]:
-    """A head that answers; afterwards nothing of it is left."""
+async def ray_cluster(
+    folder: Path, change: Callable[[RayCluster], None] = lambda cluster: None
+) -> AsyncIterator[RayCluster]:
+    """A head that answers, changed before it starts; afterwards nothing of it is left."""
     cluster = RayCluster(folder, environment("ray"))
+    change(cluster)
     with cluster.head():
         try:
             yield cluster

@@ -22,8 +22,6 @@ from tests.ray.cluster import STORE_BYTES, RayCluster
 
 PATIENCE_SECONDS = 150.0
 OFFERS = ["cpu=2", "gpu"]
-ONE_BY_ONE = {"min_seconds_between_starts": 1}
-"""One launch a turn: Ray gives a node up that has not started within half a minute, as on a busy host several do."""
 
 
 class RayFleet:
@@ -34,20 +32,32 @@ class RayFleet:
         house: where its turns run.
         folder: of this test.
         most_each: workers of one provider.
+        call_timeout_seconds: of the master.
         sections: of the fleet, in the place of the usual ones.
     """
 
     def __init__(
-        self, ray: RayCluster, house: PrefectHouse, folder: Path, *, most_each: int = 3, **sections: Any
+        self,
+        ray: RayCluster,
+        house: PrefectHouse,
+        folder: Path,
+        *,
+        most_each: int = 3,
+        call_timeout_seconds: float = 5,
+        **sections: Any,
     ) -> None:
         self.ray, self.house, self.folder = ray, house, folder
         self.name = f"r{secrets.token_hex(4)}"
-        self._most_each, self._sections = most_each, sections
+        self._most_each, self._call_timeout_seconds, self._sections = most_each, call_timeout_seconds, sections
 
     async def save(self, *providers: Block) -> None:
         """Save its blocks; without a provider, one whose workers are processes of this host."""
         master = RayMaster(
-            address=self.ray.address, join_address=self.ray.join_address, token=SecretStr(self.ray.token)
+            address=self.ray.address,
+            join_address=self.ray.join_address,
+            token=SecretStr(self.ray.token),
+            temp_folder=str(self.ray.temporary),
+            call_timeout_seconds=self._call_timeout_seconds,
         )
         await self.house.save(master, self.name)
         self._providers = providers or (self._local(),)
@@ -88,7 +98,7 @@ class RayFleet:
         plain: dict[str, Any] = {
             "interval_seconds": 60,
             "policy": {"kind": "pending_tasks", "idle_seconds": 30},
-            "limits": {"max_workers": 3, "min_idle_seconds": 30, "min_seconds_between_stops": 0, **ONE_BY_ONE},
+            "limits": {"max_workers": 3, "min_idle_seconds": 30, "min_seconds_between_stops": 0},
             **self._sections,
             "name": self.name,
             "master": f"ray-master/{self.name}",
@@ -102,6 +112,10 @@ class RayFleet:
     async def turn(self) -> str:
         """One turn of the flow, half a minute of the fleet's time after the last one; how it ended."""
         self.house.pass_time(self.name, 33)
+        return await self.turn_now()
+
+    async def turn_now(self) -> str:
+        """One turn, as late as it is."""
         turn = await self.house.turn(autoscale, {"fleet": self.fleet()})
         assert turn.state.name in ("Acted", "Held"), turn.said
         return turn.said

@@ -3,6 +3,7 @@
 Source: measured on Ray 2.60.0; Ray python/ray/dashboard, python/ray/autoscaler.
 """
 
+import hashlib
 import secrets
 import time
 from collections import Counter
@@ -147,10 +148,21 @@ class RayAdapter:
             f"--address={self._settings.join_address}",
             f"--labels={said}",
             f"--node-name={worker_id}",
+            f"--temp-dir={self._folder_of(worker_id)}",
             "--block",
         )
         mode = "token" if self._settings.token is not None else "disabled"
         return JoinSpec(environment={"RAY_AUTH_MODE": mode}, arguments=arguments, labels=labels)
+
+    def _folder_of(self, worker_id: str) -> str:
+        """A folder for its sockets alone.
+
+        Nodes that one host starts at the same moment with one folder take the same names for them: one joins, and the
+        others give up half a minute later.
+        """
+        # Short, as the paths of sockets must be.
+        word = hashlib.sha256(worker_id.encode()).hexdigest()[:8]
+        return f"{self._settings.temp_folder.rstrip('/')}/ray-{word}"
 
     async def joined(self, worker: Worker) -> Registration:
         """Whether a node with the worker's id is alive and takes work."""

@@ -13,6 +13,11 @@ TOKEN = {
     403: "it does not take this token: set the one that the head was started with",
 }
 NO_AGENT = "No available agent to submit job"
+"""It says so after half a minute, or longer than anybody waits."""
+TAKES_NO_JOB = (
+    "it takes no job; if that stays so, another Ray head of its host has its agent's port: start it with "
+    "--dashboard-agent-listen-port=0"
+)
 
 
 class RayHead:
@@ -67,14 +72,12 @@ class RayHead:
                 repeats=repeats,
             )
         except NoAnswer as error:
-            raise MasterUnavailable(f"{where}: {error}") from error
+            hint = f"; {TAKES_NO_JOB}" if method == "POST" else ""
+            raise MasterUnavailable(f"{where}: {error}{hint}") from error
         if answer.status_code in TOKEN:
             raise ConfigError(f"{where}: HTTP {answer.status_code}: {TOKEN[answer.status_code]}")
         if NO_AGENT in answer.text:
-            raise MasterUnavailable(
-                f"{where}: it takes no job yet; if that stays so, another Ray head of its host has its agent's port: "
-                "start it with --dashboard-agent-listen-port=0"
-            )
+            raise MasterUnavailable(f"{where}: {TAKES_NO_JOB}")
         if answer.status_code >= 500 or answer.status_code == 429:
             raise MasterUnavailable(f"{where}: HTTP {answer.status_code}: {one_line(answer.text, 200)}")
         if answer.status_code != 200:

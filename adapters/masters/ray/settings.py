@@ -29,6 +29,13 @@ class RaySettings(BaseModel):
         title="Token",
         description="Of a head that was started with RAY_AUTH_MODE=token.",
     )
+    temp_folder: str = Field(
+        default="/tmp",
+        title="Temporary folder on workers",
+        description="Each worker keeps its sockets and logs in a folder of its own below it. Absolute, 30 characters "
+        "at most, since the paths of sockets may not be longer than 107.",
+        pattern=r"^/[A-Za-z0-9._/-]{0,29}$",
+    )
     call_timeout_seconds: Annotated[
         float, Field(gt=0, le=60, title="Call timeout (seconds)", description="For one call to the dashboard.")
     ] = 5

@@ -1,5 +1,6 @@
 """What is Ray's own: tokens, drains that it refuses, heads that are dead and answer, nodes with one label."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from ebbflow.core.errors import ConfigError, MasterUnavailable
 from ebbflow.core.member import DrainAnswer, MemberState, Shape
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.standins.ray.head import Task
-from tests.adapters.masters.ray.played_head import HANG_SECONDS, RayWorld, ray_world
+from tests.adapters.masters.ray.played_head import CALL_SECONDS, HANG_SECONDS, RayWorld, ray_world
 
 pytestmark = pytest.mark.anyio
 
@@ -39,11 +40,28 @@ def test_a_worker_is_started_with_its_labels_and_no_secret() -> None:
         "--address=login1:6379",
         "--labels=autoscaler.worker/id=sdxl-0abc-1-0,autoscaler.worker/fleet=sdxl,autoscaler.worker/home=h0me1",
         "--node-name=sdxl-0abc-1-0",
+        "--temp-dir=/tmp/ray-8916180b",
         "--block",
     )
     # With it said, Ray makes no token of its own.
     assert spec.environment == {"RAY_AUTH_MODE": "token"}
     assert "s3cret" not in repr(spec) + repr(settings)
+
+
+def test_regression_of_several_workers_that_one_host_started_at_once_a_single_one_joined() -> None:
+    from ebbflow.adapters.masters.ray.adapter import RayAdapter
+
+    settings = RaySettings(address="http://login1:8265/", join_address="login1:6379", temp_folder="/scratch/")
+    adapter = RayAdapter(settings, fleet="sdxl", home="h0me1")
+    folders = {adapter.join_spec(f"sdxl-0abc-1-{index}").arguments[3] for index in range(100)}
+    assert len(folders) == 100, "sockets of each are in a folder of its own"
+    assert all(re.fullmatch(r"--temp-dir=/scratch/ray-[0-9a-f]{8}", folder) for folder in folders)
+
+
+@pytest.mark.parametrize("folder", ["tmp", "/a folder", "/" + 30 * "a", "", "/tmp;ls"])
+def test_a_temporary_folder_that_cannot_be_one_is_refused(folder: str) -> None:
+    with pytest.raises(ValueError, match="temp_folder"):
+        RaySettings(address="http://login1:8265", join_address="login1:6379", temp_folder=folder)
 
 
 @pytest.mark.parametrize("address", ["http://login1:6379", "login1", "login1:port", "", "login1:6379/x", "a b:1"])
@@ -152,10 +170,10 @@ async def test_a_head_without_the_command_is_a_persons_to_mend(world: RayWorld) 
 
 async def test_regression_no_drain_ever_began_at_the_second_head_of_a_host(world: RayWorld) -> None:
     worker = await joined(world)
-    world.head.has_agent = False
+    world.head.has_agent, world.call_seconds = False, HANG_SECONDS
     with pytest.raises(MasterUnavailable, match=r"another Ray head .* start it with --dashboard-agent-listen-port=0"):
         await world.adapter().drain(worker, 60)
-    world.head.has_agent = True
+    world.head.has_agent, world.call_seconds = True, CALL_SECONDS
     assert await world.adapter().drain(worker, 60) is DrainAnswer.ACCEPTED
 
 

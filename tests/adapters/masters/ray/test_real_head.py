@@ -133,6 +133,7 @@ class Real:
             address=self._cluster.address,
             join_address=self._cluster.join_address,
             token=None if given is None else SecretStr(given),
+            temp_folder=str(self._cluster.temporary),
         )
         self._adapters.append(RayAdapter(settings, fleet=FLEET, home=HOME))
         return self._adapters[-1]
