@@ -1,7 +1,11 @@
 """The ready-made Ray fleet on Slurm: what its page and its files say is tried on a real cluster and a real head."""
 
 import os
+import platform
 import shlex
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +98,69 @@ async def test_it_is_deployed_as_its_page_says(prefect_environment: dict[str, st
     await RAY.is_deployed_as_its_page_says({**prefect_environment, **TOKEN})
     for deployment in await RAY.deployed():
         assert deployment.work_pool_name == "slurm-login"
+
+
+PLAYED_RAY = """#!{python}
+import pathlib, signal, sys, time
+if sys.argv[1] == "--version":
+    print("ray, version 2.60.0")
+    sys.exit()
+print(*sys.argv[1:], flush=True)
+(folder,) = [word.partition("=")[2] for word in sys.argv if word.startswith("--temp-dir=")]
+logs = pathlib.Path(folder, "session_1", "logs")
+logs.mkdir(parents=True)
+(logs / "raylet.err").write_text("why it did not start\\n")
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("drained"))
+time.sleep({seconds})
+sys.exit(3)
+"""
+
+
+class PlayedJob:
+    """worker.sh as Slurm runs it, with a `ray` that prints its words, fails some seconds later, and drains when told."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        ray = folder / "ray"
+        ray.write_text(PLAYED_RAY.format(python=sys.executable, seconds=seconds))
+        ray.chmod(0o755)
+        self.store = folder / "ray-0123abcd"
+        self.output = folder / "job.out"
+        environment = {
+            "PATH": f"{folder}:/usr/bin:/bin",
+            "SLURM_CPUS_PER_TASK": "8",
+            "SLURM_GPUS_ON_NODE": "2",
+            "RAY_RESOURCES": '{"a100": 2}',
+            "EBBFLOW_WORKER_ID": "ray-3f9c-1-0",
+        }
+        words = [str(RAY.folder / "worker.sh"), "--address=login1:6379", f"--temp-dir={self.store}", "--block"]
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(words, env=environment, stdout=output, stderr=output)
+
+    def said(self) -> str:
+        """Its output."""
+        return self.output.read_text()
+
+
+def test_a_worker_says_its_versions_and_what_it_offers_and_why_its_node_did_not_start(tmp_path: Path) -> None:
+    job = PlayedJob(tmp_path, seconds=0)
+    assert job.process.wait(20) == 3
+    first, offered, why = job.said().splitlines()
+    assert first.startswith("ray-3f9c-1-0 on ")
+    assert f"ray, version 2.60.0, Python {platform.python_version()}, 8 CPUs, 2 GPUs" in first
+    assert {"--num-cpus=8", "--num-gpus=2", "--address=login1:6379", "2}"} <= set(offered.split())
+    assert why == "why it did not start"
+    assert not job.store.exists(), "a job leaves nothing on its node"
+
+
+def test_a_worker_that_is_told_to_end_lets_ray_drain(tmp_path: Path) -> None:
+    job = PlayedJob(tmp_path, seconds=60)
+    deadline = time.monotonic() + 20
+    while not (job.store / "session_1" / "logs" / "raylet.err").exists():
+        assert time.monotonic() < deadline, job.said()
+        time.sleep(0.05)
+    job.process.terminate()
+    assert job.process.wait(20) == 1
+    assert "drained" in job.said()
 
 
 @pytest.mark.parametrize("name", ["worker.sh", "head.sh"])
