@@ -117,7 +117,7 @@ sys.exit(3)
 
 
 class PlayedJob:
-    """worker.sh as Slurm runs it, with a `ray` that prints its words, fails some seconds later, and drains when told."""
+    """worker.sh as Slurm runs it, with a `ray` that prints its words, fails later on, and drains when told."""
 
     def __init__(self, folder: Path, seconds: float) -> None:
         ray = folder / "ray"
