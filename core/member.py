@@ -48,6 +48,8 @@ class Demand:
     """Queued work by what it requires; empty where the master does not tell (not `caps.per_shape_demand`)."""
     reserved: tuple[Shape, ...] = ()
     """What somebody wants to fit into the fleet at any time, beside or in the place of what runs; not in `queued`."""
+    used_up: tuple[str, ...] = ()
+    """Names in shapes of which running work takes its amount away, as the master says; others may only be compared."""
     running_shapes: tuple[Shape, ...] = ()
     """The same of running work."""
     queued_units: float | None = None

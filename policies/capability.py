@@ -115,7 +115,7 @@ class CapabilityPolicy(BaseModel):
             (shape for shape in observation.demand.shapes if shape.gang > 1),
             [worker.capabilities if worker.free is None else worker.free for worker in supply],
             can_launch=observation.can_launch,
-            used_up=self.used_up,
+            used_up=tuple(dict.fromkeys((*self.used_up, *observation.demand.used_up))),
         )
         taken = [worker.capabilities for worker, unused in zip(supply, packed.unused, strict=True) if not unused]
         return wants([*taken, *packed.new]), packed

@@ -5,17 +5,18 @@ jobs ended when idle for 60 s. Here tasks are packed by what they require into f
 are missing are wanted at once, idleness is each worker's own, and MIN and MAX are the fleet's limits.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ebbflow.core.capabilities import amounts
+from ebbflow.core.capabilities import amounts, capability_set
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import CanLaunch, Observation, Offer
 from ebbflow.core.plan import Decision, Reason
 from ebbflow.core.worker import Worker
 from ebbflow.policies.formulas.needs import MOST, demand_unknown, queued_shapes, spelt, wants
-from ebbflow.policies.formulas.packing import Packed, pack, unplaced_reasons
+from ebbflow.policies.formulas.packing import DEVICES, Packed, pack, unplaced_reasons
 from ebbflow.policies.formulas.words import Words
 
 PROGRESS = (WorkerState.READY, WorkerState.STARTING, WorkerState.PENDING, WorkerState.WISHED)
@@ -42,7 +43,10 @@ class PendingTasksPolicy(BaseModel):
     ] = ()
     used_up: Annotated[
         Words,
-        Field(description="Capabilities that running tasks use up; others, as a model of GPU, are only compared."),
+        Field(
+            description="Capabilities that running tasks use up, beside those of which the master says so; others, as "
+            "a model of GPU, are only compared."
+        ),
     ] = ("cpu", "gpu")
 
     def decide(self, observation: Observation) -> Decision:
@@ -52,17 +56,16 @@ class PendingTasksPolicy(BaseModel):
             return demand_unknown(self.kind, observation)
         supply = [worker for worker in observation.workers if worker.is_supply]
         can_launch = self._can_launch(observation.can_launch)
-        reserved = pack(
-            demand.reserved, [_whole(worker) for worker in supply], can_launch=can_launch, used_up=self.used_up
-        )
+        used_up = tuple(dict.fromkeys((*self.used_up, *demand.used_up)))
+        reserved = pack(demand.reserved, [_whole(worker) for worker in supply], can_launch=can_launch, used_up=used_up)
         holds = {worker.worker_id for worker, is_unused in zip(supply, reserved.unused, strict=True) if not is_unused}
         free = sorted((worker for worker in supply if _is_free(worker)), key=_order)
         packed = pack(
             queued_shapes(demand),
             [*(_offered(worker) for worker in free), *reserved.new],
-            parts=[worker.free for worker in supply if not _is_free(worker) and worker.free],
+            parts=[_part(worker) for worker in supply if not _is_free(worker) and worker.free],
             can_launch=can_launch and can_launch.without(reserved.new),
-            used_up=self.used_up,
+            used_up=used_up,
         )
         surplus = {
             worker.worker_id
@@ -105,6 +108,14 @@ def _whole(worker: Worker) -> tuple[str, ...]:
 def _offered(worker: Worker) -> tuple[str, ...]:
     """What a free worker takes: by its master's own word where there is one, and else by its provider's."""
     return worker.capabilities if worker.free is None else worker.free
+
+
+def _part(worker: Worker) -> tuple[str, ...]:
+    """What a busy worker has left. The parts of several devices may be on different ones, and do not add up."""
+    left = amounts(worker.free or ())
+    several = [name for name, amount in amounts(worker.capabilities).items() if name in DEVICES and amount > 1]
+    whole = {name: float(math.floor(left[name])) for name in several if name in left}
+    return capability_set({**left, **whole})
 
 
 def _is_free(worker: Worker) -> bool:

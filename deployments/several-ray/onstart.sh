@@ -32,7 +32,7 @@ at_end() {
 }
 trap at_end EXIT
 
-[ -z "$RAY_SETUP" ] || . "$RAY_SETUP"
+[ -z "$RAY_SETUP" ] || { set +u; . "$RAY_SETUP"; set -u; }
 # Ebbflow quotes them for a shell: where the head is, and whose worker this is.
 eval "set -- ${EBBFLOW_ARGUMENTS:-}"
 echo "worker ${EBBFLOW_WORKER_ID:-}: $(ray --version), $RAY_CPUS CPUs, $RAY_GPUS GPUs"

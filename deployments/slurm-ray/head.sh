@@ -8,7 +8,7 @@ set -euo pipefail
 : "${RAY_AUTH_TOKEN_PATH:=$HOME/.ray/auth_token}"
 
 # shellcheck disable=SC1090
-[[ -z $RAY_SETUP ]] || source "$RAY_SETUP"
+[[ -z $RAY_SETUP ]] || { set +u; source "$RAY_SETUP"; set -u; }   # modules and conda use variables that are not set
 # Whoever reaches the dashboard can run code on the cluster: the token is made once, and workers find it in the same HOME.
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH
 if ! [[ -s $RAY_AUTH_TOKEN_PATH ]]; then

@@ -15,6 +15,10 @@ from ebbflow.core.observation import CanLaunch, Offer
 from ebbflow.core.plan import Reason
 from ebbflow.policies.formulas.needs import MOST, tasks
 
+DEVICES = frozenset({"gpu", "TPU", "NPU", "HPU", "RBLN", "neuron_cores"})
+"""What is counted device by device. Source: Ray, GPUs and its unit-instance resources."""
+TOLERANCE = 1e-9
+
 
 @dataclass(slots=True)
 class Room:
@@ -38,14 +42,13 @@ class Room:
         consumed = _consumed(shape, used_up)
         if not consumed:
             return int(not self.is_used)
-        # Parts of a GPU add up: three of 0.1 must fit into 0.3.
-        return min(math.floor(self.left.get(name, 0.0) / amount + 1e-9) for name, amount in consumed.items())
+        return min(MOST, *(_most(name, amount, self.left.get(name, 0.0)) for name, amount in consumed.items()))
 
     def take(self, shape: Shape, count: int, used_up: Sequence[str]) -> None:
         """Fill it."""
         consumed = _consumed(shape, used_up)
         for name, amount in consumed.items():
-            self.left[name] -= count * amount
+            self.left[name] -= _taken(name, amount, self.left[name], count)
         if not consumed:
             self.left = dict.fromkeys(self.left, 0.0)
         self.is_used = True
@@ -96,7 +99,7 @@ def pack(
     """
     packing = _Packing(parts, free, can_launch, used_up)
     given = tuple(shapes)
-    for count, gang in _gangs(given):
+    for count, gang in _gangs(given, used_up):
         packing.place_gangs(count, gang)
     for shape in sorted((shape for shape in given if shape.gang <= 1), key=lambda shape: _order(shape, used_up)):
         packing.place(shape)
@@ -235,7 +238,7 @@ class _Packing:
         )
 
 
-def _gangs(shapes: Iterable[Shape]) -> Iterator[tuple[int, tuple[Shape, ...]]]:
+def _gangs(shapes: Iterable[Shape], used_up: Sequence[str]) -> Iterator[tuple[int, tuple[Shape, ...]]]:
     """How many equal gangs there are of each kind, and the members of one."""
     kinds: dict[object, list[Shape]] = {}
     for place, shape in enumerate(shapes):
@@ -243,11 +246,33 @@ def _gangs(shapes: Iterable[Shape]) -> Iterator[tuple[int, tuple[Shape, ...]]]:
             kinds.setdefault(shape.gang_key or place, []).append(shape)
     for members in kinds.values():
         count = max(1, sum(shape.count for shape in members) // members[0].gang)
-        yield count, tuple(replace(shape, count=math.ceil(shape.count / count)) for shape in members)
+        one = (replace(shape, count=math.ceil(shape.count / count)) for shape in members)
+        yield count, tuple(sorted(one, key=lambda shape: _order(shape, used_up)))
 
 
 def _consumed(shape: Shape, used_up: Sequence[str]) -> dict[str, float]:
     return {name: amount for name, amount in amounts(shape.requires).items() if name in used_up}
+
+
+def _is_part(name: str, amount: float) -> bool:
+    """It comes from one device: of 0.6 one goes on each, and of 0.4 two."""
+    return name in DEVICES and amount < 1
+
+
+def _most(name: str, amount: float, left: float) -> int:
+    # Three of 0.1 fit into 0.3, and next to nothing fits any number of times.
+    whole = math.floor(left) if _is_part(name, amount) else 0
+    each = math.floor(min(MOST, 1 / amount + TOLERANCE)) if whole else 0
+    return whole * each + math.floor(min(MOST, (left - whole) / amount + TOLERANCE))
+
+
+def _taken(name: str, amount: float, left: float, count: int) -> float:
+    """Of what is left, with what so many leave unused on whole devices."""
+    if not _is_part(name, amount) or left < 1:
+        return count * amount
+    each = math.floor(min(MOST, 1 / amount + TOLERANCE))
+    on_whole = min(count, math.floor(left) * each)
+    return on_whole / each + (count - on_whole) * amount
 
 
 def _order(shape: Shape, used_up: Sequence[str]) -> tuple[object, ...]:

@@ -130,7 +130,7 @@ class PlayedHead:
 
     def finish(self, task: Task) -> None:
         """Let a running task be done."""
-        if task.node is not None and not task.is_lost:
+        if task.node is not None and not task.is_lost and not task.is_done:
             task.is_done = True
             self._free(task)
 
@@ -315,4 +315,4 @@ def _said(data: Json) -> JSONResponse:
 
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
-    return first + "".join(part.capitalize() for part in rest)
+    return first + "".join(part.title() for part in rest)

@@ -113,6 +113,18 @@ def test_a_worker_of_which_its_master_sees_less_than_its_provider_says_is_taken_
     assert asked(shaped(without_gpu, tasks=Shape(("gpu",), 1))) == {WHOLE: 2}
 
 
+def test_regression_a_worker_whose_own_resource_is_taken_stayed_while_tasks_waited_for_it() -> None:
+    idle = worker("idle", False, 5000.0, ("cpu=8", "a100_80gb"))
+    demand = Demand(queued=2, shapes=(Shape(("a100_80gb", "cpu"), 2),), used_up=("a100_80gb", "cpu"))
+    told = Observation(demand, (idle,), can_launch=CanLaunch((Offer(idle.capabilities, 3),), 3))
+    assert PendingTasksPolicy().decide(told).total == 2, "its master says that it is taken"
+
+
+def test_regression_parts_of_two_gpus_were_taken_for_one() -> None:
+    busy = replace(worker("busy", True, None, TWO), free=("gpu=0.8",))
+    assert PendingTasksPolicy().decide(observed(1, busy, words=("gpu=0.6",))).total == 2
+
+
 def test_a_gang_that_does_not_fit_the_limits_launches_nobody_and_says_so() -> None:
     gang = Shape(("gpu",), 4, gang=4, apart=True, kind="group")
     assert asked(shaped(gang=gang, most=4)) == {WHOLE: 4}

@@ -109,8 +109,9 @@ class RayCluster:
     def _answers(self) -> bool:
         """Whether it counts, and takes a job: in its first seconds it refuses them for want of an agent."""
         with suppress(OSError):
-            counts = self.get("/api/cluster_status")["data"]["clusterStatus"]["loadMetricsReport"]["usage"]
-            return bool(counts and self._ask("/api/jobs/", {"entrypoint": "true"}))
+            cluster = self.get("/api/cluster_status")["data"]["clusterStatus"] or {}
+            report = cluster.get("loadMetricsReport") or {}
+            return bool(report.get("usage") and self._ask("/api/jobs/", {"entrypoint": "true"}))
         return False
 
     def get(self, path: str) -> Any:

@@ -5,10 +5,11 @@ Source: Ray python/ray/dashboard/modules/reporter and .../state; measured on Ray
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ebbflow.core.capabilities import capability_set
+from ebbflow.core.capabilities import amounts, capability_set
 from ebbflow.core.errors import MasterUnavailable
 from ebbflow.core.ids import parse_worker_id
 from ebbflow.core.member import Demand, Shape
@@ -24,8 +25,11 @@ TYPE_OF_GPU = "accelerator_type:"
 """A task that asks for a type of GPU asks for 0.001 of this: what it can do, not how much."""
 NOT_A_PLACE = ("object_store_memory", "node:", "bundle_group")
 """Resources that no work asks for by itself."""
-NOT_WORK = ("object_store_memory", "memory", "node:", "bundle_group")
-"""Resources that are used without work, or stand for a node or a group."""
+NOT_WORK = frozenset({"object_store_memory", "objectStoreMemory", "memory"})
+"""Resources that are used without work, in both spellings."""
+NOT_WORK_BEGINS = ("node:", "bundle_group", "bundleGroup")
+"""How resources begin that stand for a node or a group."""
+MOST_OF_A_SHAPE = 1_000_000_000
 TOGETHER, APART = "STRICT_PACK", "STRICT_SPREAD"
 """The bundles of such a group go to one node, or each to a node of its own; of others, wherever there is room."""
 NAME_CHARACTERS = 63
@@ -76,10 +80,24 @@ def parse_status(answer: Mapping[str, object], *, now_seconds: float) -> Status:
     age = _age_seconds(cluster.get("time"), now_seconds)
     if age > FRESH_SECONDS:
         raise MasterUnavailable(f"the Ray head has not counted for {age:.0f} s")
+    if age < -FRESH_SECONDS:
+        raise MasterUnavailable(
+            f"the Ray head's clock is {-age:.0f} s ahead of ours: how old its figures are is unknown"
+        )
+    for name in ("resourceDemand", "pgDemand"):
+        if not isinstance(report.get(name), list):
+            raise MasterUnavailable(f"the Ray head gave no list as {name}")
+    if not isinstance(report.get("usageByNode"), dict):
+        raise MasterUnavailable(
+            "the Ray head tells nothing of single nodes (usageByNode): start it without "
+            "AUTOSCALER_REPORT_PER_NODE_STATUS=0"
+        )
     shapes = (
         *_tasks(report.get("resourceDemand")),
         *_groups(report.get("pgDemand")),
     )
+    reserved = tuple(_asked(report.get("requestDemand")))
+    names = {name for shape in (*shapes, *reserved) for name in amounts(shape.requires)}
     by_node = dict(_mappings(report.get("usageByNode")))
     used = {node: _is_used(amounts) for node, amounts in by_node.items()}
     demand = Demand(
@@ -87,7 +105,9 @@ def parse_status(answer: Mapping[str, object], *, now_seconds: float) -> Status:
         running=sum(used.values()),
         shapes=shapes,
         # `request_resources` asks for a cluster into which so much fits, also what runs already.
-        reserved=tuple(_asked(report.get("requestDemand"))),
+        reserved=reserved,
+        # Ray takes whatever a task asks for, but for a type of GPU.
+        used_up=tuple(sorted(name for name in names if not name.startswith(TYPE_OF_GPU))),
         source_age_seconds=max(0.0, age),
     )
     return Status(demand, used, {node: _amounts(amounts) for node, amounts in by_node.items()})
@@ -142,13 +162,13 @@ def _totals(said: object) -> dict[str, float]:
 
 
 def _tasks(rows: object) -> Iterator[Shape]:
-    for amounts, count in _counted(rows):
-        yield Shape(requires=_words(amounts), count=count, kind="task")
+    for needs, count in _counted(rows):
+        yield Shape(requires=_words(needs), count=count, kind="task")
 
 
 def _asked(rows: object) -> Iterator[Shape]:
-    for amounts, count in _counted(rows):
-        yield Shape(requires=_words(amounts), count=count, kind="request")
+    for needs, count in _counted(rows):
+        yield Shape(requires=_words(needs), count=count, kind="request")
 
 
 def _groups(rows: object) -> Iterator[Shape]:
@@ -158,9 +178,9 @@ def _groups(rows: object) -> Iterator[Shape]:
             yield Shape(requires=_words(_sum(bundles)), count=count, kind="group")
             continue
         size = sum(many for _, many in bundles)
-        for amounts, many in bundles:
+        for needs, many in bundles:
             yield Shape(
-                requires=_words(amounts),
+                requires=_words(needs),
                 count=many * count,
                 gang=size,
                 gang_key=f"group {place}" if len(bundles) > 1 else "",
@@ -171,8 +191,8 @@ def _groups(rows: object) -> Iterator[Shape]:
 
 def _sum(bundles: Sequence[tuple[Mapping[str, object], int]]) -> Mapping[str, object]:
     total: dict[str, float] = {}
-    for amounts, many in bundles:
-        for name, amount in amounts.items():
+    for needs, many in bundles:
+        for name, amount in needs.items():
             total[name] = total.get(name, 0.0) + many * _number(name, amount)
     return dict(total)
 
@@ -183,9 +203,11 @@ def _counted(rows: object) -> Iterator[tuple[Mapping[str, object], int]]:
     Raises:
         MasterUnavailable: a row is none; demand with holes would be taken for less.
     """
-    for row in rows if isinstance(rows, list) else ():
+    if not isinstance(rows, list | None):
+        raise MasterUnavailable(f"the Ray head counted {rows!r:.80}, which is no list")
+    for row in rows or ():
         given, count = (row[0], row[1] if len(row) > 1 else 1) if isinstance(row, list) and row else (None, None)
-        if not isinstance(given, dict) or type(count) is not int or count < 0:
+        if not isinstance(given, dict) or type(count) is not int or not 0 <= count <= MOST_OF_A_SHAPE:
             raise MasterUnavailable(f"the Ray head counted {row!r:.80}, which is no shape with its count")
         if count:
             yield given, count
@@ -238,33 +260,37 @@ def _number(name: str, amount: object) -> float:
 
 def _amount(value: object) -> float | None:
     """A finite amount, nothing or more; None: it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= sys.float_info.max:
         return None
     return float(value)
 
 
-def _is_used(amounts: Mapping[str, object]) -> bool:
-    """Whether work is on a node. Keys are camel-cased here, and are not compared with those of shapes."""
-    for name, used in _amounts(amounts).items():
-        is_work = not name.startswith(tuple(_camel(word) for word in NOT_WORK)) and not name.startswith(NOT_WORK)
-        if is_work and used > 0:
-            return True
+def _is_used(pairs: Mapping[str, object]) -> bool:
+    """Whether work is on a node, or it cannot be told. Keys are camel-cased here, and are not compared with shapes'."""
+    for name, pair in pairs.items():
+        if name not in NOT_WORK and not name.startswith(NOT_WORK_BEGINS):
+            used = _amount(pair[0]) if isinstance(pair, list) and pair else None
+            if used is None or used > 0:
+                return True
     return False
 
 
 def _amounts(pairs: Mapping[str, object]) -> dict[str, float]:
-    """Of [used, total] by resource, what is used."""
-    amounts = ((name, _amount(pair[0])) for name, pair in pairs.items() if isinstance(pair, list) and pair)
-    return {name: amount for name, amount in amounts if amount is not None}
+    """Of [used, total] by resource, what is used; all of it where that cannot be told."""
+    read = ((name, _amount(pair[0]) if isinstance(pair, list) and pair else None) for name, pair in pairs.items())
+    return {name: math.inf if amount is None else amount for name, amount in read}
 
 
 def _camel(word: str) -> str:
+    """As Ray's dashboard spells it: `a100_80gb` becomes `a10080Gb`."""
     first, *rest = word.split("_")
-    return first + "".join(part.capitalize() for part in rest)
+    return first + "".join(part.title() for part in rest)
 
 
 def _age_seconds(time: object, now_seconds: float) -> float:
-    return now_seconds - time if isinstance(time, int | float) and not isinstance(time, bool) else math.inf
+    if isinstance(time, bool) or not isinstance(time, int | float) or not abs(time) <= sys.float_info.max:
+        return math.inf
+    return now_seconds - time
 
 
 def _mappings(value: object) -> Iterator[tuple[str, Mapping[str, object]]]:

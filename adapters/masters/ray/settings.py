@@ -34,7 +34,6 @@ class RaySettings(BaseModel):
         title="Temporary folder on workers",
         description="Each worker keeps its sockets and logs in a folder of its own below it. Absolute, 30 characters "
         "at most, since the paths of sockets may not be longer than 107.",
-        pattern=r"^/[A-Za-z0-9._/-]{0,29}$",
     )
     call_timeout_seconds: Annotated[
         float, Field(gt=0, le=60, title="Call timeout (seconds)", description="For one call to the dashboard.")
@@ -51,6 +50,13 @@ class RaySettings(BaseModel):
         if not HOST_AND_PORT.fullmatch(address):
             raise ValueError("join_address is host:port, for instance login1:6379, without a scheme")
         return address
+
+    @field_validator("temp_folder")
+    @classmethod
+    def _check_temp_folder(cls, folder: str) -> str:
+        if not re.fullmatch(r"/[A-Za-z0-9._/-]{0,29}", folder) or ".." in folder:
+            raise ValueError("temp_folder is an absolute path of [A-Za-z0-9._/-], 30 characters at most, such as /tmp")
+        return folder
 
     @field_validator("token")
     @classmethod

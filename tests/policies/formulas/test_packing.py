@@ -23,6 +23,9 @@ A100 = ("a100", "gpu")
         pytest.param([(TWO, 3), (GPU, 3)], [], FOUR, [FOUR] * 3, id="the rest of a worker is used"),
         pytest.param([(GPU, 1), (FOUR, 1)], [FOUR], (), [GPU], id="the largest first"),
         pytest.param([(PART, 9)], [], GPU, [GPU] * 3, id="quarters add up"),
+        pytest.param([(("gpu=0.6",), 3)], [TWO], GPU, [GPU], id="a part comes from one GPU: of 0.6 one each"),
+        pytest.param([(("gpu=0.4",), 3)], [GPU], GPU, [GPU], id="of 0.4 two"),
+        pytest.param([(("gpu=0.00000001",), 5)], [GPU], GPU, [], id="next to nothing"),
         pytest.param([(A100, 5)], [("a100", "gpu=4")], A100, [A100], id="a model is compared and not used up"),
         pytest.param([(A100, 1)], [GPU], A100, [A100], id="another model"),
         pytest.param([((), 3)], [(), GPU], (), [()], id="what requires nothing has a worker for itself"),
@@ -131,7 +134,17 @@ def test_a_gang_with_a_member_that_nobody_can_be_is_unsatisfiable_and_leaves_the
     head = Shape(("tpu",), count=1, gang=2, gang_key="g")
     other = Shape(GPU, count=1, gang=2, gang_key="g")
     packed = pack([head, other, Shape(FOUR, 1)], [FOUR], can_launch=launches(FOUR), used_up=("gpu",))
-    assert (packed.new, packed.unused, packed.unplaced) == ((), (False,), (head, other))
+    assert (packed.new, packed.unused, packed.unplaced) == ((), (False,), (other, head))
+
+
+@pytest.mark.parametrize("bundles", [[GPU, FOUR], [FOUR, GPU]], ids=["the small one first", "the large one first"])
+def test_regression_a_gang_was_held_because_its_smallest_member_had_taken_the_largest_room(
+    bundles: list[tuple[str, ...]],
+) -> None:
+    gang = [Shape(words, 1, gang=2, gang_key="g") for words in bundles]
+    can = CanLaunch((Offer(FOUR, 1), Offer(GPU, 4)), 5)
+    packed = pack(gang, [], can_launch=can, used_up=("gpu",))
+    assert (sorted(packed.new), packed.held) == ([GPU, FOUR], ())
 
 
 def test_what_was_wanted_before_takes_of_what_can_be_launched() -> None:

@@ -116,7 +116,7 @@ def test_a_head_that_has_not_counted_is_unknown_and_not_nothing(answer: dict[str
         parse_status(answer, now_seconds=NOW)
 
 
-@pytest.mark.parametrize(("age", "is_old"), [(0, False), (30, False), (31, True), (-5, False)])
+@pytest.mark.parametrize(("age", "is_old"), [(0, False), (30, False), (31, True), (-5, False), (-30, False)])
 def test_figures_that_are_no_longer_counted_are_unknown(age: float, *, is_old: bool) -> None:
     answer = status()
     answer["data"]["clusterStatus"]["time"] = NOW - age
@@ -127,7 +127,37 @@ def test_figures_that_are_no_longer_counted_are_unknown(age: float, *, is_old: b
         assert parse_status(answer, now_seconds=NOW).demand.source_age_seconds == max(0, age)
 
 
-@pytest.mark.parametrize("time", [None, "now", True])
+def test_regression_a_head_whose_clock_runs_ahead_never_looked_stale() -> None:
+    answer = status()
+    answer["data"]["clusterStatus"]["time"] = NOW + 31
+    with pytest.raises(MasterUnavailable, match="clock is 31 s ahead of ours"):
+        parse_status(answer, now_seconds=NOW)
+
+
+@pytest.mark.parametrize("name", ["resourceDemand", "pgDemand"])
+@pytest.mark.parametrize("rows", [None, {}, "none"], ids=str)
+def test_regression_a_report_without_its_demand_looked_like_none(name: str, rows: object) -> None:
+    with pytest.raises(MasterUnavailable, match=f"no list as {name}"):
+        parse_status(status(**{name: rows}), now_seconds=NOW)
+
+
+def test_regression_a_group_without_its_bundles_looked_like_none() -> None:
+    with pytest.raises(MasterUnavailable, match="which is no list"):
+        parse_status(status(pgDemand=[[{"bundles": "all", "strategy": "PACK"}, 1]]), now_seconds=NOW)
+
+
+def test_regression_workers_of_a_head_that_tells_nothing_of_nodes_were_taken_for_joining() -> None:
+    with pytest.raises(MasterUnavailable, match="AUTOSCALER_REPORT_PER_NODE_STATUS"):
+        parse_status(status(usageByNode=None), now_seconds=NOW)
+
+
+def test_what_tasks_take_away_is_told_but_for_a_type_of_gpu() -> None:
+    asked = [[{"CPU": 1.0, "a100_80gb": 1.0, "accelerator_type:A100": 0.001}, 1]]
+    demand = parse_status(status(resourceDemand=asked), now_seconds=NOW).demand
+    assert demand.used_up == ("a100_80gb", "cpu")
+
+
+@pytest.mark.parametrize("time", [None, "now", True, float("nan"), 10**400])
 def test_figures_without_an_age_are_unknown(time: object) -> None:
     answer = status()
     answer["data"]["clusterStatus"]["time"] = time
@@ -138,8 +168,8 @@ def test_figures_without_an_age_are_unknown(time: object) -> None:
 @pytest.mark.parametrize(
     "row",
     ["x", [], [1, 2], [{"GPU": 1.0}, -1], [{"GPU": 1.0}, 1.5], [{"GPU": 1.0}, True], [{"GPU": "one"}, 1],
-     [{"GPU": float("nan")}, 1], [{"GPU": -1.0}, 1], [{"GPU": True}, 1]],
-    ids=str,
+     [{"GPU": float("nan")}, 1], [{"GPU": -1.0}, 1], [{"GPU": True}, 1], [{"GPU": 10**400}, 1], [{"GPU": 1}, 10**400]],
+    ids=lambda row: str(row)[:40],
 )  # fmt: skip
 def test_demand_with_a_row_that_is_none_is_unknown_as_a_whole(row: object) -> None:
     with pytest.raises(MasterUnavailable, match="the Ray head counted"):
@@ -156,6 +186,12 @@ def test_demand_with_a_row_that_is_none_is_unknown_as_a_whole(row: object) -> No
         # Objects that lie there are no work, and a node's own name is none.
         ({"objectStoreMemory": [4096.0, 1e8], "memory": [0.0, 1e9], "node:10.0.0.7": [0.0, 1.0]}, False),
         ({"object_store_memory": [4096.0, 1e8]}, False),
+        # Somebody's own resource, which begins like one of Ray's.
+        ({"memory_x": [1.0, 1.0]}, True),
+        # What cannot be read may be work.
+        ({"CPU": {"used": 8}}, True),
+        ({"CPU": ["8", 8]}, True),
+        ({"CPU": [float("nan"), 8]}, True),
         ({}, False),
     ],
 )
