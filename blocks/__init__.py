@@ -3,7 +3,7 @@
 Prefect imports this module through the `prefect.collections` entry point; every block of ours is registered by it.
 """
 
-from ebbflow.blocks.masters import RayMaster, SwarmUIMaster
+from ebbflow.blocks.masters import RayMaster, ScalerMaster, SwarmUIMaster
 from ebbflow.blocks.providers import (
     KubernetesProvider,
     LaunchScriptProvider,
@@ -19,6 +19,7 @@ __all__ = [
     "LaunchScriptProvider",
     "LocalProvider",
     "RayMaster",
+    "ScalerMaster",
     "SlurmProvider",
     "SwarmUIMaster",
     "VastProvider",

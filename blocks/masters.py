@@ -7,6 +7,8 @@ from pydantic import PrivateAttr
 
 from ebbflow.adapters.masters.ray.adapter import RayAdapter
 from ebbflow.adapters.masters.ray.settings import RaySettings
+from ebbflow.adapters.masters.scaler.adapter import ScalerAdapter
+from ebbflow.adapters.masters.scaler.settings import ScalerSettings
 from ebbflow.adapters.masters.swarmui.adapter import SwarmUIAdapter
 from ebbflow.adapters.masters.swarmui.auto_scaled import SwarmUIAutoScaledAdapter
 from ebbflow.adapters.masters.swarmui.sessions import ReadOnlySessions, SessionStore
@@ -25,6 +27,17 @@ class RayMaster(RaySettings, MasterBlock):
     def get_master(self, *, fleet: str, home: str, dry_run: bool = False) -> Master:
         """Build the adapter."""
         return RayAdapter(self, fleet=fleet, home=home)
+
+
+class ScalerMaster(ScalerSettings, MasterBlock):
+    """A scheduler of opengris-scaler 2.x, asked by an interpreter that has the package; workers join by themselves."""
+
+    _block_type_name = "Scaler Master"
+    _block_type_slug = "scaler-master"
+
+    def get_master(self, *, fleet: str, home: str, dry_run: bool = False) -> Master:
+        """Build the adapter."""
+        return ScalerAdapter(self, fleet=fleet, home=home)
 
 
 class SwarmUIMaster(SwarmUISettings, MasterBlock):

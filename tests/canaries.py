@@ -13,6 +13,7 @@ from ebbflow.blocks import (
     LaunchScriptProvider,
     LocalProvider,
     RayMaster,
+    ScalerMaster,
     SlurmProvider,
     SwarmUIMaster,
     VastProvider,
@@ -59,6 +60,7 @@ SECRETS: Mapping[type[Block], Mapping[str, Any]] = {
     LaunchScriptProvider: _ENVIRONMENT,
     LocalProvider: _ENVIRONMENT,
     RayMaster: {"token": canary("token", "-ray")},
+    ScalerMaster: {},
     SlurmProvider: _ENVIRONMENT,
     SwarmUIMaster: {
         "token": canary("token"),
@@ -81,6 +83,11 @@ NEEDED: Mapping[type[Block], Mapping[str, Any]] = {
     LaunchScriptProvider: {"script": "/opt/launch.sh", "state_folder": "/var/lib/ebbflow"},
     LocalProvider: {"command": ["true"], "state_folder": "/var/lib/ebbflow"},
     RayMaster: {"address": "http://127.0.0.1:8265", "join_address": "127.0.0.1:6379"},
+    ScalerMaster: {
+        "scheduler": "tcp://127.0.0.1:2345",
+        "object_storage": "tcp://127.0.0.1:2346",
+        "python": "/opt/scaler/bin/python",
+    },
     SlurmProvider: {"command": ["/opt/worker.sh"]},
     SwarmUIMaster: {"address": "http://127.0.0.1:7801"},
     VastProvider: {"image": "swarmui", "gpu_names": ["RTX 4090"]},

@@ -35,6 +35,7 @@ def test_every_block_tells_a_person_what_it_is_for(block: type[Block]) -> None:
         "launch-script-provider",
         "local-provider",
         "ray-master",
+        "scaler-master",
         "slurm-provider",
         "swarmui-master",
         "vast-provider",

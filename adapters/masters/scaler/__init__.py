@@ -1,0 +1,1 @@
+"""A scheduler of opengris-scaler as a master."""

@@ -1,0 +1,1 @@
+"""Programs for interpreters that have opengris-scaler: read as files, never imported here."""
