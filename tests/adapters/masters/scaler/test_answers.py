@@ -61,7 +61,7 @@ def test_a_worker_is_known_by_the_type_in_its_name(name: str, worker_id: str) ->
 @pytest.mark.parametrize(
     ("changes", "busy"), [({}, False), ({"sent": 1}, True), ({"queued": 1}, True), ({"working": 1}, True)]
 )
-def test_a_worker_that_has_a_task_is_busy_also_before_it_began(changes: dict[str, int], busy: bool) -> None:
+def test_a_worker_that_has_a_task_is_busy_also_before_it_began(changes: dict[str, Any], busy: bool) -> None:
     (seen,) = parse_account(account(workers=[row(**changes)]), capabilities=()).workers
     assert seen.is_busy is busy
 
