@@ -242,6 +242,8 @@ class MasterCaps:
     """Workers end themselves after this long without a sign of life from us."""
     can_start_from_zero: bool = True
     per_shape_demand: bool = False
+    decides_counts: bool = False
+    """It says itself how many workers it wants (`Demand.desired`)."""
     idle_source: IdleSource = IdleSource.OBSERVED
     call_seconds: float = 5.0
     """The longest that one call takes; none is begun with less left in the turn's budget."""

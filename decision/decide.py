@@ -24,6 +24,9 @@ from ebbflow.decision.rules import Rules
 from ebbflow.decision.schedule import floors
 from ebbflow.policies.formulas.pouring import pour
 
+MASTERS_OWN = "master"
+"""The kind of the policy that wants what the master wants."""
+
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
@@ -99,6 +102,7 @@ def decide(
     overrides = overrides_after(circumstances.overrides, circumstances.request, seen, rules.limits)
     shown = replace(seen, can_launch=can_launch(seen, asked, rules.limits, rules.placement))
     decision = _without_others(ask(rules.policy, _with_others(shown, circumstances.others)), circumstances.others)
+    decision = _beside_the_masters(decision, rules.policy.kind, shown)
     if circumstances.per_shape_demand:
         decision = _satisfiable(decision, seen, asked)
     kept = _keeping(asked, 0 if is_wound_down(overrides) else decision.reserve)
@@ -152,6 +156,15 @@ def _without_others(decision: Decision, others: Sequence[str]) -> Decision:
     text = f"{len(others) - left} of {decision.total} wanted workers are the operator's own"
     reason = Reason("limits.others", text)
     return replace(decision, wanted=tuple(wanted), reasons=(*decision.reasons, reason))
+
+
+def _beside_the_masters(decision: Decision, kind: str, observation: Observation) -> Decision:
+    """The same, with what the master itself wants, so that a record shows both."""
+    desired = observation.demand.desired
+    if desired is None or kind == MASTERS_OWN:
+        return decision
+    text = f"its master would want {sum(want.count for want in desired)} workers"
+    return replace(decision, reasons=(*decision.reasons, Reason("policy.master", text)))
 
 
 def _satisfiable(decision: Decision, observation: Observation, shares: Sequence[ProviderShare]) -> Decision:

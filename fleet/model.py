@@ -154,6 +154,11 @@ class Fleet(BaseModel):
                 f"policy.kind is {self.policy.kind!r}, which needs to know what waiting work requires, and "
                 f"{self.master} does not tell (per_shape_demand): use a policy that counts tasks, as 'vanilla'"
             )
+        if getattr(self.policy, "needs_desired", False) and not caps.decides_counts:
+            raise ConfigError(
+                f"policy.kind is {self.policy.kind!r}, and {self.master} says of itself no number of workers "
+                "(decides_counts): use a policy that counts tasks, as 'vanilla'"
+            )
         keepalive = caps.needs_keepalive_seconds
         if keepalive is not None and self.interval_seconds > keepalive / 2:
             raise ConfigError(

@@ -12,13 +12,14 @@ from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, Member, MemberList, MemberState
 from ebbflow.core.memory import Memory, OverrideKind, ProviderMemory, RecentClaim
 from ebbflow.core.observation import Inputs, ProviderLook, ScaleRequest
-from ebbflow.core.plan import Outcome, Result, Verb
+from ebbflow.core.plan import Outcome, Result, Verb, Want
 from ebbflow.core.record import make_record, parse_record, restore_inputs
 from ebbflow.core.worker import Worker
 from ebbflow.decision.evaluate import Evaluation, evaluate
 from ebbflow.decision.limits import Limits
 from ebbflow.decision.placement.shares import ProviderEntry
 from ebbflow.decision.rules import Readiness
+from ebbflow.policies.master import MasterPolicy
 from ebbflow.policies.no import NoPolicy
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.turn.explain import explain
@@ -492,6 +493,16 @@ def test_policy_no_moves_nothing_but_what_limits_and_persons_say() -> None:
     assert did(evaluate(serving(2), rules)) == []
     assert did(evaluate(changed(serving(1), request=request(OverrideKind.FLOOR, 1)), rules)) == ["launch demo-3f9c-9-0"]
     assert did(evaluate(serving(1), changed(rules, limits=Limits(min_workers=2)))) == ["launch demo-3f9c-9-0"]
+
+
+def test_what_the_master_itself_wants_is_told_beside_what_another_policy_decides() -> None:
+    seen = changed(serving(2), demand=Demand(queued=99, desired=(Want((), 7),)))
+    told = [reason.text for reason in evaluate(seen, RULES).plan.reasons if reason.rule == "policy.master"]
+    assert told == ["its master would want 7 workers"]
+    assert did(evaluate(seen, changed(RULES, policy=MasterPolicy()))) == [
+        "launch demo-3f9c-9-0",
+        "launch demo-3f9c-9-1",
+    ]
 
 
 def wished(*, waited: float, caps: ProviderCaps = CAPS, most: int = 1) -> tuple[Inputs, Limits]:

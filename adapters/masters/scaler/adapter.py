@@ -56,6 +56,7 @@ class ScalerAdapter:
             can_start_from_zero=True,
             # Its account tells tasks by state alone, not what they require.
             per_shape_demand=False,
+            decides_counts=True,
             idle_source=IdleSource.OBSERVED,
             call_seconds=self._settings.call_timeout_seconds + CALL_MARGIN_SECONDS,
             workers_join=True,
