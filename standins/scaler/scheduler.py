@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import anyio
+import anyio.lowlevel
+
 from ebbflow.standins.clock import ManualClock
 
 Json = dict[str, Any]
@@ -62,6 +65,9 @@ class PlayedScheduler:
         """What every program gets, in the place of its own."""
         self.is_silent = False
         self.is_monitor_closed = False
+        self.asked = 0
+        self.most_at_once = 0
+        self._at_once = 0
         self._managers: dict[str, tuple[str, float]] = {}
 
     def start_worker(self, words: Sequence[str]) -> PlayedWorker:
@@ -97,6 +103,15 @@ class PlayedScheduler:
         self, words: Sequence[str], stdin: bytes | None, environment: Mapping[str, str], seconds: float
     ) -> tuple[int, bytes, bytes]:
         """Be the program that asks."""
+        self.asked, self._at_once = self.asked + 1, self._at_once + 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await anyio.lowlevel.checkpoint()
+            return self._said(stdin)
+        finally:
+            self._at_once -= 1
+
+    def _said(self, stdin: bytes | None) -> tuple[int, bytes, bytes]:
         if self.is_silent:
             raise TimeoutError
         if self.answer is not None:

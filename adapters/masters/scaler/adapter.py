@@ -58,7 +58,8 @@ class ScalerAdapter:
             per_shape_demand=False,
             decides_counts=True,
             idle_source=IdleSource.OBSERVED,
-            call_seconds=self._settings.call_timeout_seconds + CALL_MARGIN_SECONDS,
+            # One may wait for another's program, and then for its own.
+            call_seconds=2 * self._settings.call_timeout_seconds + CALL_MARGIN_SECONDS,
             workers_join=True,
         )
 

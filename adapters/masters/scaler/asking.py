@@ -1,8 +1,11 @@
 """Asking a scheduler by a short-lived program of another interpreter: one JSON object in, one out."""
 
 import json
+import math
 from collections.abc import Mapping
 from importlib.resources import as_file, files
+
+import anyio
 
 from ebbflow.adapters.commands import Run, run_process
 from ebbflow.adapters.masters.scaler.settings import ScalerSettings
@@ -31,14 +34,33 @@ class Scheduler:
 
     def __init__(self, settings: ScalerSettings, manager_id: str, *, run: Run = run_process) -> None:
         self._settings, self._manager_id, self._run = settings, manager_id, run
+        self._one_at_a_time = anyio.Lock()
+        self._begun = -math.inf
+        self._answer: Mapping[str, object] | ConfigError | MasterUnavailable = MasterUnavailable("not asked yet")
 
     async def ask(self) -> Mapping[str, object]:
-        """What the program printed.
+        """What the program printed, in an answer that was begun no earlier than this call.
+
+        The scheduler closes the connection of an identity that comes twice, so there is one program at a time, and
+        those who wait for it share the next one's answer.
 
         Raises:
             ConfigError: the interpreter is not there, or has no such package.
             MasterUnavailable: no usable answer in time.
         """
+        came = anyio.current_time()
+        async with self._one_at_a_time:
+            if self._begun < came:
+                self._begun = anyio.current_time()
+                try:
+                    self._answer = await self._asked()
+                except (ConfigError, MasterUnavailable) as error:
+                    self._answer = error
+            if isinstance(self._answer, ConfigError | MasterUnavailable):
+                raise self._answer
+            return self._answer
+
+    async def _asked(self) -> Mapping[str, object]:
         settings, limit = self._settings, self._settings.call_timeout_seconds
         asked = {
             "seconds": max(0.5, limit - START_SECONDS),

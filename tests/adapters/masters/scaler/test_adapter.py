@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
 from ebbflow.adapters.masters.scaler.adapter import ScalerAdapter
@@ -97,6 +98,20 @@ async def test_a_second_manager_of_one_id_hears_nothing_and_says_so(world: Scale
     demand = await world.adapter().demand()
     assert (demand.complete, demand.desired) == (True, None)
     assert "another one of this id speaks to it" in demand.detail
+
+
+async def test_regression_two_calls_at_once_closed_each_others_connection(world: ScalerWorld) -> None:
+    adapter, found = world.adapter(), list[bool]()
+
+    async def look() -> None:
+        found.append((await adapter.members()).complete)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(20):
+            group.start_soon(look)
+    assert found == [True] * 20
+    assert world.scheduler.most_at_once == 1
+    assert world.scheduler.asked <= 2, "those who wait share an answer"
 
 
 async def test_a_monitor_that_is_closed_is_unknown(world: ScalerWorld) -> None:
