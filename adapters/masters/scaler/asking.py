@@ -51,11 +51,13 @@ class Scheduler:
         came = anyio.current_time()
         async with self._one_at_a_time:
             if self._begun < came:
-                self._begun = anyio.current_time()
+                begun = anyio.current_time()
                 try:
-                    self._answer = await self._asked()
+                    answer: Mapping[str, object] | ConfigError | MasterUnavailable = await self._asked()
                 except (ConfigError, MasterUnavailable) as error:
-                    self._answer = error
+                    answer = error
+                # Together: one that is cancelled leaves those who wait with no older answer than they asked for.
+                self._begun, self._answer = begun, answer
             if isinstance(self._answer, ConfigError | MasterUnavailable):
                 raise self._answer
             return self._answer

@@ -65,9 +65,11 @@ class ScalerSettings(BaseModel):
     @classmethod
     def _check_capabilities(cls, words: list[str]) -> list[str]:
         try:
-            amounts(words)
+            parts = [name for name, amount in amounts(words).items() if not amount.is_integer()]
         except ConfigError as error:
             raise ValueError(str(error)) from error
+        if parts:
+            raise ValueError(f"capability {parts[0]!r}: the scheduler takes whole amounts alone, such as gpu=4")
         return words
 
     @property

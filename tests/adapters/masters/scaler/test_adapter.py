@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from ebbflow.adapters.masters.scaler.adapter import ScalerAdapter
+from ebbflow.adapters.masters.scaler.asking import Scheduler
 from ebbflow.adapters.masters.scaler.settings import ScalerSettings
 from ebbflow.core.errors import ConfigError, MasterUnavailable
 from ebbflow.core.member import DrainAnswer, MemberState
@@ -47,6 +48,14 @@ def test_a_worker_is_one_process_of_the_vendors_command_under_our_managers_id() 
 def test_an_address_that_is_none_is_refused(field: str, address: str) -> None:
     with pytest.raises(ValueError, match="is no address: tcp://HOST:PORT would be right"):
         ScalerSettings.model_validate({**SETTINGS, field: address})
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [(["gpu=0.5"], "takes whole amounts alone, such as gpu=4"), (["a b"], "expected a name")]
+)
+def test_capabilities_that_the_scheduler_cannot_be_told_are_refused(words: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ScalerSettings.model_validate({**SETTINGS, "capabilities": words})
 
 
 @pytest.mark.parametrize(
@@ -112,6 +121,36 @@ async def test_regression_two_calls_at_once_closed_each_others_connection(world:
     assert found == [True] * 20
     assert world.scheduler.most_at_once == 1
     assert world.scheduler.asked <= 2, "those who wait share an answer"
+
+
+async def test_regression_behind_a_call_that_was_cancelled_others_got_an_answer_from_before_they_asked() -> None:
+    may_end = [anyio.Event() for _ in range(3)]
+    begun: list[int] = []
+
+    async def run(*_: object) -> tuple[int, bytes, bytes]:
+        number = len(begun)
+        begun.append(number)
+        await may_end[number].wait()
+        return 0, json.dumps({"number": number}).encode(), b""
+
+    scheduler = Scheduler(ScalerSettings.model_validate(SETTINGS), "ebbflow.demo.h0me1", run=run)
+    found: list[object] = []
+
+    async def ask(scope: anyio.CancelScope) -> None:
+        with scope:
+            found.append((await scheduler.ask())["number"])
+
+    second = anyio.CancelScope()
+    async with anyio.create_task_group() as group:
+        for scope in (anyio.CancelScope(), second, anyio.CancelScope()):
+            group.start_soon(ask, scope)
+            await anyio.wait_all_tasks_blocked()
+        may_end[0].set()
+        await anyio.wait_all_tasks_blocked()
+        second.cancel()
+        await anyio.wait_all_tasks_blocked()
+        may_end[2].set()
+    assert found == [0, 2]
 
 
 async def test_a_monitor_that_is_closed_is_unknown(world: ScalerWorld) -> None:
