@@ -155,6 +155,8 @@ async def test_an_override_lasts_over_a_restart_of_the_master_and_a_lost_run(wor
     for _ in range(3):
         await world.acted()
     assert (await world.record()).memory.overrides == ()
+    # The master that was started anew has first to say that a worker is idle, and turns are faster than its polls.
+    await world.acts_until(lambda: len(world.processes()) == 1, "the floor's worker is gone", turns=10)
     await world.is_right(1)
 
 
