@@ -55,6 +55,10 @@ def _host_and_port(text: str) -> str:
     return text
 
 
+def _scheduler(text: str) -> str:
+    return f"tcp://{_host_and_port(text)}"
+
+
 def _name(stands: str) -> Blank:
     return Blank("name of the fleet", stands, check_fleet_name)
 
@@ -89,6 +93,14 @@ READY_MADE = {
             "name": _name("ray-slurm"),
             "join": Blank("where Ray workers join the head", "login1:6379", _host_and_port),
             "partition": PARTITION,
+        },
+    ),
+    "scaler-slurm": Kind(
+        "scaler-slurm",
+        {
+            "name": _name("scaler-slurm"),
+            "join": Blank("where workers join the scheduler", "tcp://login1:2345", _scheduler),
+            "partition": Blank("Slurm partition", "partition: cpu", lambda text: f"partition: {_word(text)}"),
         },
     ),
     "several-ray": Kind(
@@ -131,7 +143,9 @@ def init(
     name: Annotated[str | None, typer.Option(help="The fleet's.", show_default=False)] = None,
     master: Annotated[str | None, typer.Option(help="Address of the SwarmUI master.", show_default=False)] = None,
     partition: Annotated[str | None, typer.Option(help="Slurm's, of the workers.", show_default=False)] = None,
-    join: Annotated[str | None, typer.Option(help="HOST:PORT of a Ray head, for workers.", show_default=False)] = None,
+    join: Annotated[
+        str | None, typer.Option(help="HOST:PORT of a Ray head or a scheduler.", show_default=False)
+    ] = None,
     image: Annotated[str | None, typer.Option(help="Of the pods.", show_default=False)] = None,
     prefect: Annotated[str | None, typer.Option(help="API of the Prefect server.", show_default=False)] = None,
 ) -> None:

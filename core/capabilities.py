@@ -61,4 +61,4 @@ def _number(amount: float) -> str:
     if not math.isfinite(amount):
         return str(amount)
     # Never with an exponent, which is no amount.
-    return str(int(amount)) if amount.is_integer() else format(Decimal(repr(amount)), "f")
+    return str(int(amount)) if float(amount).is_integer() else format(Decimal(repr(amount)), "f")

@@ -116,8 +116,13 @@ class Master(Protocol):
         """Who serves, of our fleet and home; given ids, a fresh second look at those alone."""
         ...
 
-    def join_spec(self, worker_id: str) -> JoinSpec:
-        """What the worker must be started with."""
+    def join_spec(self, worker_id: str, capabilities: Sequence[str] = ()) -> JoinSpec:
+        """What the worker must be started with.
+
+        Args:
+            worker_id: its id.
+            capabilities: what its provider gives it, for masters that must be told by the worker.
+        """
         ...
 
     async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:

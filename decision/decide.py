@@ -103,7 +103,9 @@ def decide(
     shown = replace(seen, can_launch=can_launch(seen, asked, rules.limits, rules.placement))
     decision = _without_others(ask(rules.policy, _with_others(shown, circumstances.others)), circumstances.others)
     decision = _beside_the_masters(decision, rules.policy.kind, shown)
-    if circumstances.per_shape_demand:
+    # Such a master's wants say what workers must be able to do, also where it does not tell what its tasks require.
+    by_capability = circumstances.per_shape_demand or rules.policy.kind == MASTERS_OWN
+    if by_capability:
         decision = _satisfiable(decision, seen, asked)
     kept = _keeping(asked, 0 if is_wound_down(overrides) else decision.reserve)
     bounded = apply(
@@ -112,7 +114,7 @@ def decide(
         rules.limits,
         overrides=overrides,
         floors=floors(rules.schedules, seen.at_seconds),
-        by_capability=circumstances.per_shape_demand,
+        by_capability=by_capability,
         listings_complete=all(share.complete for share in kept),
     )
     placed = place(

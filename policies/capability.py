@@ -36,7 +36,7 @@ from ebbflow.policies.formulas.opengris_1_15 import UNLIMITED, Group, Start, Sto
 from ebbflow.policies.formulas.packing import Packed, pack, unplaced_reasons
 from ebbflow.policies.formulas.words import Words
 
-CORRECTIONS = ("count_starting", "compare_amounts")
+CORRECTIONS = ("count_starting", "compare_amounts", "lend_wanted")
 
 
 class CapabilityPolicy(BaseModel):
@@ -62,8 +62,8 @@ class CapabilityPolicy(BaseModel):
         Field(
             ge=0,
             le=86_400,
-            description="Workers that are wanted for one kind of task are counted on for others too, unless none of "
-            "what is wanted has come for this long, as when a provider has nothing to give.",
+            description="How long `lend_wanted` holds: workers that are wanted for one kind of task are counted on for "
+            "others too, unless none of what is wanted has come for this long, as when a provider has nothing to give.",
         ),
     ] = 300.0
     used_up: Annotated[
@@ -74,7 +74,7 @@ class CapabilityPolicy(BaseModel):
         Literal["1.15.0", "2.9.0"], Field(description="The release of opengris-scaler whose rule is applied.")
     ] = "1.15.0"
     uncorrected: Annotated[
-        tuple[Literal["count_starting", "compare_amounts"], ...],
+        tuple[Literal["count_starting", "compare_amounts", "lend_wanted"], ...],
         Field(description="Corrections to switch off: there the rule does as its library."),
     ] = ()
 
@@ -94,7 +94,9 @@ class CapabilityPolicy(BaseModel):
             self.kind,
             self.uncorrected,
             CORRECTIONS,
-            lambda corrections: self._wanted(needs, observation, corrections, shares=stuck < self.patience_seconds),
+            lambda corrections: self._wanted(
+                needs, observation, corrections, shares=corrections.lend_wanted and stuck < self.patience_seconds
+            ),
             is_starting=serving(observation) < observation.supply,
         )
         wanted = _together(least, wanted) if least else wanted

@@ -34,6 +34,6 @@ class MasterPolicy(BaseModel):
         ours = VanillaPolicy().decide(observation).total
         text = (
             f"its master wants {wanted} workers for {demand.total} tasks, {observation.supply} serve or start; "
-            f"vanilla would want {ours}"
+            f"vanilla would want {ours}" + (f"; {demand.detail}" if demand.detail else "")
         )
         return Decision(demand.desired, f"its master wants {wanted}", (Reason(f"policy.{self.kind}", text),))

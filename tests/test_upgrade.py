@@ -164,7 +164,7 @@ class Queue:
             )
         )
 
-    def join_spec(self, worker_id: str) -> JoinSpec:
+    def join_spec(self, worker_id: str, capabilities: Sequence[str] = ()) -> JoinSpec:
         return JoinSpec()
 
     async def register(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:

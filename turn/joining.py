@@ -27,7 +27,7 @@ async def launch(acting: Acting, action: Action) -> Outcome:
         worker_id=worker.worker_id,
         fleet=acting.opened.fleet.name,
         home=acting.opened.home,
-        join=acting.opened.master.join_spec(worker.worker_id),
+        join=acting.opened.master.join_spec(worker.worker_id, worker.capabilities),
         capabilities=worker.capabilities,
         avoid=acting.evaluation.avoided(action.provider),
         max_usd_per_hour=action.usd_per_hour if provider.caps.takes_price_cap else None,

@@ -74,9 +74,9 @@ class ReadOnlyMaster:
         """The real answer."""
         return await self._master.members(worker_ids)
 
-    def join_spec(self, worker_id: str) -> JoinSpec:
+    def join_spec(self, worker_id: str, capabilities: Sequence[str] = ()) -> JoinSpec:
         """The real answer."""
-        return self._master.join_spec(worker_id)
+        return self._master.join_spec(worker_id, capabilities)
 
     async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:
         """Refused."""

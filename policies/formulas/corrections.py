@@ -35,7 +35,10 @@ class Corrections:
     step_down: bool = True
     """One step down at a time, and a target is shared by its managers; in the library 9 tasks on 10 workers leave 1."""
     read_minus_one: bool = True
-    """-1 is "unlimited" and other negative numbers are refused; in the library -1 holds nothing and adds one elsewhere.
+    """-1 is "unlimited" and other negative numbers are refused; the library takes them, and in its waterfall -1 holds
+    nothing and adds one elsewhere."""
+    lend_wanted: bool = True
+    """`capability` counts on workers wanted for one kind of task for others too; in the library each kind is by itself.
     """
     stop_idle_only: bool = True
     """Only idle groups are stopped, each once; in the library a group goes while its tasks run."""

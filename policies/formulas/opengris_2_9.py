@@ -143,8 +143,6 @@ def allowed(most: int, corrections: Corrections) -> int | None:
     Raises:
         ValueError: a negative number that is not -1.
     """
-    if not corrections.read_minus_one:
-        return most
-    if most < -1:
+    if most < -1 and corrections.read_minus_one:
         raise ValueError(f"a cap of {most}: expected -1 for unlimited, 0 or more")
     return None if most == -1 else most

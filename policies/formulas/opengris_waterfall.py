@@ -89,7 +89,11 @@ def drained(tiers: Sequence[Tier]) -> tuple[int, ...]:
 
 
 def _tier_cap(tier: Tier, corrections: Corrections) -> int | None:
-    caps = [allowed(most, corrections) for most in (tier.reported, tier.most) if most is not None]
+    known = [most for most in (tier.reported, tier.most) if most is not None]
+    if not corrections.read_minus_one:
+        # The library's other rules read -1 as "unlimited", this one does not.
+        return min(known, default=None)
+    caps = [allowed(most, corrections) for most in known]
     return min((cap for cap in caps if cap is not None), default=None)
 
 

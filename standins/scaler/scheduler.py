@@ -1,6 +1,7 @@
-"""A stand-in scheduler of opengris-scaler 2.9, at the place where our program asks it: one JSON object in, one out.
+"""Stand-in schedulers of opengris-scaler, at the place where our program asks them: one JSON object in, one out.
 
-Source: measured on opengris-scaler 2.9.0. The wire itself is the package's own; what stands here is its account.
+Source: measured on opengris-scaler 2.9.0 and 1.15.0. The wire itself is the package's own; what stands here is its
+account.
 """
 
 import asyncio
@@ -19,7 +20,6 @@ FORGOTTEN_SECONDS = 60.0
 """A worker that says nothing is dropped, and what it had is queued again."""
 MANAGER_SECONDS = 10.0
 """A manager that says nothing is forgotten; its workers stay."""
-VERSION = "2.9.0"
 
 
 @dataclass(eq=False)
@@ -47,12 +47,14 @@ class PlayedTask:
 
 
 class PlayedScheduler:
-    """One scheduler with its workers, on a clock that a test moves.
+    """One scheduler of 2.9 with its workers, on a clock that a test moves.
 
     Args:
         clock: whose seconds count.
         upper: tasks per worker above which `vanilla` asks for one more.
     """
+
+    version = "2.9.0"
 
     def __init__(self, clock: ManualClock, *, upper: float = 10.0) -> None:
         self.clock, self.upper = clock, upper
@@ -69,12 +71,19 @@ class PlayedScheduler:
         self._managers: dict[str, tuple[str, float]] = {}
 
     def start_worker(self, words: Sequence[str]) -> PlayedWorker:
-        """What `scaler_worker_manager baremetal_native` with these words does, once it has connected."""
+        """What the vendor's command with these words does, once it has connected; the first of its processes."""
         given = dict(word.removeprefix("--").split("=", 1) for word in words if "=" in word)
-        worker = PlayedWorker(given["worker-type"], given["worker-manager-id"], self.clock.now())
-        self.workers.append(worker)
+        started = self._started(given)
+        self.workers.extend(started)
         self._place()
-        return worker
+        return started[0]
+
+    def _started(self, given: Mapping[str, str]) -> list[PlayedWorker]:
+        """Those of `scaler_worker_manager baremetal_native`."""
+        return [
+            PlayedWorker(given["worker-type"], given["worker-manager-id"], self.clock.now())
+            for _ in range(int(given["max-task-concurrency"]))
+        ]
 
     def end_worker(self, worker: PlayedWorker, *, hands_back: bool) -> None:
         """It ends; without handing back, what it had waits until it is forgotten."""
@@ -116,7 +125,7 @@ class PlayedScheduler:
             return self.answer
         asked = json.loads(stdin or b"{}")
         self._look()
-        found: Json = {"version": VERSION, **self._heartbeat(asked)}
+        found: Json = {"version": self.version, **self._heartbeat(asked)}
         if not self.is_monitor_closed:
             found |= self._account()
         return 0, json.dumps(found).encode(), b""
@@ -197,3 +206,54 @@ class PlayedScheduler:
             if task.worker is None and alive:
                 task.worker = min(alive, key=lambda worker: sum(each.worker is worker for each in self._unfinished))
                 task.runs += 1
+
+
+class PlayedGroupScheduler(PlayedScheduler):
+    """One scheduler of 1.15, which keeps groups of workers and no managers."""
+
+    version = "1.15.0"
+
+    def __init__(self, clock: ManualClock, *, upper: float = 10.0) -> None:
+        super().__init__(clock, upper=upper)
+        self.groups: dict[str, list[str]] = {}
+        """For ever and of all adapters, until one says that a group is shut down."""
+
+    def restart(self) -> None:
+        """Its groups were its memory, too."""
+        super().restart()
+        self.groups.clear()
+
+    def _started(self, given: Mapping[str, str]) -> list[PlayedWorker]:
+        """Those of `scaler_cluster`, as our program runs it: each has the name that it was given."""
+        names = given["worker-names"].split(",")
+        assert len(names) == int(given["num-of-workers"]), "the command refuses anything else"
+        return [PlayedWorker(name, "", self.clock.now()) for name in names]
+
+    def _heartbeat(self, asked: Json) -> Json:
+        """Our program puts the groups of its fleet right before its heartbeat."""
+        ours = f"{asked['fleet']}-", f"+{asked['home']}"
+        connected: dict[str, list[str]] = {}
+        for worker in self.workers:
+            worker_id, _, rest = worker.worker_type.partition("+")
+            if worker_id.startswith(ours[0]) and f"+{rest}".startswith(ours[1]):
+                connected.setdefault(f"{worker_id}{ours[1]}", []).append(worker.name)
+        others = {
+            group: names
+            for group, names in self.groups.items()
+            if not (group.startswith(ours[0]) and group.endswith(ours[1]))
+        }
+        self.groups = {**others, **connected}
+        commands = self._commands(asked["most_workers"]) if self.has_opinion else []
+        return {"is_heard": True, "commands": commands}
+
+    def _commands(self, most: int) -> list[Json]:
+        """Source: the contract of 1.15.0, policy `vanilla` with a lower ratio of 1: one command at most."""
+        waiting, all_workers = len(self._unfinished), len(self.workers)
+        ratio = waiting / all_workers if all_workers else math.inf if waiting else 1.0
+        if ratio > self.upper and len(self.groups) < most:
+            return [{"start": {}}]
+        if ratio < 1 and self.groups:
+            queued = {worker.name: sum(task.worker is worker for task in self._unfinished) for worker in self.workers}
+            least = min(self.groups, key=lambda group: sum(queued.get(name, 0) for name in self.groups[group]))
+            return [{"stop": least}]
+        return []

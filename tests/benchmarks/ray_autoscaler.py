@@ -4,19 +4,17 @@ Ray starts its nodes by the provider that it has for one host (`fake_multinode`)
 paid for from its start until nothing of it runs.
 """
 
-import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
 import psutil
 import yaml
 
+from tests.benchmarks.bursts import each, paid_seconds
 from tests.benchmarks.world import World, tell
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.processes import end_all
@@ -31,7 +29,6 @@ CALL_SECONDS = 2.0
 IDLE_SECONDS = 60.0
 SHIPPED_IDLE_SECONDS = 300.0
 """Ray's default."""
-LOOK_SECONDS = 0.25
 HEAD_ID = "f" * 51 + "00000"
 
 
@@ -87,7 +84,7 @@ async def _ours(running: World) -> Outcome:
             )
             await fleet.save()
             try:
-                async with _each(TURN_SECONDS, fleet.turn_now):
+                async with each(TURN_SECONDS, fleet.turn_now):
                     return await _burst(cluster, lambda: len(fleet.workers()))
             finally:
                 await end_all("EBBFLOW_FLEET", fleet.name)
@@ -116,6 +113,11 @@ def _with_autoscaler(folder: Path, idle_seconds: float) -> Callable[[RayCluster]
                 "disable_launch_config_check": True,
             },
             "auth": {"ssh_user": "nobody"},
+            # Read without a default.
+            "file_mounts": {},
+            "cluster_synced_files": [],
+            "worker_setup_commands": [],
+            "worker_start_ray_commands": [],
             "head_node_type": "head",
             "available_node_types": {
                 "head": {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
@@ -140,31 +142,11 @@ def _raylets(cluster: RayCluster) -> list[int]:
     return found
 
 
-@asynccontextmanager
-async def _each(seconds: float, call: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
-    """Call it so often, until the block ends."""
-
-    async def go_on() -> None:
-        while True:
-            began = time.monotonic()
-            await call()
-            await anyio.sleep(max(0.0, seconds - (time.monotonic() - began)))
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(go_on)
-        yield
-        group.cancel_scope.cancel()
-
-
 async def _burst(cluster: RayCluster, nodes: Callable[[], int]) -> Outcome:
     """Submit the burst, and look until its tasks are done and every node has gone."""
-    submitted, paid = time.time(), 0.0
+    submitted = time.time()
     work = await cluster.work(TASKS, TASK_SECONDS)
-    seen = time.monotonic()
-    while len(work.began()) < TASKS or nodes():
-        await asyncio.sleep(LOOK_SECONDS)
-        count, now = await asyncio.to_thread(nodes), time.monotonic()
-        paid, seen = paid + count * (now - seen), now
+    paid = await paid_seconds(lambda: len(work.began()) == TASKS, nodes)
     await work.is_done()
     return Outcome([at - submitted for at in work.beginnings()], paid, _twice(work))
 

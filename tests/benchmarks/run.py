@@ -17,12 +17,13 @@ def main() -> None:
     tell("starting a Prefect server and a stand-in master")
     with world() as running:
         # Only now: Prefect reads the environment that the world has set when it is imported.
-        from tests.benchmarks import ray_autoscaler, slurm, turn_by_worker, turn_in_process
+        from tests.benchmarks import ray_autoscaler, scaler_manager, slurm, turn_by_worker, turn_in_process
 
         asyncio.run(turn_in_process.measure(running))
         asyncio.run(slurm.measure(running))
         asyncio.run(turn_by_worker.measure(running))
         asyncio.run(ray_autoscaler.measure(running))
+        asyncio.run(scaler_manager.measure(running))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,7 @@ def test_a_ready_made_fleet_is_copied_whole(tmp_path: Path, kind: str, *, exists
         (("kubernetes", "--image", "reg.lab:5000/swarmui:2.1"), "blocks.yaml", "image: reg.lab:5000/swarmui:2.1\n"),
         (("several", "--master", "http://10.0.0.7:7801"), "blocks.yaml", "address: http://10.0.0.7:7801\n"),
         (("slurm-ray", "--join", "head.lab:6380"), "blocks.yaml", "join_address: head.lab:6380\n"),
+        (("scaler-slurm", "--join", "head.lab:2350"), "blocks.yaml", "scheduler: tcp://head.lab:2350\n"),
         (("several-ray", "--image", "reg.lab/ray:2.60"), "blocks.yaml", "    image: reg.lab/ray:2.60\n"),
         (("local", "--name", "mine-too"), "services.yaml", "prefect_worker: mine-too\n"),
     ],
@@ -107,7 +108,7 @@ def test_a_folder_whose_name_no_fleet_can_have_gets_the_usual_one(tmp_path: Path
         (("slurm", "--image", "x"), "--image is none of slurm's options; it has: --name, --master, --partition"),
         (
             ("cloud",),
-            "there is no ready-made fleet 'cloud'; there are: local, slurm, slurm-ray, several-ray, kubernetes",
+            "there is no ready-made fleet 'cloud'; there are: local, slurm, slurm-ray, scaler-slurm, several-ray",
         ),
     ],
 )

@@ -189,7 +189,7 @@ class ClusterAdapter:
             foreign=tuple(node.name for node in nodes if node.name.startswith(f"{FLEET}/") and node not in ours),
         )
 
-    def join_spec(self, worker_id: str) -> JoinSpec:
+    def join_spec(self, worker_id: str, capabilities: Sequence[str] = ()) -> JoinSpec:
         return JoinSpec(arguments=("--address", "head:6379", "--node-name", node_name(worker_id)))
 
     async def joined(self, worker: Worker) -> Registration:

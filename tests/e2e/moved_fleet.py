@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,13 +34,18 @@ class MovedFleet:
         self.name = f"r{secrets.token_hex(4)}"
         self._most_each, self._sections = most_each, sections
         self._master: Block | None = None
-        self._providers: Sequence[Block] = ()
+        self._providers: dict[str, Block] = {}
 
     async def keep(self, master: Block, *providers: Block) -> None:
-        """Save its blocks under its name."""
-        self._master, self._providers = master, providers
-        for block in (master, *providers):
-            await self.house.save(block, self.name)
+        """Save its blocks under its name; a second provider of one kind under that and its number."""
+        self._master = master
+        await self.house.save(master, self.name)
+        for number, block in enumerate(providers):
+            name = (
+                self.name if block.get_block_type_slug() not in map(_kind, self._providers) else f"{self.name}-{number}"
+            )
+            self._providers[f"{block.get_block_type_slug()}/{name}"] = block
+            await self.house.save(block, name)
 
     @property
     def starts(self) -> Path:
@@ -69,10 +74,7 @@ class MovedFleet:
             **self._sections,
             "name": self.name,
             "master": f"{self._master.get_block_type_slug()}/{self.name}",
-            "providers": [
-                {"block": f"{each.get_block_type_slug()}/{self.name}", "max_workers": self._most_each}
-                for each in self._providers
-            ],
+            "providers": [{"block": reference, "max_workers": self._most_each} for reference in self._providers],
         }
         return Fleet.model_validate(plain)
 
@@ -94,3 +96,7 @@ class MovedFleet:
             assert time.monotonic() < deadline, f"not within {PATIENCE_SECONDS:g} s: {what}; {said[-5:]}"
             said.append(await self.turn())
             await asyncio.sleep(1)
+
+
+def _kind(reference: str) -> str:
+    return reference.partition("/")[0]

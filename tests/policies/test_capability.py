@@ -109,6 +109,13 @@ def test_workers_that_never_come_are_not_counted_on_for_ever() -> None:
     assert wanted(policy, came) == {GPU: 10}
 
 
+def test_wanted_workers_are_lent_to_other_kinds_of_task_unless_that_is_switched_off() -> None:
+    seen = observed({GPU: 50, PLAIN: 20}, {})
+    assert wanted(CapabilityPolicy(uncorrected=("lend_wanted",)), seen) == {GPU: 10, PLAIN: 4}
+    reasons = {reason.rule: reason.text for reason in CapabilityPolicy().decide(seen).reasons}
+    assert reasons["policy.capability.lend_wanted"] == "the library's rule, without this correction, would want 14"
+
+
 def test_a_fleet_at_rest_remembers_nothing() -> None:
     assert CapabilityPolicy().decide(observed({GPU: 5}, {GPU: 1})).remembers == {}
 

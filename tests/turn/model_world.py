@@ -614,7 +614,7 @@ class ModelMaster:
     async def members(self, worker_ids: Sequence[str] | None = None, *, known: Sequence[Worker] = ()) -> PushMemberList:
         return await self._call("members", lambda: self.world.members(worker_ids, known))
 
-    def join_spec(self, worker_id: str) -> JoinSpec:
+    def join_spec(self, worker_id: str, capabilities: Sequence[str] = ()) -> JoinSpec:
         return JoinSpec()
 
     async def drain(self, worker: Worker, deadline_seconds: float, force: bool = False) -> DrainAnswer:

@@ -93,7 +93,7 @@ class Queue:
         shown = (entry for entry in self.entries.values() if worker_ids is None or entry.worker_id in worker_ids)
         return PushMemberList(tuple(shown))
 
-    def join_spec(self, worker_id: str) -> JoinSpec:
+    def join_spec(self, worker_id: str, capabilities: Sequence[str] = ()) -> JoinSpec:
         return JoinSpec()
 
     async def register(self, worker: Worker, *, connect_timeout_seconds: float = 30.0) -> Registration:
@@ -197,7 +197,7 @@ class Cluster:
             )
         )
 
-    def join_spec(self, worker_id: str) -> JoinSpec:
+    def join_spec(self, worker_id: str, capabilities: Sequence[str] = ()) -> JoinSpec:
         return JoinSpec(environment={"NAME": worker_id})
 
     async def joined(self, worker: Worker) -> Registration:

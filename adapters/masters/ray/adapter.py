@@ -140,7 +140,7 @@ class RayAdapter:
             ),
         )
 
-    def join_spec(self, worker_id: str) -> JoinSpec:
+    def join_spec(self, worker_id: str, capabilities: Sequence[str] = ()) -> JoinSpec:
         """What `ray start` is given; how many GPUs and CPUs it offers is the worker's start file's to say."""
         labels = {WORKER: worker_id, FLEET: self._fleet, HOME: self._home}
         said = ",".join(f"{name}={value}" for name, value in labels.items())

@@ -1,15 +1,17 @@
 """A scheduler of opengris-scaler as a master: workers join under our manager's id, and hand tasks back when ended.
 
-Source: measured on opengris-scaler 2.9.0; its worker_manager/ and scheduler/controllers/.
+Source: measured on opengris-scaler 2.9.0 and 1.15.0; worker_manager/ and worker_adapter/, scheduler/controllers/.
 """
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ebbflow.adapters.commands import Run, run_process
-from ebbflow.adapters.masters.scaler.answers import LOST_SECONDS, Account, Seen, manager_id, parse_account
+from ebbflow.adapters.masters.scaler.answers import LOST_SECONDS, Account, Seen, parse_account
 from ebbflow.adapters.masters.scaler.asking import Scheduler
-from ebbflow.adapters.masters.scaler.settings import ScalerSettings
+from ebbflow.adapters.masters.scaler.names import manager_id, name_of
+from ebbflow.adapters.masters.scaler.settings import ScalerSettings, whole_amounts
+from ebbflow.core.capabilities import capability_set
 from ebbflow.core.errors import FleetError, MasterUnavailable
 from ebbflow.core.ids import check_fleet_name, check_home
 from ebbflow.core.instance import JoinSpec
@@ -43,9 +45,9 @@ class ScalerAdapter:
 
     def __init__(self, settings: ScalerSettings, *, fleet: str, home: str, run: Run = run_process) -> None:
         self._settings = settings
-        self._fleet = check_fleet_name(fleet)
-        self._manager_id = manager_id(fleet, check_home(home))
-        self._scheduler = Scheduler(settings, self._manager_id, run=run)
+        self._fleet, self._home = check_fleet_name(fleet), check_home(home)
+        self._manager_id = manager_id(fleet, home)
+        self._scheduler = Scheduler(settings, fleet=fleet, home=home, run=run)
 
     @property
     def caps(self) -> MasterCaps:
@@ -81,7 +83,7 @@ class ScalerAdapter:
             queued=account.unfinished - account.working,
             running=account.working,
             desired=account.desired,
-            detail="" if account.is_heard else self._unheard,
+            detail=_beyond(account) if account.is_heard else self._unheard,
         )
 
     async def members(self, worker_ids: Sequence[str] | None = None) -> MemberList:
@@ -90,16 +92,23 @@ class ScalerAdapter:
             account = await self._account()
         except FleetError as error:
             return MemberList(complete=False, detail=str(error))
-        ours = self._ours(account)
-        twice = Counter(seen.worker_id for seen in ours)
+        processes: dict[str, list[Seen]] = {}
+        for seen in self._ours(account):
+            processes.setdefault(seen.worker_id, []).append(seen)
+        most = self._settings.workers_per_group
         foreign = manager_id(self._fleet, "")
         return MemberList(
             members=tuple(
-                _member(seen, duplicate=twice[seen.worker_id] > 1)
-                for seen in ours
-                if worker_ids is None or seen.worker_id in worker_ids
+                member
+                for worker_id, those in processes.items()
+                if worker_ids is None or worker_id in worker_ids
+                for member in (_members(those) if len(those) > most else (_member(those),))
             ),
-            detail="; ".join(f"{name} is {count} workers" for name, count in twice.items() if count > 1),
+            detail="; ".join(
+                f"{worker_id} is {len(those)} workers of the scheduler, and at most {most} were started"
+                for worker_id, those in processes.items()
+                if len(those) > most
+            ),
             foreign=tuple(
                 seen.worker_id or seen.name
                 for seen in account.workers
@@ -107,18 +116,36 @@ class ScalerAdapter:
             ),
         )
 
-    def join_spec(self, worker_id: str) -> JoinSpec:
-        """The words of `scaler_worker_manager baremetal_native`: one worker, known by its id."""
-        arguments = (
-            self._settings.scheduler,
-            f"--worker-manager-id={self._manager_id}",
-            f"--object-storage-address={self._settings.object_storage}",
-            "--mode=fixed",
-            "--max-task-concurrency=1",
-            # The name of the worker begins with it: Worker|<type>|...
-            f"--worker-type={worker_id}",
+    def join_spec(self, worker_id: str, capabilities: Sequence[str] = ()) -> JoinSpec:
+        """The words of `scaler_worker_manager baremetal_native`, or of `scaler_cluster` at a scheduler of 1.15.
+
+        Raises:
+            ConfigError: its provider gives a part of something.
+        """
+        settings, able = self._settings, whole_amounts(capabilities)
+        count = settings.workers_per_group
+        words: tuple[str, ...]
+        if settings.wire == "1.15":
+            name = name_of(worker_id, self._home, capability_set(able))
+            words = (f"--num-of-workers={count}", f"--worker-names={','.join([name] * count)}")
+        else:
+            words = (
+                f"--worker-manager-id={self._manager_id}",
+                "--mode=fixed",
+                f"--max-task-concurrency={count}",
+                # The name of the worker begins with it: Worker|<type>|...
+                f"--worker-type={worker_id}",
+            )
+        said = ",".join(f"{name}={amount}" for name, amount in able.items())
+        return JoinSpec(
+            arguments=(
+                settings.scheduler,
+                f"--object-storage-address={settings.object_storage_address}",
+                *words,
+                *((f"--per-worker-capabilities={said}",) if able else ()),
+            ),
+            labels={"manager": self._manager_id},
         )
-        return JoinSpec(arguments=arguments, labels={"manager": self._manager_id})
 
     async def joined(self, worker: Worker) -> Registration:
         """Whether the scheduler has a worker of that id."""
@@ -139,7 +166,12 @@ class ScalerAdapter:
         """Nothing is open between two calls."""
 
     async def _account(self) -> Account:
-        return parse_account(await self._scheduler.ask(), capabilities=self._settings.capabilities)
+        return parse_account(
+            await self._scheduler.ask(),
+            own_id=self._manager_id,
+            capabilities=self._settings.capabilities,
+            per_group=self._settings.workers_per_group,
+        )
 
     def _ours(self, account: Account) -> list[Seen]:
         return [seen for seen in account.workers if seen.worker_id and seen.manager == self._manager_id]
@@ -152,6 +184,18 @@ class ScalerAdapter:
         )
 
 
-def _member(seen: Seen, *, duplicate: bool) -> Member:
-    state = MemberState.LOST if seen.last_seen_seconds > LOST_SECONDS else MemberState.READY
-    return Member(seen.worker_id, seen.name, state, busy=seen.is_busy, duplicate=duplicate)
+def _members(those: Sequence[Seen]) -> tuple[Member, ...]:
+    """More processes than were started: two workers of one id, and nobody knows which is which."""
+    return tuple(replace(_member([seen]), duplicate=True) for seen in those)
+
+
+def _member(those: Sequence[Seen]) -> Member:
+    """One worker, of as many of the scheduler's as it has processes: it works while one of them does."""
+    is_lost = all(seen.last_seen_seconds > LOST_SECONDS for seen in those)
+    state = MemberState.LOST if is_lost else MemberState.READY
+    return Member(those[0].worker_id, those[0].name, state, busy=any(seen.is_busy for seen in those))
+
+
+def _beyond(account: Account) -> str:
+    kinds = ", ".join(" ".join(words) for words in account.beyond)
+    return f"its own policy wants workers that can {kinds}, which the capabilities of its block lack" if kinds else ""

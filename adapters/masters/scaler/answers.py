@@ -1,19 +1,21 @@
 """What a scheduler's helper printed, read without trust. Pure."""
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ebbflow.core.capabilities import amounts
-from ebbflow.core.errors import MasterUnavailable
-from ebbflow.core.ids import parse_worker_id
+from ebbflow.adapters.masters.scaler.names import BETWEEN, known_by
+from ebbflow.core.capabilities import amounts, capability_set, fits
+from ebbflow.core.errors import ConfigError, MasterUnavailable
 from ebbflow.core.plan import Want
 
-UNFINISHED = ("inactive", "running", "canceling", "balanceCanceling")
+UNFINISHED = ("inactive", "running", "canceling", "balanceCanceling", "workerDisconnecting")
 """States of tasks that are not done. A running one may still wait in the queue of its worker."""
+MOST = 10**12
+"""Of anything that a scheduler may count."""
 LOST_SECONDS = 15
 """Without a word from a worker, which speaks every two seconds; the scheduler itself gives it up after a minute."""
-MANAGER = "ebbflow"
-"""How the id of a manager of ours begins; fleet and home follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +23,14 @@ class Seen:
     """One worker as the scheduler has it."""
 
     worker_id: str
-    """Ours, from the type that its name begins with; empty: it is none of ours."""
+    """Ours, from its name; empty: it is none of ours."""
     name: str
     manager: str
+    """The id of the manager under which it came; empty: unknown."""
     is_busy: bool
     last_seen_seconds: float
+    capabilities: tuple[str, ...] = ()
+    """What its name says that it can do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,39 +44,49 @@ class Account:
     is_heard: bool = True
     """Whether it took our heartbeat; it ignores a second manager of the same id."""
     desired: tuple[Want, ...] | None = None
+    beyond: tuple[tuple[str, ...], ...] = ()
+    """What it wants beside that, and this fleet cannot give."""
     version: str = ""
 
 
-def manager_id(fleet: str, home: str) -> str:
-    """Under which the workers of a fleet are known to the scheduler."""
-    return f"{MANAGER}.{fleet}.{home}"
-
-
-def parse_account(answer: Mapping[str, object], *, capabilities: Sequence[str]) -> Account:
+def parse_account(
+    answer: Mapping[str, object], *, own_id: str, capabilities: Sequence[str], per_group: int = 1
+) -> Account:
     """Read what the helper printed.
 
     Args:
         answer: its object.
+        own_id: the manager's that asked.
         capabilities: what this fleet's workers were said to be able to do.
+        per_group: how many of the scheduler's workers are one of ours.
 
     Raises:
         MasterUnavailable: the scheduler gave no account, or one with holes.
     """
     tasks = answer.get("tasks")
     if not isinstance(tasks, dict):
-        raise MasterUnavailable("the scheduler's monitor gave no account of its work in time")
+        raise MasterUnavailable(
+            "the scheduler's monitor gave no account of its work in time: is the address right, and the release?"
+        )
     unfinished = sum(_count(tasks.get(state, 0), f"tasks.{state}") for state in UNFINISHED)
     managed = {name: manager for manager, names in _lists(answer.get("managers")) for name in names}
     rows = answer.get("workers")
     if not isinstance(rows, list):
         raise MasterUnavailable(f"the scheduler gave no list of workers but {rows!r:.80}")
     read = [_worker(row, managed) for row in rows]
+    workers = tuple(seen for seen, _ in read)
+    ours = {seen.worker_id: seen.capabilities for seen in workers if seen.worker_id and seen.manager == own_id}
+    requests = _requests(answer.get("wanted"), per_group)
+    if requests is None:
+        requests = _after(answer.get("commands"), ours)
+    desired, beyond = _desired(requests, capabilities)
     return Account(
         unfinished=unfinished,
         working=min(unfinished, sum(working for _, working in read)),
-        workers=tuple(seen for seen, _ in read),
+        workers=workers,
         is_heard=answer.get("is_heard") is True,
-        desired=_desired(answer.get("wanted"), capabilities),
+        desired=desired,
+        beyond=beyond,
         version=str(answer.get("version") or "")[:40],
     )
 
@@ -82,32 +97,86 @@ def _worker(row: object, managed: Mapping[str, str]) -> tuple[Seen, int]:
     name = str(row["name"])
     sent, queued, working = (_count(row.get(key), f"{key} of {name:.60}") for key in ("sent", "queued", "working"))
     silent = _count(row.get("last_seen_seconds"), f"last_seen_seconds of {name:.60}")
-    # Worker|<type>|<random>|<random>: the type is ours to give.
-    parts = name.split("|")
-    worker_id = parts[1] if len(parts) > 2 and parts[0] == "Worker" and parse_worker_id(parts[1]) else ""
-    return Seen(worker_id, name, managed.get(name, ""), bool(sent or queued or working), float(silent)), working
+    known = known_by(name, managed)
+    is_busy = bool(sent or queued or working)
+    return Seen(known.worker_id, name, known.manager, is_busy, float(silent), known.capabilities), working
 
 
-def _desired(wanted: object, capabilities: Sequence[str]) -> tuple[Want, ...] | None:
-    """How many workers of this fleet the scheduler wants: the sum of all requests that they can do.
-
-    Source: worker_manager/runner.py, 2.9.0: a request counts where its capabilities, with their values, are among the
-    manager's. None: it said nothing, which is no opinion and never 0.
-    """
+def _requests(wanted: object, per_group: int) -> list[tuple[tuple[str, ...] | None, int]] | None:
+    """How many workers of which kind a scheduler of 2.9 wants of this manager; None: it said nothing."""
     if not isinstance(wanted, list):
         return None
-    have, total = amounts(capabilities), 0
+    found = []
     for request in wanted:
-        asked = request.get("capabilities") if isinstance(request, dict) else None
-        if not isinstance(asked, dict):
+        if not isinstance(request, dict):
             raise MasterUnavailable(f"the scheduler asked for {request!r:.80}, which is no request")
-        count = _count(request.get("count"), "a request")
-        total += count if all(have.get(str(name)) == value for name, value in asked.items()) else 0
-    return (Want(tuple(capabilities), total),)
+        words = _words(request.get("capabilities"))
+        found.append((words, math.ceil(_count(request.get("count"), "a request") / per_group)))
+    return found
+
+
+def _after(commands: object, ours: Mapping[str, tuple[str, ...]]) -> list[tuple[tuple[str, ...] | None, int]] | None:
+    """How many there would be of which kind after what a scheduler of 1.15 commands; None: it commands nothing.
+
+    A start comes again until the worker is there, so what is connected and one round of commands are the whole number.
+    """
+    if not isinstance(commands, list) or not commands:
+        return None
+    counts = Counter[tuple[str, ...] | None](ours.values())
+    for command in commands:
+        if isinstance(command, dict) and isinstance(group := command.get("stop"), str):
+            # Groups are kept for ever and for all: a stop may be somebody else's.
+            worker_id = group.partition(BETWEEN)[0]
+            if worker_id in ours:
+                counts[ours[worker_id]] -= 1
+        elif isinstance(command, dict) and "start" in command:
+            counts[_words(command["start"])] += 1
+        else:
+            raise MasterUnavailable(f"the scheduler commanded {command!r:.80}, which is no command")
+    return list(counts.items())
+
+
+def _words(asked: object) -> tuple[str, ...] | None:
+    """What a worker must be able to do, in our spelling; None: it has none, since users of the queue write names."""
+    if not isinstance(asked, dict):
+        raise MasterUnavailable(f"the scheduler asked for workers that can {asked!r:.80}, which are no capabilities")
+    given = {}
+    for name, value in asked.items():
+        if type(value) is not int:
+            raise MasterUnavailable(f"the scheduler asked for {name!r:.60} of {value!r:.40}")
+        # A name without an amount is -1 there.
+        given[str(name)] = float(max(1, min(value, MOST)))
+    words = capability_set(given)
+    try:
+        amounts(words)
+    except ConfigError:
+        return None
+    return words
+
+
+def _desired(
+    requests: Sequence[tuple[tuple[str, ...] | None, int]] | None, capabilities: Sequence[str]
+) -> tuple[tuple[Want, ...] | None, tuple[tuple[str, ...], ...]]:
+    """What this fleet is wanted to have, and which kinds it cannot give.
+
+    Nothing said is no opinion, and never 0. The library compares values for equality, or names alone; here a worker
+    that has more than is asked for fits, as everywhere in this project.
+    """
+    if requests is None:
+        return None, ()
+    counts: Counter[tuple[str, ...]] = Counter()
+    beyond: dict[tuple[str, ...], None] = {}
+    for words, count in requests:
+        if words is not None and fits(capabilities, words):
+            counts[words] += count
+        elif count:
+            beyond[words if words is not None else ("a name that is none",)] = None
+    wants = tuple(Want(words, count) for words, count in counts.items() if count)
+    return wants or (Want((), 0),), tuple(beyond)
 
 
 def _count(value: object, what: str) -> int:
-    if type(value) is not int or not 0 <= value <= 10**12:
+    if type(value) is not int or not 0 <= value <= MOST:
         raise MasterUnavailable(f"the scheduler counted {value!r:.40} as {what}")
     return value
 

@@ -8,8 +8,8 @@ from importlib.resources import as_file, files
 import anyio
 
 from ebbflow.adapters.commands import Run, run_process
-from ebbflow.adapters.masters.scaler.settings import ScalerSettings
-from ebbflow.core.capabilities import amounts
+from ebbflow.adapters.masters.scaler.names import manager_id
+from ebbflow.adapters.masters.scaler.settings import ScalerSettings, Wire, whole_amounts
 from ebbflow.core.errors import ConfigError, MasterUnavailable
 from ebbflow.core.text import one_line
 
@@ -18,8 +18,12 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 """All that the program gets: the flow's own environment may hold keys."""
 START_SECONDS = 1.5
 """Of the time limit: for the interpreter, and to say that nothing came."""
-VERSIONS = "2.9.0"
-"""Of the package, that the program was tried with."""
+PACKAGES: Mapping[Wire, str] = {
+    "2.9": "opengris-scaler==2.9.0",
+    # A later ConfigArgParse ends this release's commands with a TypeError.
+    "1.15": "opengris-scaler==1.15.0 ConfigArgParse==1.7.1",
+}
+"""What the programs were tried with, by wire."""
 
 
 class Scheduler:
@@ -27,13 +31,13 @@ class Scheduler:
 
     Args:
         settings: where it is, and which interpreter asks.
-        manager_id: the manager's; the identity of its connection, too, since another one's heartbeat under a known id
-            is ignored for ten seconds.
+        fleet: whose workers it manages.
+        home: of which installation.
         run: runs a process.
     """
 
-    def __init__(self, settings: ScalerSettings, manager_id: str, *, run: Run = run_process) -> None:
-        self._settings, self._manager_id, self._run = settings, manager_id, run
+    def __init__(self, settings: ScalerSettings, *, fleet: str, home: str, run: Run = run_process) -> None:
+        self._settings, self._fleet, self._home, self._run = settings, fleet, home, run
         self._one_at_a_time = anyio.Lock()
         self._begun = -math.inf
         self._answer: Mapping[str, object] | ConfigError | MasterUnavailable = MasterUnavailable("not asked yet")
@@ -64,16 +68,21 @@ class Scheduler:
 
     async def _asked(self) -> Mapping[str, object]:
         settings, limit = self._settings, self._settings.call_timeout_seconds
+        own_id = manager_id(self._fleet, self._home)
         asked = {
             "seconds": max(0.5, limit - START_SECONDS),
             "scheduler": settings.scheduler,
             "monitor": settings.monitor_address,
-            "identity": self._manager_id,
-            "manager_id": self._manager_id,
+            # Fixed: another one's heartbeat under a known id is ignored for ten seconds.
+            "identity": own_id,
+            "manager_id": own_id,
+            "fleet": self._fleet,
+            "home": self._home,
             "most_workers": settings.most_workers,
-            "capabilities": {name: int(amount) for name, amount in amounts(settings.capabilities).items()},
+            "workers_per_group": settings.workers_per_group,
+            "capabilities": whole_amounts(settings.capabilities),
         }
-        with as_file(files(HELPERS) / "ask_2.py") as program:
+        with as_file(files(HELPERS) / f"ask_{settings.wire.replace('.', '_')}.py") as program:
             # Isolated: neither our folder nor the caller's environment changes what it imports.
             words = [settings.python, "-I", "-B", str(program)]
             try:
@@ -86,18 +95,22 @@ class Scheduler:
         if code:
             raise self._refused(complaint.decode("utf-8", "replace"))
         try:
-            answer = json.loads(said)
+            # Before it, the package's own library may have written there.
+            answer = json.loads(said.strip().rpartition(b"\n")[2])
         except (ValueError, RecursionError):
             answer = None
         if not isinstance(answer, dict):
-            raise MasterUnavailable(f"scheduler {settings.scheduler}: {said[:80]!r} is no JSON object")
+            raise MasterUnavailable(
+                f"scheduler {settings.scheduler}: {said[-80:]!r} is no JSON object; is it of release {settings.wire}?"
+            )
         return answer
 
     def _refused(self, complaint: str) -> ConfigError | MasterUnavailable:
         last = one_line(complaint.strip().rpartition("\n")[2], 200)
         if "ModuleNotFoundError" in last or "ImportError" in last:
+            python, wire = self._settings.python, self._settings.wire
             return ConfigError(
-                f"python is {self._settings.python}, which has no opengris-scaler that can be asked ({last}): "
-                f"{self._settings.python} -m pip install opengris-scaler=={VERSIONS}"
+                f"python is {python}, which has no opengris-scaler that can ask a scheduler of {wire} ({last}): "
+                f"{python} -m pip install {PACKAGES[wire]}"
             )
         return MasterUnavailable(f"scheduler {self._settings.scheduler}: {last or 'asking failed and said nothing'}")

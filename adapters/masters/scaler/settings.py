@@ -1,7 +1,8 @@
 """What a person sets for a scheduler of opengris-scaler; its titles and descriptions are what the UI shows."""
 
 import re
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -9,8 +10,12 @@ from ebbflow.core.capabilities import amounts
 from ebbflow.core.errors import ConfigError
 
 ADDRESS = re.compile(r"tcp://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
-MONITOR_OFFSET = 2
-"""Source: scaler, where the monitor's address is made: the scheduler's port and two."""
+STORAGE_OFFSET, MONITOR_OFFSET = 1, 2
+"""Source: scaler, config/section/scheduler.py: what stands beside a scheduler is at its port and one, and two."""
+
+
+Wire = Literal["2.9", "1.15"]
+"""Releases of the package whose schedulers can be asked: declared counts of a worker manager, or groups one by one."""
 
 
 class ScalerSettings(BaseModel):
@@ -23,14 +28,20 @@ class ScalerSettings(BaseModel):
         description="As flows and workers reach it, for instance tcp://login1:2345. It asks nobody who they are: keep "
         "it inside your network.",
     )
-    object_storage: str = Field(
+    object_storage: str | None = Field(
+        default=None,
         title="Address of the object storage",
-        description="As workers reach it, for instance tcp://login1:2346.",
+        description="As workers reach it, for instance tcp://login1:2346; empty: the scheduler's own port and one.",
     )
     monitor: str | None = Field(
         default=None,
         title="Address of the monitor",
         description="Where the scheduler tells its state; empty: its own port and two.",
+    )
+    wire: Wire = Field(
+        default="2.9",
+        title="Release of the scheduler",
+        description="2.9 and what speaks as it does (worker managers), or 1.15 (worker adapters and their groups).",
     )
     python: str = Field(
         title="Python",
@@ -45,8 +56,13 @@ class ScalerSettings(BaseModel):
     capabilities: list[str] = Field(
         default=[],
         title="Capabilities",
-        description="What this fleet's workers can do, as the scheduler is told: names, or name=amount, such as gpu=4.",
+        description="What this fleet's workers can do, all providers together, as the scheduler is told: names, or "
+        "name=amount, such as gpu=4. Each worker tells what its own provider's capabilities are.",
     )
+    workers_per_group: Annotated[
+        int,
+        Field(ge=1, le=1024, title="Processes of a worker", description="How many of the scheduler's workers are one."),
+    ] = 1
     call_timeout_seconds: Annotated[
         float, Field(ge=1, le=60, title="Call timeout (seconds)", description="For asking the scheduler once.")
     ] = 5
@@ -65,18 +81,35 @@ class ScalerSettings(BaseModel):
     @classmethod
     def _check_capabilities(cls, words: list[str]) -> list[str]:
         try:
-            parts = [name for name, amount in amounts(words).items() if not amount.is_integer()]
+            whole_amounts(words)
         except ConfigError as error:
             raise ValueError(str(error)) from error
-        if parts:
-            raise ValueError(f"capability {parts[0]!r}: the scheduler takes whole amounts alone, such as gpu=4")
         return words
 
     @property
     def monitor_address(self) -> str:
         """Where the scheduler tells its state."""
-        if self.monitor is not None:
-            return self.monitor
+        return self.monitor or self._beside(MONITOR_OFFSET)
+
+    @property
+    def object_storage_address(self) -> str:
+        """Where workers get what tasks need."""
+        return self.object_storage or self._beside(STORAGE_OFFSET)
+
+    def _beside(self, offset: int) -> str:
         parts = ADDRESS.fullmatch(self.scheduler)
         assert parts is not None, "it was checked"
-        return f"tcp://{parts['host']}:{int(parts['port']) + MONITOR_OFFSET}"
+        return f"tcp://{parts['host']}:{int(parts['port']) + offset}"
+
+
+def whole_amounts(words: Sequence[str]) -> dict[str, int]:
+    """Take capabilities apart as the scheduler has them.
+
+    Raises:
+        ConfigError: names the word that is none, or has a part of one.
+    """
+    found = amounts(words)
+    for name, amount in found.items():
+        if not amount.is_integer():
+            raise ConfigError(f"capability {name!r}: the scheduler takes whole amounts alone, such as gpu=4")
+    return {name: int(amount) for name, amount in found.items()}

@@ -175,7 +175,7 @@ class SwarmUIAdapter:
         except FleetError as error:
             return PushMemberList(complete=False, detail=self._hide(str(error)))
 
-    def join_spec(self, worker_id: str) -> JoinSpec:
+    def join_spec(self, worker_id: str, capabilities: Sequence[str] = ()) -> JoinSpec:
         """The dead-man's switch, and the gate where there is a room; no address, since we push the worker's URL."""
         gate = {} if self._room is None else {GATE: self._room.gate_of(worker_id)}
         minutes = str(self._settings.require_control_within_minutes)

@@ -101,6 +101,9 @@ def test_capability_asks_for_a_share_of_the_tasks_of_each_kind(
 def test_minus_one_is_unlimited_and_other_negative_numbers_are_none() -> None:
     assert capability([Need(PLAIN, 11)], -1) == (Want(PLAIN, 3),)
     assert vanilla(25, 1, 1, -1) == 2
-    assert vanilla(25, 1, 1, -1, corrections=LIBRARY) == 0
+    # Neither does the library here; another negative number holds everything there.
+    assert capability([Need(PLAIN, 11)], -1, corrections=LIBRARY) == (Want(PLAIN, 3),)
+    assert vanilla(25, 1, 1, -1, corrections=LIBRARY) == 2
+    assert vanilla(25, 1, 1, -2, corrections=LIBRARY) == 0
     with pytest.raises(ValueError, match="a cap of -2: expected -1 for unlimited, 0 or more"):
         vanilla(25, 1, 1, -2)

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ebbflow.adapters.masters.scaler.adapter import ScalerAdapter
-from ebbflow.adapters.masters.scaler.settings import ScalerSettings
+from ebbflow.adapters.masters.scaler.settings import ScalerSettings, Wire
 from ebbflow.contracts.master import Trouble, worker_at
 from ebbflow.core.worker import Worker
 from ebbflow.standins.clock import ManualClock
-from ebbflow.standins.scaler.scheduler import PlayedScheduler, PlayedTask, PlayedWorker
+from ebbflow.standins.scaler.scheduler import PlayedGroupScheduler, PlayedScheduler, PlayedTask, PlayedWorker
 
 FLEET, HOME, OTHER_HOME = "demo", "h0me1", "h0me2"
 SETTINGS = {
@@ -23,9 +23,10 @@ class ScalerWorld:
 
     troubles = (Trouble.DOWN, Trouble.HANGING, Trouble.NONSENSE, Trouble.STALE)
 
-    def __init__(self) -> None:
+    def __init__(self, wire: Wire = "2.9") -> None:
         self.clock = ManualClock()
-        self.scheduler = PlayedScheduler(self.clock)
+        self.scheduler = (PlayedGroupScheduler if wire == "1.15" else PlayedScheduler)(self.clock)
+        self.settings = {**SETTINGS, "wire": wire}
         self.workers: dict[str, PlayedWorker] = {}
         self._slow: set[str] = set()
         self._ended: set[str] = set()
@@ -33,7 +34,7 @@ class ScalerWorld:
         self._task: PlayedTask | None = None
 
     def adapter(self, **settings: object) -> ScalerAdapter:
-        read = ScalerSettings.model_validate({**SETTINGS, **settings})
+        read = ScalerSettings.model_validate({**self.settings, **settings})
         return ScalerAdapter(read, fleet=FLEET, home=HOME, run=self.scheduler.run)
 
     async def start_worker(self) -> Worker:
@@ -93,10 +94,10 @@ class ScalerWorld:
 
     def _started(self, worker_id: str, home: str = HOME) -> PlayedWorker:
         """A worker that was started with what the join spec says."""
-        spec = ScalerAdapter(ScalerSettings.model_validate(SETTINGS), fleet=FLEET, home=home).join_spec(worker_id)
+        spec = ScalerAdapter(ScalerSettings.model_validate(self.settings), fleet=FLEET, home=home).join_spec(worker_id)
         return self.scheduler.start_worker(spec.arguments)
 
 
 @asynccontextmanager
-async def scaler_world() -> AsyncIterator[ScalerWorld]:
-    yield ScalerWorld()
+async def scaler_world(wire: Wire = "2.9") -> AsyncIterator[ScalerWorld]:
+    yield ScalerWorld(wire)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -9,13 +10,14 @@ import pytest
 
 from ebbflow.adapters.masters.scaler.adapter import ScalerAdapter
 from ebbflow.adapters.masters.scaler.asking import Scheduler
-from ebbflow.adapters.masters.scaler.settings import ScalerSettings
+from ebbflow.adapters.masters.scaler.settings import ScalerSettings, Wire
 from ebbflow.core.errors import ConfigError, MasterUnavailable
 from ebbflow.core.member import DrainAnswer, MemberState
 from ebbflow.core.plan import Want
+from ebbflow.standins.scaler.scheduler import PlayedGroupScheduler
 from tests.adapters.masters.scaler.played_world import FLEET, HOME, SETTINGS, ScalerWorld
 
-HEARTBEAT = {"manager_id": f"ebbflow.{FLEET}.{HOME}", "most_workers": 1}
+HEARTBEAT = {"manager_id": f"ebbflow.{FLEET}.{HOME}", "most_workers": 1, "workers_per_group": 1}
 
 pytestmark = pytest.mark.anyio
 
@@ -33,12 +35,30 @@ def asking_with(python: str, **settings: object) -> ScalerAdapter:
 def test_a_worker_is_one_process_of_the_vendors_command_under_our_managers_id() -> None:
     assert asking_with(sys.executable).join_spec("demo-0abc-1-0").arguments == (
         "tcp://login1:2345",
-        "--worker-manager-id=ebbflow.demo.h0me1",
         "--object-storage-address=tcp://login1:2346",
+        "--worker-manager-id=ebbflow.demo.h0me1",
         "--mode=fixed",
         "--max-task-concurrency=1",
         "--worker-type=demo-0abc-1-0",
     )
+
+
+def test_a_worker_of_1_15_has_everything_in_its_name() -> None:
+    adapter = asking_with(sys.executable, wire="1.15", workers_per_group=2)
+    assert adapter.join_spec("demo-0abc-1-0", ("cpu=4", "gpu")).arguments == (
+        "tcp://login1:2345",
+        "--object-storage-address=tcp://login1:2346",
+        "--num-of-workers=2",
+        "--worker-names=demo-0abc-1-0+h0me1+cpu=4+gpu,demo-0abc-1-0+h0me1+cpu=4+gpu",
+        "--per-worker-capabilities=cpu=4,gpu=1",
+    )
+
+
+def test_a_worker_tells_what_its_provider_gives_and_no_part_of_anything() -> None:
+    adapter = asking_with(sys.executable)
+    assert adapter.join_spec("demo-0abc-1-0", ("gpu=2",)).arguments[-1] == "--per-worker-capabilities=gpu=2"
+    with pytest.raises(ConfigError, match=r"capability 'gpu': the scheduler takes whole amounts alone"):
+        adapter.join_spec("demo-0abc-1-0", ("gpu=0.5",))
 
 
 @pytest.mark.parametrize(
@@ -81,6 +101,25 @@ async def test_an_interpreter_without_the_package_is_told_with_the_line_that_ins
         await asking_with(sys.executable).probe()
 
 
+@pytest.mark.parametrize(
+    ("wire", "line"),
+    [("2.9", r"opengris-scaler==2\.9\.0"), ("1.15", r"opengris-scaler==1\.15\.0 ConfigArgParse==1\.7\.1")],
+)
+async def test_each_release_is_asked_by_a_program_of_its_own(wire: str, line: str) -> None:
+    with pytest.raises(ConfigError, match=f"can ask a scheduler of {wire} .*-m pip install {line}$"):
+        await asking_with(sys.executable, wire=wire).probe()
+
+
+async def test_what_the_packages_own_library_writes_before_the_answer_is_passed_over(world: ScalerWorld) -> None:
+    _, said, _ = await world.scheduler.run([], json.dumps({**HEARTBEAT, "identity": "x"}).encode(), {}, 1)
+    world.scheduler.answer = 0, b"2026-11-29 ERROR scaler[1]: something\n" + said + b"\n", b""
+    assert (await world.adapter().demand()).complete
+    world.scheduler.answer = 0, b"2026-11-29 ERROR scaler[1]: Invalid YMQ magic string received\n", b""
+    demand = await world.adapter().demand()
+    assert not demand.complete
+    assert demand.detail.endswith("is no JSON object; is it of release 2.9?")
+
+
 async def test_a_program_that_hangs_is_ended_and_says_nothing_of_the_queue(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\nexec sleep 60\n")
@@ -95,6 +134,51 @@ async def test_what_the_schedulers_own_policy_wants_is_told_beside_the_queue(wor
         world.scheduler.submit()
     demand = await world.adapter().demand()
     assert (demand.queued, demand.running, demand.desired) == (25, 0, (Want((), 1),))
+
+
+async def test_a_scheduler_of_1_15_is_told_which_groups_live_before_it_plans() -> None:
+    world = ScalerWorld("1.15")
+    scheduler = world.scheduler
+    assert isinstance(scheduler, PlayedGroupScheduler)
+    scheduler.groups["ecs-8e1"] = ["Worker|ECS|1|2"]
+    worker = await world.start_worker()
+    await world.let_join(worker)
+    for _ in range(25):
+        scheduler.submit()
+    assert (await world.adapter().demand()).desired == (Want((), 2),), "one is there, one more is commanded"
+    assert set(scheduler.groups) == {"ecs-8e1", f"{worker.worker_id}+{HOME}"}
+    await world.end_worker(worker)
+    assert (await world.adapter().demand()).desired == (Want((), 1),)
+    assert set(scheduler.groups) == {"ecs-8e1"}, "what is gone frees its place, what is another's stays"
+
+
+async def test_a_scheduler_of_1_15_that_was_started_anew_is_told_of_groups_that_live() -> None:
+    world = ScalerWorld("1.15")
+    worker = await world.start_worker()
+    await world.let_join(worker)
+    await world.adapter().demand()
+    await world.restart_master()
+    assert (await world.adapter().demand()).desired == (Want((), 0),), "its stop names a group that it was told"
+
+
+@pytest.mark.parametrize("wire", ["2.9", "1.15"])
+async def test_a_worker_of_several_processes_is_busy_while_one_of_them_is(wire: Wire) -> None:
+    world = ScalerWorld(wire)
+    worker = await world.start_worker()
+    spec = world.adapter(workers_per_group=3).join_spec(worker.worker_id)
+    first = world.scheduler.start_worker(spec.arguments)
+    assert len(world.scheduler.workers) == 3
+    task = world.scheduler.submit()
+    (member,) = (await world.adapter(workers_per_group=3).members()).members
+    assert (member.worker_id, member.busy, member.duplicate) == (worker.worker_id, True, False)
+    world.scheduler.finish(task)
+    (member,) = (await world.adapter(workers_per_group=3).members()).members
+    assert member.busy is False
+    # One process more than were started: two workers of one id.
+    world.scheduler.workers.append(replace(first, name=""))
+    listing = await world.adapter(workers_per_group=3).members()
+    assert {member.duplicate for member in listing.members} == {True}
+    assert listing.detail == f"{worker.worker_id} is 4 workers of the scheduler, and at most 3 were started"
 
 
 async def test_no_command_is_no_opinion_and_never_none_wanted(world: ScalerWorld) -> None:
@@ -133,7 +217,7 @@ async def test_regression_behind_a_call_that_was_cancelled_others_got_an_answer_
         await may_end[number].wait()
         return 0, json.dumps({"number": number}).encode(), b""
 
-    scheduler = Scheduler(ScalerSettings.model_validate(SETTINGS), "ebbflow.demo.h0me1", run=run)
+    scheduler = Scheduler(ScalerSettings.model_validate(SETTINGS), fleet=FLEET, home=HOME, run=run)
     found: list[object] = []
 
     async def ask(scope: anyio.CancelScope) -> None:

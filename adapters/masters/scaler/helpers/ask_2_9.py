@@ -43,7 +43,7 @@ def _wanted(context: IOContext, asked: Json, deadline: float) -> Json:
     is_heard, wanted, until = False, None, deadline
     with _connected(context, asked["identity"], asked["scheduler"]) as socket:
         heartbeat = WorkerManagerHeartbeat(
-            maxTaskConcurrency=asked["most_workers"],
+            maxTaskConcurrency=asked["most_workers"] * asked["workers_per_group"],
             capabilities=dict_to_capabilities(asked["capabilities"]),
             workerManagerID=asked["manager_id"].encode(),
         )

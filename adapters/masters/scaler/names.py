@@ -1,0 +1,54 @@
+"""How the workers of a fleet are known to a scheduler, which tells nothing of them but their names. Pure.
+
+2.9 keeps the id of the manager that each came under, and a name that begins with the type that it was started with.
+1.15 keeps names alone, so that everything stands in them: `Worker|<worker id>+<home>+<capability>...|<random>`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ebbflow.core.ids import parse_worker_id
+
+MANAGER = "ebbflow"
+"""How the id of a manager of ours begins; fleet and home follow."""
+BETWEEN = "+"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a name tells."""
+
+    worker_id: str = ""
+    """Ours; empty: it is none of ours."""
+    manager: str = ""
+    """The id of the manager under which it came; empty: unknown."""
+    capabilities: tuple[str, ...] = ()
+
+
+def manager_id(fleet: str, home: str) -> str:
+    """Under which the workers of a fleet are known to the scheduler."""
+    return f"{MANAGER}.{fleet}.{home}"
+
+
+def name_of(worker_id: str, home: str, capabilities: Sequence[str]) -> str:
+    """The name of a worker of 1.15."""
+    return BETWEEN.join((worker_id, home, *capabilities))
+
+
+def known_by(name: str, managed: Mapping[str, str]) -> Known:
+    """Whose a worker is.
+
+    Args:
+        name: as the scheduler lists it, with its random ends.
+        managed: names to the ids of managers, where the scheduler keeps them.
+    """
+    parts = name.split("|")
+    if len(parts) < 3 or parts[0] != "Worker":
+        return Known(manager=managed.get(name, ""))
+    worker_id, *more = parts[1].split(BETWEEN)
+    identified = parse_worker_id(worker_id)
+    if identified is None:
+        return Known(manager=managed.get(name, ""))
+    if not more:
+        return Known(worker_id, managed.get(name, ""))
+    return Known(worker_id, manager_id(identified.fleet, more[0]), tuple(more[1:]))

@@ -1,0 +1,1 @@
+../../adapters/masters/scaler/helpers/work_1_15.py
