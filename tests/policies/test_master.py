@@ -25,6 +25,12 @@ def test_what_the_master_wants_is_wanted(desired: tuple[Want, ...]) -> None:
     assert [reason.text for reason in decision.reasons] == [text]
 
 
+def test_what_the_master_wants_and_its_block_lacks_is_told() -> None:
+    demand = Demand(queued=30, desired=(Want((), 0),), detail="its own policy wants workers that can tpu")
+    (reason,) = MasterPolicy().decide(Observation(demand, TWO)).reasons
+    assert reason.text.endswith("; its own policy wants workers that can tpu")
+
+
 def test_no_word_of_the_master_is_no_opinion_and_never_zero() -> None:
     decision = MasterPolicy().decide(Observation(Demand(queued=30, detail="nobody hears us"), TWO))
     assert decision.wanted is None

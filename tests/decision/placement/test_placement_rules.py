@@ -19,6 +19,7 @@ from ebbflow.decision.placement.place import place
 from ebbflow.decision.placement.shares import Placed, PlacementRules, ProviderShare
 from ebbflow.decision.placement.victims import retire
 from ebbflow.fleet.model import Fleet
+from ebbflow.policies.master import MasterPolicy
 from ebbflow.policies.no import NoPolicy
 from tests.making import fleet_of, inputs_of
 
@@ -213,6 +214,19 @@ def test_what_no_provider_can_give_takes_nobodys_room_and_is_told() -> None:
     assert Reason("placement.unsatisfiable", "2 x tpu: no provider can give it") in plan.reasons
     alike = evaluate(replace(seen, master=MasterLook(MasterCaps())), tight).plan
     assert len(alike.actions) == 2, "workers are alike to a master that does not tell what work requires"
+
+
+def test_kinds_that_the_master_itself_wants_are_placed_one_by_one_though_it_does_not_tell_what_its_tasks_require() -> (
+    None
+):
+    demand = Demand(queued=30, desired=(Want((), 1), Want(("a100",), 2), Want(("tpu",), 2)))
+    looks = tuple(ProviderLook(share.provider, share.caps, InstanceList()) for share in (PODS, SLURM))
+    caps = MasterCaps(decides_counts=True)
+    seen = inputs_of("demo", "h0me0", "3f9c", 1, 0.0, 24.0, demand, MemberList(), caps, looks, Memory())
+    pools = tuple((look.provider, 2) for look in looks)
+    plan = evaluate(seen, rules(policy=MasterPolicy(), limits=CALM, providers=pools)).plan
+    assert sorted(action.provider for action in plan.actions) == ["kubernetes/b", "slurm/a", "slurm/a"]
+    assert Reason("placement.unsatisfiable", "2 x tpu: no provider can give it") in plan.reasons
 
 
 FLEET = {
