@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-FOLDERS := core policies decision fleet turn adapters contracts blocks flows simulation standins services cli demo deployments
+FOLDERS := core policies decision fleet turn adapters contracts blocks flows simulation standins gateway services cli demo deployments
 
 .PHONY: demo test check bench bench-policies soak endurance typing lock lock-environments clean environment
 

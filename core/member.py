@@ -247,6 +247,8 @@ class MasterCaps:
     idle_source: IdleSource = IdleSource.OBSERVED
     call_seconds: float = 5.0
     """The longest that one call takes; none is begun with less left in the turn's budget."""
+    usual_seconds: float = 0.0
+    """What a call takes as a rule, where that is more than a moment; an interval must leave room for it."""
     queues_without_workers: bool = True
     """Work that waits goes on waiting when the last worker leaves; False: it fails, so that one never goes first."""
     counts_others: bool = False

@@ -114,7 +114,8 @@ class Fleet(BaseModel):
             ConfigError: names the field, its value and what would be right.
         """
         self._check_master(master)
-        self._check_time(self.master, master.call_seconds)
+        # Before the last look of a teardown comes the turn's own, and the first one.
+        self._check_time(self.master, master.call_seconds, 2 * master.usual_seconds)
         for provider, caps in providers.items():
             self._check_time(provider, caps.call_seconds)
         for entry in self.providers:
@@ -171,8 +172,8 @@ class Fleet(BaseModel):
                 "set accept_busy_stop: true in the fleet to allow it"
             )
 
-    def _check_time(self, outside: str, call_seconds: float) -> None:
-        needed = LOOKS_APART_SECONDS + call_seconds + OVERHEAD_SECONDS
+    def _check_time(self, outside: str, call_seconds: float, before_seconds: float = 0.0) -> None:
+        needed = before_seconds + LOOKS_APART_SECONDS + call_seconds + OVERHEAD_SECONDS
         if needed > self.budget_seconds:
             raise ConfigError(
                 f"interval_seconds {self.interval_seconds:g} leaves a turn {self.budget_seconds:g} s: "

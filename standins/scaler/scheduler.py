@@ -125,7 +125,7 @@ class PlayedScheduler:
             return self.answer
         asked = json.loads(stdin or b"{}")
         self._look()
-        found: Json = {"version": self.version, **self._heartbeat(asked)}
+        found: Json = {"version": self.version, **(self._heartbeat(asked) if asked["speaks"] else {})}
         if not self.is_monitor_closed:
             found |= self._account()
         return 0, json.dumps(found).encode(), b""

@@ -98,6 +98,8 @@ class RayAdapter:
             # Its own idle times are always null over HTTP.
             idle_source=IdleSource.OBSERVED,
             call_seconds=2 * self._settings.call_timeout_seconds,
+            # A drain is a job at the head.
+            usual_seconds=1.0,
         )
 
     async def probe(self) -> Health:

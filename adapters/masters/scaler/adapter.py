@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ebbflow.adapters.commands import Run, run_process
 from ebbflow.adapters.masters.scaler.answers import LOST_SECONDS, Account, Seen, parse_account
-from ebbflow.adapters.masters.scaler.asking import Scheduler
+from ebbflow.adapters.masters.scaler.asking import Answer, Scheduler
 from ebbflow.adapters.masters.scaler.names import manager_id, name_of
 from ebbflow.adapters.masters.scaler.settings import ScalerSettings, whole_amounts
 from ebbflow.core.capabilities import capability_set
@@ -31,6 +31,10 @@ from ebbflow.core.worker import Worker
 
 CALL_MARGIN_SECONDS = 1.0
 """For starting and ending the program that asks."""
+USUAL_SECONDS = 1.5
+"""The scheduler gives an account once a second, and a Python has to start."""
+DRAINED_SECONDS = 0.5
+"""A drain looks, so whoever looks right after it sees what it saw."""
 
 
 class ScalerAdapter:
@@ -62,13 +66,14 @@ class ScalerAdapter:
             idle_source=IdleSource.OBSERVED,
             # One may wait for another's program, and then for its own.
             call_seconds=2 * self._settings.call_timeout_seconds + CALL_MARGIN_SECONDS,
+            usual_seconds=USUAL_SECONDS,
             workers_join=True,
         )
 
     async def probe(self) -> Health:
         """Whether the scheduler answers, and hears us."""
         try:
-            account = await self._account()
+            account = self._read(await self._scheduler.speak())
         except MasterUnavailable as error:
             return Health(reachable=False, detail=str(error))
         return Health(reachable=True, version=account.version, detail="" if account.is_heard else self._unheard)
@@ -76,7 +81,7 @@ class ScalerAdapter:
     async def demand(self) -> Demand:
         """Tasks that are not done, and what the scheduler's own policy wants."""
         try:
-            account = await self._account()
+            account = self._read(await self._scheduler.speak())
         except FleetError as error:
             return Demand(complete=False, detail=str(error))
         return Demand(
@@ -89,7 +94,7 @@ class ScalerAdapter:
     async def members(self, worker_ids: Sequence[str] | None = None) -> MemberList:
         """Workers under our manager's id whose names begin with a worker id."""
         try:
-            account = await self._account()
+            account = await self._account(DRAINED_SECONDS if worker_ids is not None else 0.0)
         except FleetError as error:
             return MemberList(complete=False, detail=str(error))
         processes: dict[str, list[Seen]] = {}
@@ -165,9 +170,12 @@ class ScalerAdapter:
     async def aclose(self) -> None:
         """Nothing is open between two calls."""
 
-    async def _account(self) -> Account:
+    async def _account(self, old_seconds: float = 0.0) -> Account:
+        return self._read(await self._scheduler.listen(old_seconds=old_seconds))
+
+    def _read(self, answer: Answer) -> Account:
         return parse_account(
-            await self._scheduler.ask(),
+            answer,
             own_id=self._manager_id,
             capabilities=self._settings.capabilities,
             per_group=self._settings.workers_per_group,

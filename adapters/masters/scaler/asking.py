@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from importlib.resources import as_file, files
 
 import anyio
@@ -16,6 +17,7 @@ from ebbflow.core.text import one_line
 HELPERS = "ebbflow.adapters.masters.scaler.helpers"
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 """All that the program gets: the flow's own environment may hold keys."""
+Answer = Mapping[str, object]
 START_SECONDS = 1.5
 """Of the time limit: for the interpreter, and to say that nothing came."""
 PACKAGES: Mapping[Wire, str] = {
@@ -24,6 +26,37 @@ PACKAGES: Mapping[Wire, str] = {
     "1.15": "opengris-scaler==1.15.0 ConfigArgParse==1.7.1",
 }
 """What the programs were tried with, by wire."""
+
+
+class _Shared:
+    """One program at a time, whose answer those share who wait for it: a turn looks at twenty workers at once.
+
+    Args:
+        asked: runs it.
+    """
+
+    def __init__(self, asked: Callable[[], Awaitable[Answer]]) -> None:
+        self._asked = asked
+        self._one_at_a_time = anyio.Lock()
+        self._begun = self._ended = -math.inf
+        self._answer: Answer | ConfigError | MasterUnavailable = MasterUnavailable("not asked yet")
+
+    async def get(self, old_seconds: float = 0.0) -> Answer:
+        """An answer that was begun no earlier than this call, or that ended no longer ago than that."""
+        came = anyio.current_time()
+        async with self._one_at_a_time:
+            will_do = self._begun >= came or (old_seconds > 0 and self._ended > came - old_seconds)
+            if not will_do:
+                begun = anyio.current_time()
+                try:
+                    answer: Answer | ConfigError | MasterUnavailable = await self._asked()
+                except (ConfigError, MasterUnavailable) as error:
+                    answer = error
+                # Together: one that is cancelled leaves those who wait with no older answer than they asked for.
+                self._begun, self._ended, self._answer = begun, anyio.current_time(), answer
+            if isinstance(self._answer, ConfigError | MasterUnavailable):
+                raise self._answer
+            return self._answer
 
 
 class Scheduler:
@@ -38,39 +71,28 @@ class Scheduler:
 
     def __init__(self, settings: ScalerSettings, *, fleet: str, home: str, run: Run = run_process) -> None:
         self._settings, self._fleet, self._home, self._run = settings, fleet, home, run
-        self._one_at_a_time = anyio.Lock()
-        self._begun = -math.inf
-        self._answer: Mapping[str, object] | ConfigError | MasterUnavailable = MasterUnavailable("not asked yet")
+        # It closes the connection of an identity that comes twice, so those who speak as the manager do so in turn.
+        self._speaking, self._listening = _Shared(partial(self._asked, True)), _Shared(partial(self._asked, False))
 
-    async def ask(self) -> Mapping[str, object]:
-        """What the program printed, in an answer that was begun no earlier than this call.
-
-        The scheduler closes the connection of an identity that comes twice, so there is one program at a time, and
-        those who wait for it share the next one's answer.
+    async def speak(self) -> Answer:
+        """What it wants of this manager, and what it works on.
 
         Raises:
             ConfigError: the interpreter is not there, or has no such package.
             MasterUnavailable: no usable answer in time.
         """
-        came = anyio.current_time()
-        async with self._one_at_a_time:
-            if self._begun < came:
-                begun = anyio.current_time()
-                try:
-                    answer: Mapping[str, object] | ConfigError | MasterUnavailable = await self._asked()
-                except (ConfigError, MasterUnavailable) as error:
-                    answer = error
-                # Together: one that is cancelled leaves those who wait with no older answer than they asked for.
-                self._begun, self._answer = begun, answer
-            if isinstance(self._answer, ConfigError | MasterUnavailable):
-                raise self._answer
-            return self._answer
+        return await self._speaking.get()
 
-    async def _asked(self) -> Mapping[str, object]:
+    async def listen(self, *, old_seconds: float = 0.0) -> Answer:
+        """What it works on; an answer that ended so long ago will do. Raises as `speak`."""
+        return await self._listening.get(old_seconds)
+
+    async def _asked(self, speaks: bool) -> Answer:
         settings, limit = self._settings, self._settings.call_timeout_seconds
         own_id = manager_id(self._fleet, self._home)
         asked = {
             "seconds": max(0.5, limit - START_SECONDS),
+            "speaks": speaks,
             "scheduler": settings.scheduler,
             "monitor": settings.monitor_address,
             # Fixed: another one's heartbeat under a known id is ignored for ten seconds.

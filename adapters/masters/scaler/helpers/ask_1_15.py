@@ -42,7 +42,8 @@ def main() -> None:
     state = _state(context, asked["monitor"], deadline)
     if state is not None:
         found |= _account(state)
-        found |= _commands(context, asked, found, deadline)
+        if asked["speaks"]:
+            found |= _commands(context, asked, found, deadline)
     print(json.dumps(found), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Asks a scheduler of opengris-scaler 2.x once: what it wants of one worker manager, and what it works on.
+"""Asks a scheduler of opengris-scaler 2.9 once: what it wants of one worker manager, and what it works on.
 
 Source: the package, worker_manager/runner.py and entry_points/top.py; measured on 2.9.0. One JSON object comes in on
 stdin, one goes out on stdout. Nothing of Ebbflow is imported: the interpreter is another one.
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
+from uuid import uuid4
 
 from scaler.io.utility import deserialize, serialize
 from scaler.io.ymq import Bytes, ConnectorSocket, IOContext
@@ -34,7 +35,8 @@ def main() -> None:
     asked = json.load(sys.stdin)
     deadline = time.monotonic() + asked["seconds"]
     context = IOContext(1)
-    wanted, state = _wanted(context, asked, deadline), _state(context, asked, deadline)
+    wanted = _wanted(context, asked, deadline) if asked["speaks"] else {}
+    state = _state(context, asked, deadline)
     print(json.dumps({"version": version("opengris-scaler"), **wanted, **state}), flush=True)
 
 
@@ -64,7 +66,7 @@ def _request(request: Any) -> Json:
 
 def _state(context: IOContext, asked: Json, deadline: float) -> Json:
     """The next account of its work, which it gives once a second; empty where none comes in time."""
-    with _connected(context, f"{asked['identity']}-monitor", asked["monitor"]) as socket:
+    with _connected(context, f"{asked['identity']}-{uuid4().hex}", asked["monitor"]) as socket:
         while (message := _received(socket, deadline)) is not None:
             if isinstance(message, StateScheduler):
                 return {

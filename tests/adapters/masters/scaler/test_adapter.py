@@ -17,7 +17,7 @@ from ebbflow.core.plan import Want
 from ebbflow.standins.scaler.scheduler import PlayedGroupScheduler
 from tests.adapters.masters.scaler.played_world import FLEET, HOME, SETTINGS, ScalerWorld
 
-HEARTBEAT = {"manager_id": f"ebbflow.{FLEET}.{HOME}", "most_workers": 1, "workers_per_group": 1}
+HEARTBEAT = {"manager_id": f"ebbflow.{FLEET}.{HOME}", "most_workers": 1, "workers_per_group": 1, "speaks": True}
 
 pytestmark = pytest.mark.anyio
 
@@ -222,7 +222,7 @@ async def test_regression_behind_a_call_that_was_cancelled_others_got_an_answer_
 
     async def ask(scope: anyio.CancelScope) -> None:
         with scope:
-            found.append((await scheduler.ask())["number"])
+            found.append((await scheduler.speak())["number"])
 
     second = anyio.CancelScope()
     async with anyio.create_task_group() as group:
@@ -235,6 +235,24 @@ async def test_regression_behind_a_call_that_was_cancelled_others_got_an_answer_
         await anyio.wait_all_tasks_blocked()
         may_end[2].set()
     assert found == [0, 2]
+
+
+async def test_whoever_looks_right_after_a_drain_sees_what_it_saw_and_others_look_anew(world: ScalerWorld) -> None:
+    worker = await world.start_worker()
+    await world.let_join(worker)
+    adapter = world.adapter()
+    assert await adapter.drain(worker, 60) is DrainAnswer.ACCEPTED
+    assert len((await adapter.members([worker.worker_id])).members) == 1
+    assert world.scheduler.asked == 1
+    world.scheduler.submit()
+    (member,) = (await adapter.members()).members
+    assert (member.busy, world.scheduler.asked) == (True, 2)
+
+
+async def test_looking_at_workers_never_speaks_as_the_manager(world: ScalerWorld) -> None:
+    await world.adapter().members()
+    await world.scheduler.run([], json.dumps({**HEARTBEAT, "identity": "somebody"}).encode(), {}, 1)
+    assert "another one of this id speaks to it" in (await world.adapter().demand()).detail
 
 
 async def test_a_monitor_that_is_closed_is_unknown(world: ScalerWorld) -> None:

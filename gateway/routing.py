@@ -1,0 +1,341 @@
+"""Which worker serves which request of one endpoint: a queue in order, and accounts of what each worker has. Pure.
+
+Requests are polled for: a client asks, is told to wait, and asks again within seconds. So a worker is set aside for the
+request that is next before its client asks again, or requests that poll more often would pass it. What a worker has in
+flight is what it last said and, on top, the cost of what it was given since.
+
+Source: Vast's client and worker software for polls, numbers and settlements; its own engine is not known from inside.
+"""
+
+import heapq
+import itertools
+import math
+from bisect import bisect_left, insort
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ebbflow.gateway.reports import WorkerView
+
+ALIVE_SECONDS = 6.0
+"""A client polls every five seconds at most; nothing is set aside for one that has not."""
+UNUSED_SECONDS = 35.0
+"""A ticket with which nobody came to its worker for so long is taken back from the account."""
+SWEEP_SECONDS = 1.0
+REMEMBERED = 20_000
+"""Requests that have left a worker, and may come back under their number."""
+
+
+@dataclass(slots=True)
+class Numbers:
+    """Of requests and of tickets: each is given once, also after a restart of whoever keeps them."""
+
+    next_request: int = 1
+    next_ticket: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A request and the worker that shall serve it."""
+
+    request: int
+    ticket: int
+    worker_id: str
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A request that waits."""
+
+    request: int
+    position: int
+    """How many go before it."""
+    seconds: float | None
+    """About how long; None: nobody serves."""
+
+
+@dataclass(slots=True)
+class _Request:
+    number: int
+    cost: float
+    priority: int
+    place: int
+    """Its place among all that ever came; kept when a worker fails it."""
+    arrived_at: float
+    polled_at: float
+    keep_seconds: float
+    avoid: set[str] = field(default_factory=set)
+    """Workers that failed it."""
+
+
+@dataclass(slots=True)
+class _Assigned:
+    request: _Request
+    worker_id: str
+    given_at: float
+    ticket: int = 0
+    """0: set aside, its client has not asked yet."""
+    is_seen: bool = False
+    """The worker has named it."""
+    is_counted: bool = True
+    """Its cost is not in what the worker last said."""
+
+
+@dataclass(slots=True)
+class _Worker:
+    view: WorkerView
+    is_draining: bool = False
+    given: dict[int, _Assigned] = field(default_factory=dict)
+    pending: float = 0.0
+    """Cost of what is given and not in its last report."""
+    version: int = 0
+
+    @property
+    def queue_seconds(self) -> float:
+        return (self.view.cur_load + self.pending) / self.view.max_perf
+
+
+class Routing:
+    """The queue and the accounts of one endpoint.
+
+    Args:
+        numbers: shared by all endpoints.
+        max_queue_seconds: a worker with more than this before it gets nothing; requests wait in order instead.
+    """
+
+    def __init__(self, numbers: Numbers, *, max_queue_seconds: float = 30.0) -> None:
+        self.max_queue_seconds = max_queue_seconds
+        self._numbers = numbers
+        self._workers: dict[str, _Worker] = {}
+        self._waiting: dict[int, _Request] = {}
+        self._order: dict[int, list[int]] = {}
+        """Places of those that wait, sorted, by priority."""
+        self._at_place: dict[int, int] = {}
+        self._assigned: dict[int, _Assigned] = {}
+        self._left: OrderedDict[int, _Request] = OrderedDict()
+        self._heap: list[tuple[float, int, str, int]] = []
+        self._count = itertools.count()
+        self._swept_at = -math.inf
+        self._perf = 0.0
+        self.queued = 0.0
+        """Cost of all that waits."""
+
+    @property
+    def in_flight(self) -> float:
+        """Cost of all that is given and not settled."""
+        return sum(assigned.request.cost for assigned in self._assigned.values())
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def oldest_seconds(self, now: float) -> float | None:
+        """How long the oldest has waited; None: none does."""
+        return max((now - request.arrived_at for request in self._waiting.values()), default=None)
+
+    def workers(self) -> Iterator[WorkerView]:
+        """All that are known."""
+        return (worker.view for worker in self._workers.values())
+
+    def is_draining(self, worker_id: str) -> bool:
+        """Whether it gets nothing new."""
+        return worker_id in self._workers and self._workers[worker_id].is_draining
+
+    def is_busy(self, worker_id: str) -> bool:
+        """Whether it has work, by its own word or by a ticket that may still be used."""
+        worker = self._workers.get(worker_id)
+        return worker is not None and (worker.view.is_busy or bool(worker.given))
+
+    def poll(self, number: int, *, cost: float, priority: int, keep_seconds: float, now: float) -> Given | Wait:
+        """A client asks for a worker, or asks again.
+
+        Args:
+            number: of the request; 0, or one that was never given: a new one. One that was sent to a worker says by
+                coming back that this worker failed it.
+            cost: in units of load; of a new one.
+            priority: a higher one goes first; of a new one.
+            keep_seconds: it is dropped if nobody asks for so long.
+            now: seconds of the clock.
+        """
+        self.sweep(now)
+        assigned = self._assigned.get(number)
+        if assigned is not None and assigned.ticket:
+            self._take_back(assigned)
+            self._queue(self._left.pop(number))
+        elif assigned is None and number not in self._waiting:
+            number = self._arrived(number, cost, priority, keep_seconds, now)
+        request = self._waiting.get(number) or self._assigned[number].request
+        request.polled_at = now
+        self._set_aside(now)
+        found = self._assigned.get(number)
+        if found is None:
+            return self._wait(request)
+        found.ticket, self._numbers.next_ticket = self._numbers.next_ticket, self._numbers.next_ticket + 1
+        found.given_at = now
+        return Given(number, found.ticket, found.worker_id, request.cost)
+
+    def reported(self, view: WorkerView, now: float) -> None:
+        """A worker has spoken: what it says holds, and what it was given after that comes on top."""
+        worker = self._workers.setdefault(view.worker_id, _Worker(view))
+        began_anew = view.restarts != worker.view.restarts
+        worker.view = view
+        for assigned in list(worker.given.values()):
+            # The older two generations name no requests: what they were given is in their next report, or was.
+            is_over = assigned.is_seen or (view.generation < 3 and assigned.ticket > 0)
+            if assigned.request.number in view.working and not began_anew:
+                assigned.is_seen, assigned.is_counted = True, False
+            elif began_anew or is_over:
+                self._take_back(assigned)
+        worker.pending = sum(each.request.cost for each in worker.given.values() if each.is_counted)
+        self._offer(worker)
+        self._set_aside(now)
+
+    def settled(self, worker_id: str, number: int, now: float) -> bool:
+        """A worker is done with a request; whether that was open. What is not changes nothing."""
+        assigned = self._assigned.get(number)
+        if assigned is None or assigned.worker_id != worker_id or not assigned.ticket:
+            return False
+        self._take_back(assigned)
+        self._set_aside(now)
+        return True
+
+    def drain(self, worker_id: str, *, is_draining: bool = True) -> None:
+        """Give it nothing new; or again. What was set aside for a client that has not asked goes to another one."""
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            return
+        worker.is_draining = is_draining
+        for assigned in [each for each in worker.given.values() if not each.ticket] if is_draining else []:
+            self._take_back(assigned)
+        self._offer(worker)
+
+    def forget(self, worker_id: str, now: float) -> None:
+        """It is gone, and what it had with it; its clients come back under their numbers."""
+        worker = self._workers.get(worker_id)
+        for assigned in list(worker.given.values()) if worker else []:
+            self._take_back(assigned)
+        self._workers.pop(worker_id, None)
+        self._set_aside(now)
+
+    def sweep(self, now: float) -> None:
+        """Once a second: drop who does not ask any more, take back what was set aside or given in vain."""
+        if 0 <= now - self._swept_at < SWEEP_SECONDS:
+            return
+        self._swept_at = now
+        for request in [each for each in self._waiting.values() if now - each.polled_at > each.keep_seconds]:
+            self._unqueue(request)
+        for assigned in list(self._assigned.values()):
+            is_vain = not assigned.ticket and now - assigned.request.polled_at > ALIVE_SECONDS
+            is_unused = assigned.ticket > 0 and not assigned.is_seen and now - assigned.given_at > UNUSED_SECONDS
+            if is_vain or is_unused:
+                self._take_back(assigned)
+        ready = [worker.view for worker in self._workers.values() if self._can_serve(worker, now)]
+        self._perf = sum(view.max_perf for view in ready)
+        self._set_aside(now)
+
+    def _arrived(self, number: int, cost: float, priority: int, keep_seconds: float, now: float) -> int:
+        before = self._left.pop(number, None)
+        if before is not None:
+            # It was sent to a worker and comes back: its place is the one that it had.
+            before.keep_seconds = keep_seconds
+            self._queue(before)
+            return number
+        if not 0 < number < self._numbers.next_request:
+            number, self._numbers.next_request = self._numbers.next_request, self._numbers.next_request + 1
+        self._queue(_Request(number, cost, priority, next(self._count), now, now, keep_seconds))
+        return number
+
+    def _queue(self, request: _Request) -> None:
+        self._waiting[request.number] = request
+        self.queued += request.cost
+        insort(self._order.setdefault(request.priority, []), request.place)
+        self._at_place[request.place] = request.number
+
+    def _unqueue(self, request: _Request) -> None:
+        del self._waiting[request.number]
+        self.queued = self.queued - request.cost if self._waiting else 0.0
+        del self._at_place[request.place]
+        places = self._order[request.priority]
+        del places[bisect_left(places, request.place)]
+        if not places:
+            del self._order[request.priority]
+
+    def _in_order(self) -> Iterator[_Request]:
+        for priority in sorted(self._order, reverse=True):
+            for place in tuple(self._order[priority]):
+                yield self._waiting[self._at_place[place]]
+
+    def _set_aside(self, now: float) -> None:
+        """Give workers with room to those that are next, in order."""
+        for request in self._in_order():
+            if now - request.polled_at > ALIVE_SECONDS:
+                continue
+            worker = self._best(request.avoid, now)
+            if worker is None:
+                return
+            self._unqueue(request)
+            assigned = _Assigned(request, worker.view.worker_id, now)
+            self._assigned[request.number] = worker.given[request.number] = assigned
+            worker.pending += request.cost
+            self._offer(worker)
+
+    def _best(self, avoid: Iterable[str], now: float) -> _Worker | None:
+        """The one with the least before it; one that failed this request only where there is no other."""
+        passed: list[tuple[float, int, str, int]] = []
+        found: _Worker | None = None
+        second: _Worker | None = None
+        while self._heap:
+            entry = self._heap[0]
+            score, _, worker_id, version = entry
+            worker = self._workers.get(worker_id)
+            if worker is None or worker.version != version or not self._can_serve(worker, now):
+                heapq.heappop(self._heap)
+                continue
+            if score > self.max_queue_seconds:
+                break
+            if worker_id not in avoid:
+                found = worker
+                break
+            second = second or worker
+            passed.append(heapq.heappop(self._heap))
+        for entry in passed:
+            heapq.heappush(self._heap, entry)
+        return found or second
+
+    def _offer(self, worker: _Worker) -> None:
+        """Put it where it belongs among those that may be given something."""
+        worker.version += 1
+        if worker.view.max_perf > 0:
+            entry = (worker.queue_seconds, next(self._count), worker.view.worker_id, worker.version)
+            heapq.heappush(self._heap, entry)
+
+    def _can_serve(self, worker: _Worker, now: float) -> bool:
+        return not worker.is_draining and worker.view.is_ready(now)
+
+    def _wait(self, request: _Request) -> Wait:
+        ahead = bisect_left(self._order[request.priority], request.place)
+        ahead += sum(len(places) for priority, places in self._order.items() if priority > request.priority)
+        cost_ahead = self.queued * ahead / max(1, len(self._waiting))
+        return Wait(request.number, ahead, cost_ahead / self._perf if self._perf else None)
+
+    def _take_back(self, assigned: _Assigned) -> None:
+        """The worker has it no more. A client that was told is remembered, since it may come back under its number."""
+        request = assigned.request
+        self._release(assigned)
+        if not assigned.ticket:
+            self._queue(request)
+            return
+        request.avoid.add(assigned.worker_id)
+        self._left[request.number] = request
+        while len(self._left) > REMEMBERED:
+            self._left.popitem(last=False)
+
+    def _release(self, assigned: _Assigned) -> None:
+        del self._assigned[assigned.request.number]
+        worker = self._workers[assigned.worker_id]
+        del worker.given[assigned.request.number]
+        if assigned.is_counted:
+            worker.pending = max(0.0, worker.pending - assigned.request.cost)
+        self._offer(worker)
