@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.resources import as_file, files
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +57,14 @@ def _host_and_port(text: str) -> str:
 
 
 def _scheduler(text: str) -> str:
-    return f"tcp://{_host_and_port(text)}"
+    try:
+        host, _, port = text.rpartition(":")
+        is_right = bool(ip_address(host.strip("[]"))) and 0 < int(port) <= 65533
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise ValueError(f"{text!r} is no IP:PORT, for instance 10.1.0.5:2345; opengris-scaler takes no names of hosts")
+    return f"tcp://{text}"
 
 
 def _name(stands: str) -> Blank:
@@ -99,7 +107,7 @@ READY_MADE = {
         "scaler-slurm",
         {
             "name": _name("scaler-slurm"),
-            "join": Blank("where workers join the scheduler", "tcp://login1:2345", _scheduler),
+            "join": Blank("where workers join the scheduler", "tcp://10.1.0.5:2345", _scheduler),
             "partition": Blank("Slurm partition", "partition: cpu", lambda text: f"partition: {_word(text)}"),
         },
     ),

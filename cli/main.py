@@ -7,6 +7,7 @@ import typer
 
 from ebbflow.cli.check import check
 from ebbflow.cli.down import down
+from ebbflow.cli.gateway import gateway
 from ebbflow.cli.init import init
 from ebbflow.cli.overrides import end_one, pause, pin, resume, scale, unpin
 from ebbflow.cli.speaking import EXIT_CODES
@@ -41,6 +42,7 @@ app.command()(unpin)
 app.add_typer(override, name="override")
 app.command()(version)
 app.command()(waiting_room)
+app.command()(gateway)
 # An extension of SwarmUI may pass arguments to a start script.
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(start_worker)
 

@@ -249,6 +249,8 @@ class MasterCaps:
     """The longest that one call takes; none is begun with less left in the turn's budget."""
     usual_seconds: float = 0.0
     """What a call takes as a rule, where that is more than a moment; an interval must leave room for it."""
+    told_capabilities: tuple[str, ...] | None = None
+    """What it is told that workers of this fleet can do; None: it needs no word of it."""
     queues_without_workers: bool = True
     """Work that waits goes on waiting when the last worker leaves; False: it fails, so that one never goes first."""
     counts_others: bool = False

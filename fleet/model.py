@@ -6,6 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ebbflow.core.capabilities import fits
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import check_fleet_name
 from ebbflow.core.instance import ProviderCaps
@@ -130,6 +131,12 @@ class Fleet(BaseModel):
                     f"providers: warm_workers is {entry.warm_workers} for {entry.block}, but workers join "
                     f"{self.master} with the id that they were first started with, so that none comes back as another: "
                     "set it to 0"
+                )
+            told = master.told_capabilities
+            if told is not None and known is not None and known.capabilities and not fits(told, known.capabilities):
+                raise ConfigError(
+                    f"capabilities of {entry.block} are {', '.join(known.capabilities)}, and those of {self.master} "
+                    f"are {', '.join(told) or 'none'}: name there at least what each provider gives"
                 )
             if not master.workers_join and known is not None and not known.tells_urls:
                 raise ConfigError(

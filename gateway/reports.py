@@ -1,8 +1,8 @@
 """What workers tell of themselves, read without trust and merged into what is known of each. Pure.
 
 Source: `/worker_status/` of three generations of Vast's worker software, told by what a report has: a `version` (the
-third), else an `mtoken` (the first), else neither (the second). Keys are optional, so a report is merged and never takes
-the place of what was known; what is sticky there is sticky here.
+third), else an `mtoken` (the first), else neither (the second). Keys are optional, so a report is merged and never
+takes the place of what was known; what is sticky there is sticky here.
 """
 
 import math

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 : "${SCALER_SETUP:=}"              # as of the workers: the same package and the same Python
-: "${SCALER_ADDRESS:=tcp://$(hostname -f):2345}"   # as nodes reach it; whoever does can run code on the workers
+: "${SCALER_ADDRESS:=tcp://$(hostname -I | cut -d' ' -f1):2345}"   # as nodes reach it, a number and no name
 : "${SCALER_POLICY:=allocate=even_load; scaling=vanilla}"
 
 # shellcheck disable=SC1090
@@ -15,13 +15,21 @@ storage=${SCALER_ADDRESS%:*}:$((port + 1))
 set -m
 scaler_object_storage_server "$storage" &
 stored=$!
-trap 'kill -TERM -- "-$stored" 2>/dev/null || true' EXIT
+at_end() { for each in "$stored" "${scheduler:-$stored}"; do kill "$1" -- "-$each" 2>/dev/null || true; done; }
+trap 'at_end -KILL' EXIT
 # The scheduler of 1.15 ends where its storage is not there yet.
 host=${SCALER_ADDRESS#tcp://}
-for _ in $(seq 100); do (: <"/dev/tcp/${host%:*}/$((port + 1))") 2>/dev/null && break; sleep 0.1; done
+is_there() { (: <"/dev/tcp/${host%:*}/$((port + 1))") 2>/dev/null; }
+for _ in $(seq 100); do is_there && break; sleep 0.1; done
+is_there || { echo "the object storage does not answer at $storage" >&2; exit 1; }
 scaler_scheduler "$SCALER_ADDRESS" --object-storage-address "$storage" --policy-content "$SCALER_POLICY" "$@" &
 scheduler=$!
-trap 'kill -TERM -- "-$scheduler" 2>/dev/null || true' TERM INT
-while kill -0 "$scheduler" 2>/dev/null; do wait "$scheduler" && code=0 || code=$?; done
-kill -KILL -- "-$scheduler" 2>/dev/null || true
-exit "${code:-0}"
+ended=
+trap 'ended=1; at_end -TERM' TERM INT
+# Neither is of use without the other.
+wait -n "$stored" "$scheduler" && code=0 || code=$?
+at_end -TERM
+wait "$scheduler" "$stored" 2>/dev/null || true
+[[ -n $ended ]] && exit 0
+echo "the scheduler or its object storage has ended with $code" >&2
+exit 1

@@ -56,7 +56,8 @@ def test_a_ready_made_fleet_is_copied_whole(tmp_path: Path, kind: str, *, exists
         (("kubernetes", "--image", "reg.lab:5000/swarmui:2.1"), "blocks.yaml", "image: reg.lab:5000/swarmui:2.1\n"),
         (("several", "--master", "http://10.0.0.7:7801"), "blocks.yaml", "address: http://10.0.0.7:7801\n"),
         (("slurm-ray", "--join", "head.lab:6380"), "blocks.yaml", "join_address: head.lab:6380\n"),
-        (("scaler-slurm", "--join", "head.lab:2350"), "blocks.yaml", "scheduler: tcp://head.lab:2350\n"),
+        (("scaler-slurm", "--join", "10.9.0.1:2350"), "blocks.yaml", "scheduler: tcp://10.9.0.1:2350\n"),
+        (("scaler-slurm", "--join", "10.9.0.1:2350"), "README.md", "SCALER_ADDRESS=tcp://10.9.0.1:2350 ./head.sh\n"),
         (("several-ray", "--image", "reg.lab/ray:2.60"), "blocks.yaml", "    image: reg.lab/ray:2.60\n"),
         (("local", "--name", "mine-too"), "services.yaml", "prefect_worker: mine-too\n"),
     ],
@@ -105,6 +106,8 @@ def test_a_folder_whose_name_no_fleet_can_have_gets_the_usual_one(tmp_path: Path
             ("slurm-ray", "--join", "http://login1:6379"),
             "'http://login1:6379' is no HOST:PORT, for instance login1:6379",
         ),
+        (("scaler-slurm", "--join", "login1:2345"), "'login1:2345' is no IP:PORT, for instance 10.1.0.5:2345"),
+        (("scaler-slurm", "--join", "10.1.0.5:65534"), "'10.1.0.5:65534' is no IP:PORT"),
         (("slurm", "--image", "x"), "--image is none of slurm's options; it has: --name, --master, --partition"),
         (
             ("cloud",),

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ebbflow.adapters.masters.scaler.settings import Wire
@@ -95,7 +96,7 @@ def test_its_fleet_is_one_and_names_the_blocks_that_are_saved() -> None:
     SCALER.check_fleet(provider.get_provider().caps, master)
     SCALER.check_deployments()
     assert SCALER.fleet.readiness.launch_timeout_seconds > provider.start_within_seconds
-    assert master.object_storage_address == "tcp://login1:2346"
+    assert master.object_storage_address == "tcp://10.1.0.5:2346"
     assert set(provider.capabilities) <= set(master.capabilities), "a worker can do what the scheduler was told"
 
 
@@ -119,9 +120,31 @@ def test_its_head_holds_a_queue_for_whoever_has_the_package_and_ends_when_told(w
     try:
         await_port(address)
         head.send_signal(signal.SIGTERM)
-        head.wait(20)
+        assert head.wait(20) == 0
     finally:
         head.kill()
+    await_port(address, is_open=False)
+
+
+@pytest.mark.soak
+def test_its_head_ends_with_its_object_storage_so_that_whoever_watches_it_sees_it(tmp_path: Path) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    given = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SCALER_SETUP": str(setup_file(tmp_path))}
+    with (tmp_path / "head.log").open("wb") as log:
+        words = [str(SCALER.folder / "head.sh")]
+        head = subprocess.Popen(words, env={**given, "SCALER_ADDRESS": address}, stdout=log, stderr=log)
+    try:
+        await_port(address)
+        (storage,) = [
+            child
+            for child in psutil.Process(head.pid).children(recursive=True)
+            if any(word.endswith("scaler_object_storage_server") for word in child.cmdline())
+        ]
+        storage.kill()
+        assert head.wait(20) == 1
+    finally:
+        head.kill()
+    assert "the scheduler or its object storage has ended" in (tmp_path / "head.log").read_text()
     await_port(address, is_open=False)
 
 
@@ -144,12 +167,12 @@ def test_a_worker_says_its_versions_and_runs_what_its_release_has(tmp_path: Path
         (tmp_path / name).write_text(PLAYED.format(version=platform.python_version(), name=name))
         (tmp_path / name).chmod(0o755)
     given = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "EBBFLOW_WORKER_ID": "sdxl-3f9c-1-0"}
-    words = [str(SCALER.folder / "worker.sh"), "tcp://login1:2345", word]
+    words = [str(SCALER.folder / "worker.sh"), "tcp://10.1.0.5:2345", word]
     said = subprocess.run(words, env=given, capture_output=True, text=True, timeout=20, check=True).stdout
     first, ran = said.splitlines()
     assert first.startswith("sdxl-3f9c-1-0 on ")
     assert first.endswith(f"Python {platform.python_version()}, opengris-scaler 2.9.0")
-    assert ran == f"{runs} tcp://login1:2345 {word}"
+    assert ran == f"{runs} tcp://10.1.0.5:2345 {word}"
 
 
 @pytest.mark.parametrize("name", ["worker.sh", "head.sh"])

@@ -180,6 +180,19 @@ def test_an_interval_in_which_no_teardown_fits_is_refused_with_one_that_does() -
     )
 
 
+def test_a_provider_that_gives_more_than_its_master_is_told_of_is_refused_and_usual_calls_need_their_time() -> None:
+    fleet = Fleet.model_validate(changed(interval_seconds=20))
+    block = fleet.providers[0].block
+    told = MasterCaps(told_capabilities=("gpu",))
+    fleet.check(told, {block: ProviderCaps("here", capabilities=("gpu",))})
+    fleet.check(told, {block: ProviderCaps("here")})
+    with pytest.raises(ConfigError, match=rf"capabilities of {block} are gpu=4, and those of {fleet.master} are gpu"):
+        fleet.check(told, {block: ProviderCaps("here", capabilities=("gpu=4",))})
+    fleet.check(MasterCaps(call_seconds=7), {})
+    with pytest.raises(ConfigError, match="use an interval of at least 22 s"):
+        fleet.check(MasterCaps(call_seconds=7, usual_seconds=1.5), {})
+
+
 def test_a_provider_that_learns_no_addresses_is_refused_where_the_master_needs_them() -> None:
     fleet = Fleet.model_validate(changed())
     silent = {fleet.providers[0].block: ProviderCaps("here", tells_urls=False)}

@@ -83,7 +83,7 @@ def test_any_key_may_be_missing_and_takes_nothing_back(missing: str) -> None:
 
 
 def test_the_order_in_which_parts_come_does_not_matter() -> None:
-    parts = [{"url": URL}, {"max_perf": 10.0}, {"loadtime": 3.0}, {"cur_load": 5.0}]
+    parts: list[dict[str, Any]] = [{"url": URL}, {"max_perf": 10.0}, {"loadtime": 3.0}, {"cur_load": 5.0}]
     for order in itertools.permutations(parts):
         view = after(*({"id": 1, "mtoken": "t", "version": "1.1.0", **part} for part in order))
         assert (view.is_ready(30.0), view.cur_load) == (True, 5.0), order

@@ -27,6 +27,7 @@ from ebbflow.core.member import (
     MemberState,
     Registration,
 )
+from ebbflow.core.text import one_line
 from ebbflow.core.worker import Worker
 
 CALL_MARGIN_SECONDS = 1.0
@@ -67,6 +68,7 @@ class ScalerAdapter:
             # One may wait for another's program, and then for its own.
             call_seconds=2 * self._settings.call_timeout_seconds + CALL_MARGIN_SECONDS,
             usual_seconds=USUAL_SECONDS,
+            told_capabilities=tuple(self._settings.capabilities),
             workers_join=True,
         )
 
@@ -177,6 +179,7 @@ class ScalerAdapter:
         return parse_account(
             answer,
             own_id=self._manager_id,
+            home=self._home,
             capabilities=self._settings.capabilities,
             per_group=self._settings.workers_per_group,
         )
@@ -205,5 +208,14 @@ def _member(those: Sequence[Seen]) -> Member:
 
 
 def _beyond(account: Account) -> str:
-    kinds = ", ".join(" ".join(words) for words in account.beyond)
-    return f"its own policy wants workers that can {kinds}, which the capabilities of its block lack" if kinds else ""
+    said = []
+    if account.beyond:
+        kinds = ", ".join(" ".join(words) for words in account.beyond)
+        said.append(f"its own policy wants workers that can {kinds}, which the capabilities of its block lack")
+    if account.strange_groups:
+        names = one_line(", ".join(account.strange_groups), 120)
+        said.append(
+            f"the scheduler keeps groups that are not this fleet's ({names}) and may wait for them to go: one of 1.15 "
+            "is for one fleet alone; starting it anew makes it forget them"
+        )
+    return "; ".join(said)

@@ -5,13 +5,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ebbflow.adapters.masters.scaler.names import BETWEEN, known_by
+from ebbflow.adapters.masters.scaler.names import group_of, known_by
 from ebbflow.core.capabilities import amounts, capability_set, fits
 from ebbflow.core.errors import ConfigError, MasterUnavailable
 from ebbflow.core.plan import Want
 
 UNFINISHED = ("inactive", "running", "canceling", "balanceCanceling", "workerDisconnecting")
 """States of tasks that are not done. A running one may still wait in the queue of its worker."""
+Words = tuple[str, ...]
+"""What a worker can do, in our spelling."""
+Request = tuple[Words | None, int]
+"""So many workers that can do this; None: what nobody can."""
 MOST = 10**12
 """Of anything that a scheduler may count."""
 LOST_SECONDS = 15
@@ -46,11 +50,13 @@ class Account:
     desired: tuple[Want, ...] | None = None
     beyond: tuple[tuple[str, ...], ...] = ()
     """What it wants beside that, and this fleet cannot give."""
+    strange_groups: tuple[str, ...] = ()
+    """Groups that it keeps (1.15) and that are not this fleet's; it may wait for ever for one of them to go."""
     version: str = ""
 
 
 def parse_account(
-    answer: Mapping[str, object], *, own_id: str, capabilities: Sequence[str], per_group: int = 1
+    answer: Mapping[str, object], *, own_id: str, capabilities: Sequence[str], home: str = "", per_group: int = 1
 ) -> Account:
     """Read what the helper printed.
 
@@ -58,6 +64,7 @@ def parse_account(
         answer: its object.
         own_id: the manager's that asked.
         capabilities: what this fleet's workers were said to be able to do.
+        home: of which installation they are.
         per_group: how many of the scheduler's workers are one of ours.
 
     Raises:
@@ -66,7 +73,8 @@ def parse_account(
     tasks = answer.get("tasks")
     if not isinstance(tasks, dict):
         raise MasterUnavailable(
-            "the scheduler's monitor gave no account of its work in time: is the address right, and the release?"
+            "the scheduler's monitor gave no account of its work in time: look at its address, the release, and "
+            "call_timeout_seconds"
         )
     unfinished = sum(_count(tasks.get(state, 0), f"tasks.{state}") for state in UNFINISHED)
     managed = {name: manager for manager, names in _lists(answer.get("managers")) for name in names}
@@ -75,11 +83,15 @@ def parse_account(
         raise MasterUnavailable(f"the scheduler gave no list of workers but {rows!r:.80}")
     read = [_worker(row, managed) for row in rows]
     workers = tuple(seen for seen, _ in read)
-    ours = {seen.worker_id: seen.capabilities for seen in workers if seen.worker_id and seen.manager == own_id}
-    requests = _requests(answer.get("wanted"), per_group)
-    if requests is None:
-        requests = _after(answer.get("commands"), ours)
-    desired, beyond = _desired(requests, capabilities)
+    ours = {
+        group_of(seen.worker_id, home): seen.capabilities
+        for seen in workers
+        if seen.worker_id and seen.manager == own_id
+    }
+    there, requests = Counter[Words](), _requests(answer.get("wanted"), per_group)
+    if requests is None and (commanded := _commanded(answer.get("commands"), ours)) is not None:
+        there, requests = commanded
+    desired, beyond = (None, ()) if requests is None else _desired(there, requests, capabilities)
     return Account(
         unfinished=unfinished,
         working=min(unfinished, sum(working for _, working in read)),
@@ -87,6 +99,12 @@ def parse_account(
         is_heard=answer.get("is_heard") is True,
         desired=desired,
         beyond=beyond,
+        strange_groups=tuple(
+            # One of ours that is not connected has just been told to the scheduler as gone.
+            name
+            for name, _ in _lists(answer.get("groups"))
+            if known_by(f"Worker|{name}|", {}).manager != own_id
+        ),
         version=str(answer.get("version") or "")[:40],
     )
 
@@ -102,11 +120,11 @@ def _worker(row: object, managed: Mapping[str, str]) -> tuple[Seen, int]:
     return Seen(known.worker_id, name, known.manager, is_busy, float(silent), known.capabilities), working
 
 
-def _requests(wanted: object, per_group: int) -> list[tuple[tuple[str, ...] | None, int]] | None:
+def _requests(wanted: object, per_group: int) -> list[Request] | None:
     """How many workers of which kind a scheduler of 2.9 wants of this manager; None: it said nothing."""
     if not isinstance(wanted, list):
         return None
-    found = []
+    found: list[Request] = []
     for request in wanted:
         if not isinstance(request, dict):
             raise MasterUnavailable(f"the scheduler asked for {request!r:.80}, which is no request")
@@ -115,28 +133,26 @@ def _requests(wanted: object, per_group: int) -> list[tuple[tuple[str, ...] | No
     return found
 
 
-def _after(commands: object, ours: Mapping[str, tuple[str, ...]]) -> list[tuple[tuple[str, ...] | None, int]] | None:
-    """How many there would be of which kind after what a scheduler of 1.15 commands; None: it commands nothing.
+def _commanded(commands: object, ours: Mapping[str, Words]) -> tuple[Counter[Words], list[Request]] | None:
+    """Which connected workers a scheduler of 1.15 lets stay, and what it starts; None: it commands nothing.
 
     A start comes again until the worker is there, so what is connected and one round of commands are the whole number.
     """
     if not isinstance(commands, list) or not commands:
         return None
-    counts = Counter[tuple[str, ...] | None](ours.values())
+    stay, starts = dict(ours), list[Request]()
     for command in commands:
         if isinstance(command, dict) and isinstance(group := command.get("stop"), str):
             # Groups are kept for ever and for all: a stop may be somebody else's.
-            worker_id = group.partition(BETWEEN)[0]
-            if worker_id in ours:
-                counts[ours[worker_id]] -= 1
+            stay.pop(group, None)
         elif isinstance(command, dict) and "start" in command:
-            counts[_words(command["start"])] += 1
+            starts.append((_words(command["start"]), 1))
         else:
             raise MasterUnavailable(f"the scheduler commanded {command!r:.80}, which is no command")
-    return list(counts.items())
+    return Counter(stay.values()), starts
 
 
-def _words(asked: object) -> tuple[str, ...] | None:
+def _words(asked: object) -> Words | None:
     """What a worker must be able to do, in our spelling; None: it has none, since users of the queue write names."""
     if not isinstance(asked, dict):
         raise MasterUnavailable(f"the scheduler asked for workers that can {asked!r:.80}, which are no capabilities")
@@ -155,17 +171,15 @@ def _words(asked: object) -> tuple[str, ...] | None:
 
 
 def _desired(
-    requests: Sequence[tuple[tuple[str, ...] | None, int]] | None, capabilities: Sequence[str]
-) -> tuple[tuple[Want, ...] | None, tuple[tuple[str, ...], ...]]:
+    there: Counter[Words], requests: Sequence[Request], capabilities: Sequence[str]
+) -> tuple[tuple[Want, ...], tuple[Words, ...]]:
     """What this fleet is wanted to have, and which kinds it cannot give.
 
-    Nothing said is no opinion, and never 0. The library compares values for equality, or names alone; here a worker
-    that has more than is asked for fits, as everywhere in this project.
+    The library compares values for equality, or names alone; here a worker that has more than is asked for fits, as
+    everywhere in this project.
     """
-    if requests is None:
-        return None, ()
-    counts: Counter[tuple[str, ...]] = Counter()
-    beyond: dict[tuple[str, ...], None] = {}
+    counts = Counter(there)
+    beyond: dict[Words, None] = {}
     for words, count in requests:
         if words is not None and fits(capabilities, words):
             counts[words] += count

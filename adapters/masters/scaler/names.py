@@ -7,6 +7,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ebbflow.core.capabilities import amounts, capability_set
+from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import parse_worker_id
 
 MANAGER = "ebbflow"
@@ -51,4 +53,14 @@ def known_by(name: str, managed: Mapping[str, str]) -> Known:
         return Known(manager=managed.get(name, ""))
     if not more:
         return Known(worker_id, managed.get(name, ""))
-    return Known(worker_id, manager_id(identified.fleet, more[0]), tuple(more[1:]))
+    try:
+        able = capability_set(amounts(more[1:]))
+    except ConfigError:
+        # Whoever started it by hand may have written anything.
+        able = ()
+    return Known(worker_id, manager_id(identified.fleet, more[0]), able)
+
+
+def group_of(worker_id: str, home: str) -> str:
+    """The id of the group that a worker of 1.15 is."""
+    return f"{worker_id}{BETWEEN}{home}"

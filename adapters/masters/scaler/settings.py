@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -9,11 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from ebbflow.core.capabilities import amounts
 from ebbflow.core.errors import ConfigError
 
-ADDRESS = re.compile(r"tcp://(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
+ADDRESS = re.compile(r"tcp://(?P<host>[0-9.]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 STORAGE_OFFSET, MONITOR_OFFSET = 1, 2
 """Source: scaler, config/section/scheduler.py: what stands beside a scheduler is at its port and one, and two."""
 
 
+MOST_AMOUNT = 2**31 - 1
 Wire = Literal["2.9", "1.15"]
 """Releases of the package whose schedulers can be asked: declared counts of a worker manager, or groups one by one."""
 
@@ -25,13 +27,13 @@ class ScalerSettings(BaseModel):
 
     scheduler: str = Field(
         title="Address of the scheduler",
-        description="As flows and workers reach it, for instance tcp://login1:2345. It asks nobody who they are: keep "
-        "it inside your network.",
+        description="As flows and workers reach it, for instance tcp://10.1.0.5:2345; the package takes no names of "
+        "hosts. It asks nobody who they are: keep it inside your network.",
     )
     object_storage: str | None = Field(
         default=None,
         title="Address of the object storage",
-        description="As workers reach it, for instance tcp://login1:2346; empty: the scheduler's own port and one.",
+        description="As workers reach it, for instance tcp://10.1.0.5:2346; empty: the scheduler's own port and one.",
     )
     monitor: str | None = Field(
         default=None,
@@ -64,7 +66,13 @@ class ScalerSettings(BaseModel):
         Field(ge=1, le=1024, title="Processes of a worker", description="How many of the scheduler's workers are one."),
     ] = 1
     call_timeout_seconds: Annotated[
-        float, Field(ge=1, le=60, title="Call timeout (seconds)", description="For asking the scheduler once.")
+        float,
+        Field(
+            ge=3,
+            le=60,
+            title="Call timeout (seconds)",
+            description="For asking the scheduler once, which gives an account of itself every second.",
+        ),
     ] = 5
 
     @field_validator("scheduler", "object_storage", "monitor")
@@ -73,8 +81,17 @@ class ScalerSettings(BaseModel):
         if address is None:
             return None
         parts = ADDRESS.fullmatch(address)
-        if parts is None or not 0 < int(parts["port"]) < 65536:
-            raise ValueError(f"{address!r} is no address: tcp://HOST:PORT would be right")
+        try:
+            # What stands beside a scheduler is at the two ports above.
+            is_right = parts is not None and 0 < int(parts["port"]) < 65536 - MONITOR_OFFSET
+            is_right = is_right and parts is not None and bool(ip_address(parts["host"].strip("[]")))
+        except ValueError:
+            is_right = False
+        if not is_right:
+            raise ValueError(
+                f"{address!r} is no address: tcp://IP:PORT would be right, a number of the host and not its name, "
+                "which opengris-scaler does not take, and a port up to 65533"
+            )
         return address
 
     @field_validator("capabilities")
@@ -110,6 +127,8 @@ def whole_amounts(words: Sequence[str]) -> dict[str, int]:
     """
     found = amounts(words)
     for name, amount in found.items():
-        if not amount.is_integer():
-            raise ConfigError(f"capability {name!r}: the scheduler takes whole amounts alone, such as gpu=4")
+        if not amount.is_integer() or not 1 <= amount <= MOST_AMOUNT:
+            raise ConfigError(
+                f"capability {name!r}: the scheduler takes whole amounts from 1 to {MOST_AMOUNT} alone, such as gpu=4"
+            )
     return {name: int(amount) for name, amount in found.items()}

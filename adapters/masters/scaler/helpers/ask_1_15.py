@@ -122,7 +122,8 @@ def _corrections(
     for group, names in connected.items():
         if known.get(group) != names:
             able = dict(word.partition("=")[::2] for word in names[0].split("|")[1].split("+")[2:])
-            capabilities = {name: int(amount or 1) for name, amount in able.items()}
+            # Whoever started it by hand may have written anything.
+            capabilities = {name: int(amount) if amount.isdecimal() else 1 for name, amount in able.items()}
             yield WorkerAdapterCommandResponse.new_msg(
                 group.encode(), start, SUCCESS, [name.encode() for name in names], capabilities
             )

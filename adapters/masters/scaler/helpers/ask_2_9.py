@@ -24,6 +24,8 @@ from scaler.protocol.capnp import (
 )
 from scaler.protocol.helpers import dict_to_capabilities
 
+ECHO_SECONDS = 1.0
+"""It comes within hundredths of a second, or a second manager of this id speaks, and none does."""
 COMMAND_SECONDS = 0.5
 """How long after its echo a command may come: it does within hundredths of a second, or the policy gives none."""
 
@@ -42,8 +44,8 @@ def main() -> None:
 
 def _wanted(context: IOContext, asked: Json, deadline: float) -> Json:
     """What the scheduler's policy wants of this manager; None: it has no opinion, or does not hear us."""
-    is_heard, wanted, until = False, None, deadline
-    with _connected(context, asked["identity"], asked["scheduler"]) as socket:
+    is_heard, wanted, until = False, None, min(deadline, time.monotonic() + ECHO_SECONDS)
+    with _not_closed(), _connected(context, asked["identity"], asked["scheduler"]) as socket:
         heartbeat = WorkerManagerHeartbeat(
             maxTaskConcurrency=asked["most_workers"] * asked["workers_per_group"],
             capabilities=dict_to_capabilities(asked["capabilities"]),
@@ -92,6 +94,16 @@ def _worker(status: Any) -> Json:
 
 def _text(data: Any) -> str:
     return bytes(data).decode("utf-8", "replace")
+
+
+@contextmanager
+def _not_closed() -> Iterator[None]:
+    """Whoever speaks under the same identity meanwhile makes the scheduler close the older connection."""
+    try:
+        yield
+    except Exception as error:
+        if "ClosedByRemoteEnd" not in type(error).__name__:
+            raise
 
 
 @contextmanager

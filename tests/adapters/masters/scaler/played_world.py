@@ -12,8 +12,8 @@ from ebbflow.standins.scaler.scheduler import PlayedGroupScheduler, PlayedSchedu
 
 FLEET, HOME, OTHER_HOME = "demo", "h0me1", "h0me2"
 SETTINGS = {
-    "scheduler": "tcp://login1:2345",
-    "object_storage": "tcp://login1:2346",
+    "scheduler": "tcp://10.1.0.5:2345",
+    "object_storage": "tcp://10.1.0.5:2346",
     "python": "/opt/scaler/bin/python",
 }
 

@@ -23,7 +23,7 @@ def account(**changes: object) -> dict[str, Any]:
 
 
 def read(answer: dict[str, Any], *capabilities: str, per_group: int = 1) -> Account:
-    return parse_account(answer, own_id=OURS, capabilities=capabilities, per_group=per_group)
+    return parse_account(answer, own_id=OURS, capabilities=capabilities, home="h0me1", per_group=per_group)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +134,30 @@ START_GPU = {"start": {"gpu": 1}}
         ([named(0)], [{"stop": "sdxl-0abc-1-7+h0me1"}], (Want((), 1),)),
         ([named(0), named(1, home="h0me2")], [{"stop": "sdxl-0abc-1-1+h0me2"}], (Want((), 1),)),
         ([named(0)], [{"stop": ""}], (Want((), 1),)),
+        ([named(0)], [{"stop": "sdxl-0abc-1-0+h0me2"}], (Want((), 1),)),
+        # Asked for twice it goes once.
+        ([named(0), named(1)], [{"stop": "sdxl-0abc-1-0+h0me1"}] * 2, (Want((), 1),)),
+        # Whoever is there counts, also one that can do more than the block says, or whose name says nothing sensible.
+        ([named(0, "gpu=4"), named(1, "gpu=4")], [START_GPU], (Want(("gpu=4",), 2), Want(GPU, 1))),
+        ([named(0, "b d!"), named(1, "gpu", "gpu=2")], [START], (Want((), 3),)),
     ],
 )
 def test_what_a_scheduler_of_1_15_commands_is_added_to_what_is_connected(
     workers: list[dict[str, Any]], commands: list[object], desired: object
 ) -> None:
     assert read(account(workers=workers, commands=commands), "gpu").desired == desired
+
+
+def test_groups_that_are_not_this_fleets_are_named() -> None:
+    groups = {
+        "sdxl-0abc-1-0+h0me1": [],
+        "sdxl-0abc-1-9+h0me1": [],
+        "sdxl-0abc-1-0+old11": [],
+        "ecs-8e1": ["Worker|ECS|1|2"],
+    }
+    seen = read(account(workers=[named(0)], commands=[{"stop": "ecs-8e1"}], groups=groups))
+    assert seen.strange_groups == ("sdxl-0abc-1-0+old11", "ecs-8e1")
+    assert seen.desired == (Want((), 1),)
 
 
 @pytest.mark.parametrize(

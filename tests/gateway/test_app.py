@@ -1,0 +1,326 @@
+"""The gateway over HTTP, on a database file: what workers, clients and operators get, also after a restart."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from ebbflow.gateway.app import MOST_BYTES, Gateway
+from ebbflow.gateway.desk import Clocks, Desk
+from ebbflow.gateway.store import Store
+from ebbflow.gateway.tickets import signed_text
+from ebbflow.gateway.tokens import token_of
+from tests.gateway.test_reports import ALL, BUSY
+
+OPERATOR, SECRET = "operator-key", "s" * 32
+ID, URL = "demo-0abc-1-0", "http://10.0.0.1:3000"
+LOADED = BUSY | {"url": URL, "cur_load": 0.0, "working_request_idxs": [], "num_requests_working": 0}
+
+pytestmark = pytest.mark.anyio
+
+
+class House:
+    """A gateway on a file, whose clock a test moves, and which it may end and start again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite+aiosqlite:///{folder / 'gateway.sqlite'}"
+        self.now, self.key = 1000.0, ""
+        self.desk: Desk
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[httpx.AsyncClient]:
+        clocks = Clocks(lambda: self.now, lambda: 1e9 + self.now)
+        self.desk = Desk(Store(self.url), worker_secrets=(SECRET,), clocks=clocks)
+        gateway = Gateway(self.desk, operator_keys=(OPERATOR,), monotonic=clocks.monotonic)
+        transport = httpx.ASGITransport(app=gateway.app)
+        async with (
+            gateway.app.router.lifespan_context(gateway.app),
+            httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
+        ):
+            self.client = client
+            yield client
+
+    async def operator(self, method: str, path: str, **body: object) -> dict[str, Any]:
+        given = {"Authorization": f"Bearer {OPERATOR}"}
+        answer = await self.client.request(method, f"/operator/{path}", json=body, headers=given)
+        assert answer.is_success, answer.text
+        return dict(answer.json())
+
+    async def open(self, **settings: float) -> None:
+        await self.operator("PUT", "endpoints/ep", **settings)
+        self.key = (await self.operator("POST", "endpoints/ep/keys"))["key"]
+
+    async def report(self, worker_id: str = ID, said: dict[str, Any] = LOADED, **changes: object) -> httpx.Response:
+        body = said | {"mtoken": token_of(worker_id, SECRET)} | changes
+        return await self.client.post("/worker_status/", json=body)
+
+    async def register(self, worker_id: str = ID, url: str = URL, **more: float) -> dict[str, Any]:
+        return await self.operator("PUT", f"endpoints/ep/workers/{worker_id}", url=url, **more)
+
+    async def route(self, number: int = 0, key: str | None = None, **more: object) -> httpx.Response:
+        key = self.key if key is None else key
+        body = {"endpoint": "ep", "api_key": key, "cost": 10, "request_idx": number, "replay_timeout": 60.0, **more}
+        return await self.client.post(f"/route/?api_key={key}", json=body, headers={"Authorization": f"Bearer {key}"})
+
+
+@pytest.fixture
+async def house(anyio_backend: str, tmp_path: Path) -> AsyncIterator[House]:
+    house = House(tmp_path)
+    async with house.running():
+        await house.open()
+        yield house
+
+
+def verified(public_key: str, ticket: dict[str, Any]) -> None:
+    key = serialization.load_pem_public_key(public_key.encode())
+    assert isinstance(key, rsa.RSAPublicKey)
+    text = signed_text(3, url=ticket["url"], cost=ticket["cost"], endpoint="ep", reqnum=ticket["reqnum"])
+    key.verify(base64.b64decode(ticket["signature"]), text.encode(), padding.PKCS1v15(), hashes.SHA256())
+
+
+async def test_a_client_is_sent_to_a_worker_with_a_ticket_that_the_worker_can_check(house: House) -> None:
+    await house.register()
+    assert (await house.report()).json() == {}
+    answer = await house.route()
+    assert (answer.status_code, answer.json()["url"], answer.json()["cost"]) == (200, URL, 10)
+    public = await house.client.get("/pubkey/")
+    assert public.headers["content-type"].startswith("text/plain")
+    verified(public.text, answer.json())
+
+
+async def test_without_a_worker_one_is_told_to_wait_and_never_given_an_address(house: House) -> None:
+    for _ in range(2):
+        answer = await house.route()
+        assert answer.status_code == 200
+        assert "url" not in answer.json(), "to the vendor's client that key means a worker"
+    assert answer.json()["position"] == 1
+    assert answer.json()["status"] == "total workers: 0 ready: 0 loading: 0 error: 0; 1 before this one"
+
+
+@pytest.mark.parametrize("key", ["", "wrong"])
+async def test_whoever_has_no_key_learns_nothing(house: House, key: str) -> None:
+    await house.register()
+    await house.report()
+    answer = await house.route(key=key)
+    assert (answer.status_code, answer.json()) == (401, {"error": "Authentication failed"})
+
+
+async def test_a_key_that_is_said_in_two_ways_must_be_one(house: House) -> None:
+    body = {"endpoint": "ep", "api_key": "another"}
+    answer = await house.client.post("/route/", json=body, headers={"Authorization": f"Bearer {house.key}"})
+    assert answer.status_code == 401
+
+
+async def test_a_key_is_of_one_endpoint(house: House) -> None:
+    await house.operator("PUT", "endpoints/other")
+    other = (await house.operator("POST", "endpoints/other/keys"))["key"]
+    assert (await house.route(key=other)).status_code == 401
+    assert (await house.route(key=other, endpoint="other")).status_code == 200
+
+
+async def test_a_new_key_takes_the_old_ones_place_after_both_held_for_a_while(house: House) -> None:
+    old = house.key
+    new = (await house.operator("POST", "endpoints/ep/keys", overlap_seconds=60))["key"]
+    assert [(await house.route(key=key)).status_code for key in (old, new)] == [200, 200]
+    house.now += 61
+    assert [(await house.route(key=key)).status_code for key in (old, new)] == [401, 200]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"cost": "much"}, "cost: a number from 0 to 1e+12 is expected"),
+        ({"cost": -1}, "cost:"),
+        ({"cost": True}, "cost:"),
+        ({"request_idx": "7"}, "request_idx: a whole number is expected"),
+        ({"priority": 1000}, "priority:"),
+        ({"endpoint": 7}, "endpoint: a text is expected"),
+    ],
+    ids=str,
+)
+async def test_a_request_that_is_none_is_refused_with_its_field(house: House, body: dict[str, Any], says: str) -> None:
+    answer = await house.route(**body)
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b'{"id":0,"mtoken":"t","version":"0","error_msg":"say "this"","url":""}', 400),
+        (b"\xff", 400),
+        (b"[1]", 400),
+        (b"[" * 10_000, 400),
+        (b"x" * (MOST_BYTES + 1), 413),
+    ],
+    ids=["unescaped", "no text", "a list", "deep", "long"],
+)
+async def test_a_body_that_is_none_is_counted_and_the_next_report_is_taken(
+    house: House, content: bytes, status: int
+) -> None:
+    answer = await house.client.post("/worker_status/", content=content)
+    assert (answer.status_code, house.desk.counts.bad_reports) == (status, 1)
+    assert (await house.report()).status_code == 200
+
+
+async def test_a_report_without_our_token_changes_nothing(house: House) -> None:
+    await house.register()
+    await house.report()
+    forged = token_of(ID, "x" * 32)
+    answer = await house.report(mtoken=forged, error_msg="broken")
+    assert (answer.status_code, house.desk.counts.forged_reports) == (401, 1)
+    assert "url" in (await house.route()).json()
+    settled = await house.client.post("/delete_requests/", json={"mtoken": forged, "requests": [{"request_idx": 1}]})
+    assert settled.status_code == 401
+    assert house.desk.routing("ep").in_flight == 10
+
+
+async def test_a_worker_is_used_once_it_is_registered_and_says_the_same_address(house: House) -> None:
+    await house.report()
+    assert "url" not in (await house.route()).json(), "it is nobody's yet"
+    await house.register()
+    assert "url" in (await house.route(1)).json()
+    await house.report(url="http://evil.example:3000")
+    assert "url" not in (await house.route()).json(), "it would send clients elsewhere"
+    (account,) = (await house.operator("GET", "endpoints/ep"))["workers"]
+    assert (account["other_url"], account["ready"]) == ("http://evil.example:3000", True)
+
+
+async def test_a_lease_that_nobody_renews_ends_and_one_that_is_renewed_goes_on(house: House) -> None:
+    await house.register(lease_seconds=60)
+    await house.report()
+    house.now += 30
+    await house.report()
+    assert "url" in (await house.route()).json()
+    house.now += 31
+    await house.report()
+    assert "url" not in (await house.route()).json()
+    await house.register(lease_seconds=60)
+    assert "url" in (await house.route()).json()
+
+
+async def test_a_broken_worker_is_left_at_once_and_stays_so(house: House) -> None:
+    await house.register()
+    await house.report()
+    await house.report(error_msg="CUDA error")
+    await house.report()
+    assert "url" not in (await house.route()).json()
+    (account,) = (await house.operator("GET", "endpoints/ep"))["workers"]
+    assert (account["error"], account["ready"]) == ("CUDA error", False)
+
+
+async def test_work_is_settled_once_and_twice_is_no_harm(house: House) -> None:
+    await house.register()
+    await house.report()
+    number = (await house.route()).json()["request_idx"]
+    done = {"mtoken": token_of(ID, SECRET), "requests": [{"request_idx": number, "success": True}] * 2 + [7, {}]}
+    for _ in range(2):
+        assert (await house.client.post("/delete_requests/", json=done)).status_code == 200
+        assert house.desk.routing("ep").in_flight == 0
+
+
+async def test_one_that_drains_gets_nothing_more_and_says_whether_it_works(house: House) -> None:
+    await house.register()
+    await house.report()
+    assert "url" in (await house.route()).json()
+    assert await house.operator("PUT", f"workers/{ID}/drain") == {"busy": True}
+    assert "url" not in (await house.route()).json()
+    assert await house.operator("DELETE", f"workers/{ID}/drain") == {"busy": True}
+    assert "url" in (await house.route(2)).json()
+
+
+async def test_an_account_tells_what_is_known_and_not_what_is_old(house: House) -> None:
+    await house.register()
+    await house.report()
+    house.now += 10
+    await house.report(said=LOADED | {"cur_load": 5.0, "new_load": 20.0, "rej_load": 10.0})
+    await house.route(cost=3)
+    account = await house.operator("GET", "endpoints/ep")
+    (worker,) = account["workers"]
+    assert (worker["cur_load"], worker["offered_per_second"], worker["busy"]) == (5.0, 3.0, True)
+    assert (account["in_flight_units"], account["queued_requests"]) == (3, 0)
+    house.now += 40
+    (worker,) = (await house.operator("GET", "endpoints/ep"))["workers"]
+    assert (worker["cur_load"], worker["offered_per_second"], worker["busy"]) == (None, None, None)
+    assert worker["report_age_seconds"] == 40
+
+
+async def test_the_vendors_client_gets_a_list_of_workers(house: House) -> None:
+    await house.register()
+    await house.report()
+    answer = await house.client.post("/get_endpoint_workers/", json={"id": 1, "api_key": house.key})
+    (worker,) = answer.json()
+    assert (worker["id"], worker["status"], worker["perf"]) == (38250, "idle", 188.7)
+    assert (await house.client.post("/get_endpoint_workers/", json={"id": 1})).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["endpoints/ep", "endpoints/ep/keys", f"endpoints/ep/workers/{ID}"])
+async def test_only_operators_operate(house: House, path: str) -> None:
+    method = "POST" if path.endswith("keys") else "PUT"
+    for key in ("", house.key, token_of(ID, SECRET)):
+        given = {"Authorization": f"Bearer {key}"} if key else {}
+        answer = await house.client.request(method, f"/operator/{path}", json={}, headers=given)
+        assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("endpoints/ep", {"max_queue_seconds": 0}, "max_queue_seconds: a number above 0"),
+        (f"endpoints/ep/workers/{ID}", {"url": "10.0.0.1"}, "url: http://HOST:PORT is expected"),
+        (f"endpoints/ep/workers/{ID}", {"url": URL, "lease_seconds": -1}, "lease_seconds:"),
+        ("endpoints/none/workers/demo-0abc-1-0", {"url": URL}, "there is no 'none'"),
+        ("endpoints/ep/workers/nobody", {"url": URL}, "there is no 'nobody'"),
+    ],
+)
+async def test_an_operator_is_told_what_would_be_right(
+    house: House, path: str, body: dict[str, Any], says: str
+) -> None:
+    given = {"Authorization": f"Bearer {OPERATOR}"}
+    answer = await house.client.put(f"/operator/{path}", json=body, headers=given)
+    assert answer.status_code in (400, 404)
+    assert answer.json()["error"].startswith(says)
+
+
+async def test_a_restart_keeps_key_numbers_workers_and_places(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house.running() as client:
+        await house.open()
+        await house.register()
+        await house.report(said=ALL | {"url": URL})
+        await house.report()
+        public = (await client.get("/pubkey/")).text
+        first = (await house.route()).json()
+        await house.desk.tend()
+    house.now += 5
+    async with house.running() as client:
+        assert (await client.get("/pubkey/")).text == public
+        answer = (await house.route()).json()
+        assert answer["url"] == URL, "a worker that was ready is routed to at once"
+        verified(public, answer)
+        assert answer["reqnum"] > first["reqnum"], "older workers refuse a number that was used"
+        assert answer["request_idx"] > first["request_idx"]
+        assert (await house.route(first["request_idx"])).json()["request_idx"] == first["request_idx"]
+        house.now += 40
+        assert "url" not in (await house.route()).json(), "it has not spoken since"
+
+
+async def test_while_the_database_is_away_routes_go_on(house: House) -> None:
+    await house.register()
+    await house.report()
+    kept, house.desk.store = house.desk.store, Store("sqlite+aiosqlite:////nowhere/at/all.sqlite")
+    await house.report(error_msg="", said=LOADED | {"max_perf": 50.0})
+    await house.desk.tend()
+    assert house.desk.counts.unsaved == 1
+    assert "url" in (await house.route()).json()
+    given = {"Authorization": f"Bearer {OPERATOR}"}
+    answer = await house.client.post("/operator/endpoints/ep/keys", json={}, headers=given)
+    assert (answer.status_code, answer.json()["error"]) == (503, "the gateway's database does not answer: ask again")
+    await house.desk.store.aclose()
+    house.desk.store = kept
