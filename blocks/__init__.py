@@ -3,7 +3,7 @@
 Prefect imports this module through the `prefect.collections` entry point; every block of ours is registered by it.
 """
 
-from ebbflow.blocks.masters import RayMaster, ScalerMaster, SwarmUIMaster
+from ebbflow.blocks.masters import GatewayMaster, RayMaster, ScalerMaster, SwarmUIMaster
 from ebbflow.blocks.providers import (
     KubernetesProvider,
     LaunchScriptProvider,
@@ -15,6 +15,7 @@ from ebbflow.blocks.sessions import ApiSessions
 
 __all__ = [
     "ApiSessions",
+    "GatewayMaster",
     "KubernetesProvider",
     "LaunchScriptProvider",
     "LocalProvider",

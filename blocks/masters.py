@@ -5,6 +5,8 @@ from typing import Self
 
 from pydantic import PrivateAttr
 
+from ebbflow.adapters.masters.gateway.adapter import GatewayAdapter
+from ebbflow.adapters.masters.gateway.settings import GatewaySettings
 from ebbflow.adapters.masters.ray.adapter import RayAdapter
 from ebbflow.adapters.masters.ray.settings import RaySettings
 from ebbflow.adapters.masters.scaler.adapter import ScalerAdapter
@@ -16,6 +18,17 @@ from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings
 from ebbflow.blocks.base import MasterBlock
 from ebbflow.blocks.sessions import BlockSessionStore
 from ebbflow.core.ports import Master
+
+
+class GatewayMaster(GatewaySettings, MasterBlock):
+    """One endpoint of our own gateway, which tells clients what worker to use."""
+
+    _block_type_name = "Gateway Master"
+    _block_type_slug = "gateway-master"
+
+    def get_master(self, *, fleet: str, home: str, dry_run: bool = False) -> Master:
+        """Build the adapter."""
+        return GatewayAdapter(self, fleet=fleet, home=home)
 
 
 class RayMaster(RaySettings, MasterBlock):
@@ -30,7 +43,7 @@ class RayMaster(RaySettings, MasterBlock):
 
 
 class ScalerMaster(ScalerSettings, MasterBlock):
-    """A scheduler of opengris-scaler 2.x, asked by an interpreter that has the package; workers join by themselves."""
+    """A scheduler of opengris-scaler, asked by an interpreter that has the package; workers join by themselves."""
 
     _block_type_name = "Scaler Master"
     _block_type_slug = "scaler-master"

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from ebbflow.cli.speaking import REFUSED, USAGE, end, say
+from ebbflow.gateway.wire import LEAST_LETTERS
 
 OPERATOR_KEY, WORKER_SECRET = "EBBFLOW_GATEWAY_OPERATOR_KEY", "EBBFLOW_GATEWAY_WORKER_SECRET"
 BEFORE = "_BEFORE"
 """What stands behind a variable's name for the value that is being replaced, which holds as well meanwhile."""
-LEAST_LETTERS = 32
 
 
 def gateway(

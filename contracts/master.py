@@ -101,8 +101,8 @@ class MasterWorld(Protocol):
         """Whether that member is in the master, as it was made."""
         ...
 
-    async def duplicate(self, worker: Worker) -> None:
-        """Make the master list a member twice."""
+    async def duplicate(self, worker: Worker) -> bool | None:
+        """Make the master list a member twice; False where it cannot hold one twice."""
         ...
 
     async def break_master(self, trouble: Trouble) -> None:

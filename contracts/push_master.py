@@ -171,7 +171,8 @@ class PushMasterContract(MasterContract[PushMasterWorld]):
     ) -> None:
         worker = await world.start_worker()
         await self.ready(world, worker)
-        await world.duplicate(worker)
+        if await world.duplicate(worker) is False:
+            return
         twice = await self.members(world, worker)
         assert len(twice) == 2
         assert all(member.duplicate for member in twice)

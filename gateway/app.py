@@ -69,6 +69,7 @@ class Gateway:
                     self._guarded(self._worker),
                     methods=["PUT", "DELETE"],
                 ),
+                Route("/operator/endpoints/{name}/leases", self._guarded(self._leases), methods=["POST"]),
                 Route("/operator/workers/{worker_id}/drain", self._guarded(self._drain), methods=["PUT", "DELETE"]),
                 Route("/healthz", self._guarded(self._health)),
             ],
@@ -129,8 +130,13 @@ class Gateway:
         token = data.get("mtoken")
         if not isinstance(entries, list) or not isinstance(token, str):
             raise Problem(400, "requests: a list is expected, and mtoken: a text")
-        numbers = [entry.get("request_idx") for entry in entries if isinstance(entry, dict)]
-        self.desk.settle(token, [number for number in numbers if type(number) is int])
+        settled = [
+            # A client that left is done with; one that was rejected comes back.
+            (number, entry.get("success") is True)
+            for entry in entries
+            if isinstance(entry, dict) and type(number := entry.get("request_idx")) is int
+        ]
+        self.desk.settle(token, settled)
         return JSONResponse({})
 
     async def _route(self, request: Request) -> Response:
@@ -195,6 +201,10 @@ class Gateway:
         members = self.desk.members(name)
         return {
             "queued_requests": routing.waiting,
+            "in_flight_requests": routing.in_flight_requests,
+            "arrived": routing.totals.arrived,
+            "served": routing.totals.served,
+            "served_units": routing.totals.served_units,
             "queued_units": routing.queued,
             "oldest_seconds": routing.oldest_seconds(now),
             "in_flight_units": routing.in_flight,
@@ -218,14 +228,24 @@ class Gateway:
             await self.desk.deregister(worker_id)
             return JSONResponse({})
         data = await _body(request)
-        url, lease = data.get("url"), data.get("lease_seconds", 600.0)
+        url, lease = data.get("url"), _lease(data)
+        home = data.get("home", "")
+        if not isinstance(home, str) or len(home) > 20:
+            raise Problem(400, "home: a text of at most 20 letters is expected")
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise Problem(400, "url: http://HOST:PORT is expected")
-        if isinstance(lease, bool) or not isinstance(lease, int | float) or not 0 < lease <= 86_400:
-            raise Problem(400, "lease_seconds: a number above 0, up to 86400, is expected")
-        view = await self.desk.register(name, worker_id, url=url.rstrip("/"), lease_seconds=float(lease))
+        view = await self.desk.register(name, worker_id, home=home, url=url.rstrip("/"), lease_seconds=lease)
         now = self._monotonic()
         return JSONResponse({"heard": view is not None, "ready": view is not None and view.is_ready(now)})
+
+    async def _leases(self, request: Request) -> Response:
+        self._check_operator(request)
+        data = await _body(request)
+        worker_ids = data.get("worker_ids")
+        if not isinstance(worker_ids, list) or not all(isinstance(each, str) for each in worker_ids):
+            raise Problem(400, "worker_ids: a list of texts is expected")
+        name = request.path_params["name"]
+        return JSONResponse(await self.desk.renew(name, worker_ids, lease_seconds=_lease(data)))
 
     async def _drain(self, request: Request) -> Response:
         self._check_operator(request)
@@ -272,6 +292,13 @@ def _client_key(request: Request, data: Mapping[str, object]) -> str:
     return said.pop()
 
 
+def _lease(data: Mapping[str, object]) -> float:
+    seconds = data.get("lease_seconds", 600.0)
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= 86_400:
+        raise Problem(400, "lease_seconds: a number above 0, up to 86400, is expected")
+    return float(seconds)
+
+
 def _keep_seconds(said: object) -> float:
     least, usual, most = KEEP_SECONDS
     if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
@@ -299,6 +326,7 @@ def _account_of(row: WorkerRow, view: WorkerView | None, busy: bool, now: float)
     is_known = age is not None and age <= UNKNOWN_SECONDS
     return {
         "worker_id": row.worker_id,
+        "home": row.home,
         "url": row.url,
         "is_draining": row.is_draining,
         "ready": heard.is_ready(now),

@@ -15,7 +15,7 @@ from ebbflow.gateway.reports import BadReport, Report, WorkerView, merged
 from ebbflow.gateway.routing import Given, Numbers, Routing, Wait
 from ebbflow.gateway.store import EndpointRow, KeyRow, Store, StoreError, WorkerRow
 from ebbflow.gateway.tickets import Signer, new_private_key
-from ebbflow.gateway.tokens import worker_of
+from ebbflow.gateway.wire import worker_of
 
 BLOCK = 10_000
 """Numbers reserved at once: hours of them, so that routes go on while the database is away."""
@@ -134,17 +134,17 @@ class Desk:
         self._views[worker_id] = merged(known, report, self._clocks.monotonic())
         self._tell(worker_id)
 
-    def settle(self, token: str, requests: Sequence[int]) -> None:
-        """A worker is done with requests. Raises as `report`."""
+    def settle(self, token: str, requests: Sequence[tuple[int, bool]]) -> None:
+        """A worker has requests no more, each done or not. Raises as `report`."""
         worker_id = worker_of(token, self._secrets)
         if not worker_id:
             self.counts.forged_reports += 1
             raise Refused
         registered = self._registered.get(worker_id)
         endpoint = self._endpoints.get(registered.row.endpoint) if registered else None
-        for number in requests if endpoint else ():
+        for number, is_done in requests if endpoint else ():
             assert endpoint is not None, "there are none without it"
-            endpoint.routing.settled(worker_id, number, self._clocks.monotonic())
+            endpoint.routing.settled(worker_id, number, self._clocks.monotonic(), is_done=is_done)
 
     def route(
         self, endpoint: str, key: str, *, number: int, cost: float, priority: int, keep_seconds: float
@@ -212,8 +212,10 @@ class Desk:
             self._keys[each.digest] = ending
         return key
 
-    async def register(self, endpoint: str, worker_id: str, *, url: str, lease_seconds: float) -> WorkerView | None:
-        """Let a worker be routed to at this address for so long; what it has said, None: nothing yet.
+    async def register(
+        self, endpoint: str, worker_id: str, *, home: str, url: str, lease_seconds: float
+    ) -> WorkerView | None:
+        """Let a worker be routed to at this address for so long; what it says. None: nothing, and it is not let.
 
         Raises:
             Unknown: there is no such endpoint, or the id is no worker's.
@@ -221,17 +223,36 @@ class Desk:
         """
         if endpoint not in self._endpoints or parse_worker_id(worker_id) is None:
             raise Unknown(endpoint if endpoint not in self._endpoints else worker_id)
-        view = self._views.get(worker_id, WorkerView(worker_id))
-        known = self._registered.get(worker_id)
+        known, view = self._registered.get(worker_id), self._views.get(worker_id)
+        if view is None or not view.is_fresh(self._clocks.monotonic()):
+            return None
         is_draining = known.row.is_draining if known else False
-        row = WorkerRow(worker_id, endpoint, url, self._clocks.wall() + lease_seconds, is_draining, view)
-        if known is None or replace(known.row, lease_until=0.0, view=view) != replace(row, lease_until=0.0):
-            await self.store.keep_worker(row)
+        row = WorkerRow(worker_id, endpoint, home, url, self._clocks.wall() + lease_seconds, is_draining, view)
+        await self.store.keep_worker(row)
         if known is not None and known.row.endpoint != endpoint:
             self._endpoints[known.row.endpoint].routing.forget(worker_id, self._clocks.monotonic())
         self._registered[worker_id] = _Registered(row, _kept(view))
         self._tell(worker_id)
-        return self._views.get(worker_id)
+        return view
+
+    async def renew(self, endpoint: str, worker_ids: Sequence[str], *, lease_seconds: float) -> dict[str, bool]:
+        """Let workers be routed to for so long from now; by id, whether each has spoken of late.
+
+        The database learns of it where that changes what a restart would do: once in half a lease.
+        """
+        now, wall = self._clocks.monotonic(), self._clocks.wall()
+        found: dict[str, bool] = {}
+        for worker_id in worker_ids:
+            known, view = self._registered.get(worker_id), self._views.get(worker_id)
+            found[worker_id] = view is not None and view.is_fresh(now)
+            if known is None or known.row.endpoint != endpoint or not found[worker_id]:
+                continue
+            is_due = known.row.lease_until < wall + lease_seconds / 2
+            known.row = replace(known.row, lease_until=wall + lease_seconds)
+            self._tell(worker_id)
+            if is_due:
+                await self.store.keep_worker(replace(known.row, view=view or known.row.view))
+        return found
 
     async def drain(self, worker_id: str, *, is_draining: bool) -> bool:
         """Route nothing more to a worker, or again; whether it has work.

@@ -34,6 +34,18 @@ class Numbers:
     next_ticket: int = 1
 
 
+@dataclass(slots=True)
+class Totals:
+    """Since this process began; only differences mean anything."""
+
+    arrived: int = 0
+    """Requests, each once."""
+    served: int = 0
+    """Those that a worker was done with."""
+    served_units: float = 0.0
+    """What those cost."""
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
     """A request and the worker that shall serve it."""
@@ -120,11 +132,17 @@ class Routing:
         self._perf = 0.0
         self.queued = 0.0
         """Cost of all that waits."""
+        self.totals = Totals()
 
     @property
     def in_flight(self) -> float:
         """Cost of all that is given and not settled."""
         return sum(assigned.request.cost for assigned in self._assigned.values())
+
+    @property
+    def in_flight_requests(self) -> int:
+        """How many are given and not settled."""
+        return len(self._assigned)
 
     @property
     def waiting(self) -> int:
@@ -187,17 +205,17 @@ class Routing:
             if assigned.request.number in view.working and not began_anew:
                 assigned.is_seen, assigned.is_counted = True, False
             elif began_anew or is_over:
-                self._take_back(assigned)
+                self._serve(assigned, is_done=not began_anew)
         worker.pending = sum(each.request.cost for each in worker.given.values() if each.is_counted)
         self._offer(worker)
         self._set_aside(now)
 
-    def settled(self, worker_id: str, number: int, now: float) -> bool:
-        """A worker is done with a request; whether that was open. What is not changes nothing."""
+    def settled(self, worker_id: str, number: int, now: float, *, is_done: bool = True) -> bool:
+        """A worker has a request no more, done or not; whether it was open. What is not changes nothing."""
         assigned = self._assigned.get(number)
         if assigned is None or assigned.worker_id != worker_id or not assigned.ticket:
             return False
-        self._take_back(assigned)
+        self._serve(assigned, is_done=is_done)
         self._set_aside(now)
         return True
 
@@ -244,6 +262,7 @@ class Routing:
             return number
         if not 0 < number < self._numbers.next_request:
             number, self._numbers.next_request = self._numbers.next_request, self._numbers.next_request + 1
+        self.totals.arrived += 1
         self._queue(_Request(number, cost, priority, next(self._count), now, now, keep_seconds))
         return number
 
@@ -331,6 +350,12 @@ class Routing:
         self._left[request.number] = request
         while len(self._left) > REMEMBERED:
             self._left.popitem(last=False)
+
+    def _serve(self, assigned: _Assigned, *, is_done: bool) -> None:
+        if is_done and assigned.ticket:
+            self.totals.served += 1
+            self.totals.served_units += assigned.request.cost
+        self._take_back(assigned)
 
     def _release(self, assigned: _Assigned) -> None:
         del self._assigned[assigned.request.number]

@@ -56,6 +56,7 @@ _WORKERS = Table(
     _METADATA,
     Column("worker_id", String(60), primary_key=True),
     Column("endpoint", String(40), nullable=False),
+    Column("home", String(20), nullable=False),
     Column("url", String(300), nullable=False),
     Column("lease_until", Float, nullable=False),
     Column("is_draining", Boolean, nullable=False),
@@ -93,6 +94,8 @@ class WorkerRow:
 
     worker_id: str
     endpoint: str
+    home: str
+    """Of the installation that registered it."""
     url: str
     lease_until: float
     is_draining: bool

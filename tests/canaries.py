@@ -9,6 +9,7 @@ from pydantic import Secret, SecretBytes, SecretStr
 import ebbflow.blocks
 from ebbflow.blocks import (
     ApiSessions,
+    GatewayMaster,
     KubernetesProvider,
     LaunchScriptProvider,
     LocalProvider,
@@ -56,6 +57,10 @@ _ENVIRONMENT = {"secret_environment": {"SITE_WORD": canary("secret_environment")
 
 SECRETS: Mapping[type[Block], Mapping[str, Any]] = {
     ApiSessions: {"sessions": canary("sessions")},
+    GatewayMaster: {
+        "operator_key": canary("operator_key", "-of-the-gateway"),
+        "worker_secret": canary("worker_secret", "-of-the-gateway"),
+    },
     KubernetesProvider: {"kubeconfig": kubeconfig("http://127.0.0.1:1")},
     LaunchScriptProvider: _ENVIRONMENT,
     LocalProvider: _ENVIRONMENT,
@@ -79,6 +84,7 @@ SECRETS: Mapping[type[Block], Mapping[str, Any]] = {
 _POD = {"spec": {"containers": [{"name": "worker", "image": "swarmui"}]}}
 NEEDED: Mapping[type[Block], Mapping[str, Any]] = {
     ApiSessions: {},
+    GatewayMaster: {"address": "http://127.0.0.1:7870", "endpoint": "llama"},
     KubernetesProvider: {"pod_template": _POD},
     LaunchScriptProvider: {"script": "/opt/launch.sh", "state_folder": "/var/lib/ebbflow"},
     LocalProvider: {"command": ["true"], "state_folder": "/var/lib/ebbflow"},

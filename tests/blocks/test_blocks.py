@@ -36,6 +36,7 @@ def test_every_block_tells_a_person_what_it_is_for(block: type[Block]) -> None:
         "local-provider",
         "ray-master",
         "scaler-master",
+        "gateway-master",
         "slurm-provider",
         "swarmui-master",
         "vast-provider",

@@ -41,7 +41,7 @@ def test_a_file_is_read_into_blocks_with_what_the_environment_holds() -> None:
         ),
         (
             ("swarmui-master/main", "swarmui/main"),
-            "blocks[0].block: there is no type 'swarmui'; there are: kubernetes-provider",
+            "blocks[0].block: there is no type 'swarmui'; there are: gateway-master, kubernetes-provider",
         ),
         (("swarmui-master/main", "main"), "blocks[0].block: expected <type>/<name>"),
         (("  - block: swarmui-master/main\n    address", "  - address"), "blocks[0].block: expected <type>/<name>"),

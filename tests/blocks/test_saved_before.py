@@ -34,7 +34,7 @@ async def save_as_before(client: PrefectClient, slug: str, name: str) -> None:
     await client.request("POST", "/block_documents/", json=document)
 
 
-NEW = {"ray-master", "scaler-master"}
+NEW = {"ray-master", "scaler-master", "gateway-master"}
 """Types that came since then."""
 
 

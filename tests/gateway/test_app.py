@@ -15,7 +15,7 @@ from ebbflow.gateway.app import MOST_BYTES, Gateway
 from ebbflow.gateway.desk import Clocks, Desk
 from ebbflow.gateway.store import Store
 from ebbflow.gateway.tickets import signed_text
-from ebbflow.gateway.tokens import token_of
+from ebbflow.gateway.wire import token_of
 from tests.gateway.test_reports import ALL, BUSY
 
 OPERATOR, SECRET = "operator-key", "s" * 32
@@ -60,7 +60,7 @@ class House:
         body = said | {"mtoken": token_of(worker_id, SECRET)} | changes
         return await self.client.post("/worker_status/", json=body)
 
-    async def register(self, worker_id: str = ID, url: str = URL, **more: float) -> dict[str, Any]:
+    async def register(self, worker_id: str = ID, url: str = URL, **more: object) -> dict[str, Any]:
         return await self.operator("PUT", f"endpoints/ep/workers/{worker_id}", url=url, **more)
 
     async def route(self, number: int = 0, key: str | None = None, **more: object) -> httpx.Response:
@@ -85,8 +85,8 @@ def verified(public_key: str, ticket: dict[str, Any]) -> None:
 
 
 async def test_a_client_is_sent_to_a_worker_with_a_ticket_that_the_worker_can_check(house: House) -> None:
-    await house.register()
     assert (await house.report()).json() == {}
+    await house.register()
     answer = await house.route()
     assert (answer.status_code, answer.json()["url"], answer.json()["cost"]) == (200, URL, 10)
     public = await house.client.get("/pubkey/")
@@ -105,8 +105,8 @@ async def test_without_a_worker_one_is_told_to_wait_and_never_given_an_address(h
 
 @pytest.mark.parametrize("key", ["", "wrong"])
 async def test_whoever_has_no_key_learns_nothing(house: House, key: str) -> None:
-    await house.register()
     await house.report()
+    await house.register()
     answer = await house.route(key=key)
     assert (answer.status_code, answer.json()) == (401, {"error": "Authentication failed"})
 
@@ -170,8 +170,8 @@ async def test_a_body_that_is_none_is_counted_and_the_next_report_is_taken(
 
 
 async def test_a_report_without_our_token_changes_nothing(house: House) -> None:
-    await house.register()
     await house.report()
+    await house.register()
     forged = token_of(ID, "x" * 32)
     answer = await house.report(mtoken=forged, error_msg="broken")
     assert (answer.status_code, house.desk.counts.forged_reports) == (401, 1)
@@ -182,6 +182,8 @@ async def test_a_report_without_our_token_changes_nothing(house: House) -> None:
 
 
 async def test_a_worker_is_used_once_it_is_registered_and_says_the_same_address(house: House) -> None:
+    assert (await house.register())["heard"] is False
+    assert (await house.operator("GET", "endpoints/ep"))["workers"] == [], "one that never spoke is none"
     await house.report()
     assert "url" not in (await house.route()).json(), "it is nobody's yet"
     await house.register()
@@ -193,21 +195,22 @@ async def test_a_worker_is_used_once_it_is_registered_and_says_the_same_address(
 
 
 async def test_a_lease_that_nobody_renews_ends_and_one_that_is_renewed_goes_on(house: House) -> None:
-    await house.register(lease_seconds=60)
     await house.report()
+    await house.register(lease_seconds=60)
     house.now += 30
     await house.report()
     assert "url" in (await house.route()).json()
     house.now += 31
     await house.report()
     assert "url" not in (await house.route()).json()
-    await house.register(lease_seconds=60)
+    given = {"worker_ids": [ID, "demo-0abc-1-9"], "lease_seconds": 60}
+    assert await house.operator("POST", "endpoints/ep/leases", **given) == {ID: True, "demo-0abc-1-9": False}
     assert "url" in (await house.route()).json()
 
 
 async def test_a_broken_worker_is_left_at_once_and_stays_so(house: House) -> None:
-    await house.register()
     await house.report()
+    await house.register()
     await house.report(error_msg="CUDA error")
     await house.report()
     assert "url" not in (await house.route()).json()
@@ -216,18 +219,20 @@ async def test_a_broken_worker_is_left_at_once_and_stays_so(house: House) -> Non
 
 
 async def test_work_is_settled_once_and_twice_is_no_harm(house: House) -> None:
-    await house.register()
     await house.report()
+    await house.register()
     number = (await house.route()).json()["request_idx"]
     done = {"mtoken": token_of(ID, SECRET), "requests": [{"request_idx": number, "success": True}] * 2 + [7, {}]}
     for _ in range(2):
         assert (await house.client.post("/delete_requests/", json=done)).status_code == 200
         assert house.desk.routing("ep").in_flight == 0
+    account = await house.operator("GET", "endpoints/ep")
+    assert [account[name] for name in ("arrived", "served", "served_units")] == [1, 1, 10]
 
 
 async def test_one_that_drains_gets_nothing_more_and_says_whether_it_works(house: House) -> None:
-    await house.register()
     await house.report()
+    await house.register()
     assert "url" in (await house.route()).json()
     assert await house.operator("PUT", f"workers/{ID}/drain") == {"busy": True}
     assert "url" not in (await house.route()).json()
@@ -236,8 +241,8 @@ async def test_one_that_drains_gets_nothing_more_and_says_whether_it_works(house
 
 
 async def test_an_account_tells_what_is_known_and_not_what_is_old(house: House) -> None:
-    await house.register()
     await house.report()
+    await house.register()
     house.now += 10
     await house.report(said=LOADED | {"cur_load": 5.0, "new_load": 20.0, "rej_load": 10.0})
     await house.route(cost=3)
@@ -252,8 +257,8 @@ async def test_an_account_tells_what_is_known_and_not_what_is_old(house: House) 
 
 
 async def test_the_vendors_client_gets_a_list_of_workers(house: House) -> None:
-    await house.register()
     await house.report()
+    await house.register()
     answer = await house.client.post("/get_endpoint_workers/", json={"id": 1, "api_key": house.key})
     (worker,) = answer.json()
     assert (worker["id"], worker["status"], worker["perf"]) == (38250, "idle", 188.7)
@@ -292,8 +297,8 @@ async def test_a_restart_keeps_key_numbers_workers_and_places(tmp_path: Path) ->
     house = House(tmp_path)
     async with house.running() as client:
         await house.open()
-        await house.register()
         await house.report(said=ALL | {"url": URL})
+        await house.register()
         await house.report()
         public = (await client.get("/pubkey/")).text
         first = (await house.route()).json()
@@ -312,8 +317,8 @@ async def test_a_restart_keeps_key_numbers_workers_and_places(tmp_path: Path) ->
 
 
 async def test_while_the_database_is_away_routes_go_on(house: House) -> None:
-    await house.register()
     await house.report()
+    await house.register()
     kept, house.desk.store = house.desk.store, Store("sqlite+aiosqlite:////nowhere/at/all.sqlite")
     await house.report(error_msg="", said=LOADED | {"max_perf": 50.0})
     await house.desk.tend()

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from ebbflow.gateway.reports import Generation
 from ebbflow.gateway.tickets import Signer, new_private_key, signed_text
-from ebbflow.gateway.tokens import token_of, worker_of
+from ebbflow.gateway.wire import token_of, worker_of
 
 URL = "http://127.0.0.1:3000"
 KEY = new_private_key()

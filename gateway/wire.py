@@ -1,4 +1,6 @@
-"""The token by which a worker proves who it is: its id in clear, and that id's HMAC under a secret. Pure.
+"""What the gateway and its master's adapter both know: the token by which a worker proves who it is. Pure.
+
+A token is the worker's id in clear, and that id's HMAC under a secret.
 
 The gateway and its master's block share the secret, so that a worker can be started without asking the gateway, and no
 record holds a secret: who has the secret can make every token anew.
@@ -11,7 +13,7 @@ from ebbflow.core.ids import parse_worker_id
 
 BETWEEN = "."
 LEAST_LETTERS = 32
-"""Of a secret."""
+"""Of a secret, and of an operator's key."""
 
 
 def token_of(worker_id: str, secret: str) -> str:

@@ -1,0 +1,69 @@
+"""What a person sets for the gateway; its titles and descriptions are what the UI shows."""
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from ebbflow.adapters.http import base_url
+from ebbflow.gateway.wire import LEAST_LETTERS
+
+ENDPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+
+
+class GatewaySettings(BaseModel):
+    """A gateway: where it is asked, where its workers report, and with which secrets."""
+
+    # A wrong value may be a secret in the wrong field, so error messages do not quote it.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    address: str = Field(
+        title="Address",
+        description="As the flows reach the gateway, for instance http://login1:7870.",
+    )
+    report_address: str | None = Field(
+        default=None,
+        title="Address for workers",
+        description="As workers reach it, where that is another; REPORT_ADDR of their software.",
+    )
+    endpoint: str = Field(
+        title="Endpoint",
+        description="What its clients name, and this fleet serves; it must be there (see `ebbflow gateway`).",
+    )
+    operator_key: SecretStr = Field(title="Operator's key", description="EBBFLOW_GATEWAY_OPERATOR_KEY of the gateway.")
+    worker_secret: SecretStr = Field(
+        title="Secret of workers' tokens",
+        description="EBBFLOW_GATEWAY_WORKER_SECRET of the gateway: each worker's token is made of its id with it.",
+    )
+    lease_seconds: Annotated[
+        float,
+        Field(
+            ge=60,
+            le=86_400,
+            title="Lease (seconds)",
+            description="Clients are sent to a worker for so long after a turn has last looked after it; every turn "
+            "renews it. Longer than any pause of turns that must be survived.",
+        ),
+    ] = 1800
+    call_timeout_seconds: Annotated[
+        float, Field(gt=0, le=60, title="Call timeout (seconds)", description="For one call to the gateway.")
+    ] = 5
+
+    @field_validator("address", "report_address")
+    @classmethod
+    def _check_address(cls, address: str | None) -> str | None:
+        return None if address is None else base_url(address)
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str) -> str:
+        if not ENDPOINT.fullmatch(endpoint):
+            raise ValueError("endpoint is 1 to 40 of [A-Za-z0-9_.-], for instance llama-70b")
+        return endpoint
+
+    @field_validator("operator_key", "worker_secret")
+    @classmethod
+    def _check_secret(cls, secret: SecretStr) -> SecretStr:
+        if len(secret.get_secret_value()) < LEAST_LETTERS:
+            raise ValueError(f"at least {LEAST_LETTERS} letters are needed, as the gateway's own")
+        return secret
