@@ -106,6 +106,10 @@ class PlayedScheduler:
         self.tasks.clear()
         self._managers.clear()
 
+    def forget_managers(self) -> None:
+        """Ten seconds after they have last spoken."""
+        self._managers.clear()
+
     async def run(
         self, words: Sequence[str], stdin: bytes | None, environment: Mapping[str, str], seconds: float
     ) -> tuple[int, bytes, bytes]:
@@ -158,7 +162,9 @@ class PlayedScheduler:
         on_a_worker = [task for task in self._unfinished if task.worker is not None]
         managers: dict[str, list[str]] = {}
         for worker in self.workers:
-            managers.setdefault(worker.manager_id, []).append(worker.name)
+            # Of those that speak alone.
+            if worker.manager_id in self._managers:
+                managers.setdefault(worker.manager_id, []).append(worker.name)
         return {
             "tasks": {
                 "inactive": len(self._unfinished) - len(on_a_worker),

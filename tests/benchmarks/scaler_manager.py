@@ -4,8 +4,6 @@ Both start the vendor's own workers as processes of this host. The scheduler's p
 policy of that name. A worker is paid for from its start until nothing of it runs.
 """
 
-import os
-import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +17,7 @@ from tests.benchmarks.bursts import each, paid_seconds
 from tests.benchmarks.world import World, tell
 from tests.e2e.moved_fleet import MovedFleet
 from tests.e2e.prefect_house import PrefectHouse
-from tests.e2e.processes import end_all, processes_with
+from tests.e2e.processes import end_all, kill_at_once, processes_with
 from tests.scaler.fleet import local_provider, master_at
 from tests.scaler.scheduler import RealScheduler, real_scheduler
 
@@ -134,8 +132,7 @@ async def _burst(scheduler: RealScheduler, workers: Workers, *, kills: bool) -> 
     def is_done() -> bool:
         if victims and len(scheduler.began()) >= TASKS // 4:
             victims.clear()
-            for pid in next(iter(workers().values())):
-                os.kill(pid, signal.SIGKILL)
+            kill_at_once(next(iter(workers().values())))
         if not done_at and client.poll() is not None:
             done_at.append(time.monotonic())
         return bool(done_at)

@@ -34,9 +34,10 @@ async def test_tasks_bring_workers_run_once_each_and_idle_workers_go_while_a_bus
     await burst.is_done()
     assert {number: len(nodes) for number, nodes in burst.began().items()} == dict.fromkeys(range(6), 1)
     assert 2 <= len(fleet.started()) <= 3
-    long = await fleet.ray.work(1, 25)
+    long = await fleet.ray.work(1, 0, held=True)
     await fleet.turns_until(lambda: long.began(), "the long task has begun")
     await fleet.turns_until(lambda: len(fleet.workers()) == 1, "whoever is idle goes")
+    long.release()
     await long.is_done()
     assert [len(nodes) for nodes in long.began().values()] == [1], "and who works is not stopped"
     await fleet.turns_until(lambda: not fleet.workers(), "and then the last one")

@@ -1,8 +1,6 @@
 """Whole fleets whose master is a real scheduler of opengris-scaler, with the vendor's own workers."""
 
-import signal
 from collections import Counter
-from os import kill
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 from ebbflow.adapters.masters.scaler.settings import Wire
 from tests.e2e.moved_fleet import MovedFleet
 from tests.e2e.prefect_house import PrefectHouse
-from tests.e2e.processes import end_all, processes_with
+from tests.e2e.processes import end_all, kill_at_once, processes_with
 from tests.scaler.fleet import local_provider, master_at
 from tests.scaler.scheduler import real_scheduler
 
@@ -39,9 +37,10 @@ async def test_tasks_bring_workers_one_that_is_killed_loses_none_and_idle_worker
             client = scheduler.work(20, 1.5)
             await fleet.turns_until(lambda: len(fleet.workers()) == 3, "twenty tasks want more than three workers")
             await fleet.turns_until(scheduler.began, "they work")
-            for pid, variables in processes_with("EBBFLOW_FLEET", fleet.name).items():
-                if variables.get("EBBFLOW_WORKER_ID") == sorted(fleet.workers())[0]:
-                    kill(pid, signal.SIGKILL)
+            victim = sorted(fleet.workers())[0]
+            found = processes_with("EBBFLOW_FLEET", fleet.name)
+            # One that sees its own processor die calls the task failed, and the scheduler takes its word.
+            kill_at_once([pid for pid, variables in found.items() if variables.get("EBBFLOW_WORKER_ID") == victim])
             await fleet.turns_until(lambda: client.poll() is not None, "all tasks are done")
             assert client.returncode == 0, "with their results"
             assert set(scheduler.began()) == set(range(20))
@@ -65,7 +64,7 @@ async def test_a_hundred_plain_tasks_and_fifty_with_a_gpu_bring_both_kinds_of_wo
             client = scheduler.work(100, 0, with_gpu=50)
             await fleet.turns_until(lambda: len(fleet.workers()) == 5, "both kinds as many as there may be")
             with_gpu = {each for each in fleet.workers() if (tmp_path / "state-gpu" / fleet.name / each).exists()}
-            assert len(with_gpu) == 2, list((tmp_path / "state-gpu").rglob("*"))
+            assert 2 <= len(with_gpu) <= 3, "either kind as many as its provider may have"
             scheduler.release()
             await fleet.turns_until(lambda: client.poll() is not None, "all tasks are done")
             assert client.returncode == 0, "with their results"

@@ -68,13 +68,14 @@ async def test_a_burst_brings_jobs_all_tasks_run_a_cancelled_busy_one_is_survive
     await burst.is_done()
     assert {number: len(nodes) for number, nodes in burst.began().items()} == dict.fromkeys(range(5), 1)
 
-    long = await fleet.ray.work(1, 20)
+    long = await fleet.ray.work(1, 0, held=True)
     await fleet.turns_until(long.began, "the long task has begun")
     (node,) = long.began()[0]
     (worker,) = [name.rpartition(".")[2] for name in jobs().values() if fleet.ray.nodes(name.rpartition(".")[2])
                  and fleet.ray.nodes(name.rpartition(".")[2])[-1]["node_id"] == node]  # fmt: skip
     slurm.run("scancel", next(job for job, name in jobs().items() if name.endswith(worker)))
     await fleet.turns_until(lambda: len(long.began()[0]) == 2, "it began again elsewhere")
+    long.release()
     await long.is_done()
 
     await fleet.turns_until(lambda: not jobs(), "idle jobs end")

@@ -38,6 +38,8 @@ def work(number):
     with open(path, "a") as notes:
         notes.write(f"began {number} {time.time()} {ray.get_runtime_context().get_node_id()}\\n")
     time.sleep(seconds)
+    while os.path.exists(path + ".held"):
+        time.sleep(0.1)
     with open(path, "a") as notes:
         notes.write(f"done {number} {time.time()}\\n")
     return number
@@ -141,10 +143,12 @@ class RayCluster:
         self._submissions.append(submission)
         return submission
 
-    async def work(self, count: int, seconds: float, gpus: float = 1) -> "Work":
-        """Submit so many tasks of so many seconds."""
+    async def work(self, count: int, seconds: float, gpus: float = 1, *, held: bool = False) -> "Work":
+        """Submit so many tasks of so many seconds; held: that do not end before they are released."""
         notes = self.folder / f"notes-{secrets.token_hex(3)}"
         notes.touch()
+        if held:
+            notes.with_name(f"{notes.name}.held").touch()
         words = ["python", str(self.folder / "work.py"), str(count), str(seconds), str(gpus), str(notes)]
         return Work(await self.submit(*words), notes)
 
@@ -167,6 +171,10 @@ class Work:
 
     def __init__(self, submission: asyncio.subprocess.Process, notes: Path) -> None:
         self._submission, self._notes = submission, notes
+
+    def release(self) -> None:
+        """Let tasks that are held end."""
+        self._notes.with_name(f"{self._notes.name}.held").unlink()
 
     def began(self) -> dict[int, list[str]]:
         """By task, the nodes on which it began."""

@@ -131,9 +131,9 @@ class ScalerAdapter:
         """
         settings, able = self._settings, whole_amounts(capabilities)
         count = settings.workers_per_group
+        name = name_of(worker_id, self._home, capability_set(able))
         words: tuple[str, ...]
         if settings.wire == "1.15":
-            name = name_of(worker_id, self._home, capability_set(able))
             words = (f"--num-of-workers={count}", f"--worker-names={','.join([name] * count)}")
         else:
             words = (
@@ -141,7 +141,7 @@ class ScalerAdapter:
                 "--mode=fixed",
                 f"--max-task-concurrency={count}",
                 # The name of the worker begins with it: Worker|<type>|...
-                f"--worker-type={worker_id}",
+                f"--worker-type={name}",
             )
         said = ",".join(f"{name}={amount}" for name, amount in able.items())
         return JoinSpec(

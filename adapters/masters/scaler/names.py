@@ -1,7 +1,7 @@
 """How the workers of a fleet are known to a scheduler, which tells nothing of them but their names. Pure.
 
-2.9 keeps the id of the manager that each came under, and a name that begins with the type that it was started with.
-1.15 keeps names alone, so that everything stands in them: `Worker|<worker id>+<home>+<capability>...|<random>`.
+2.9 keeps the id of the manager that each came under only while that manager speaks, and 1.15 keeps no managers, so that
+everything stands in the names: `Worker|<worker id>+<home>+<capability>...|<random>`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def manager_id(fleet: str, home: str) -> str:
 
 
 def name_of(worker_id: str, home: str, capabilities: Sequence[str]) -> str:
-    """The name of a worker of 1.15."""
+    """What the name of a worker begins with, behind `Worker|`."""
     return BETWEEN.join((worker_id, home, *capabilities))
 
 

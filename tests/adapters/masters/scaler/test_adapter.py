@@ -39,7 +39,7 @@ def test_a_worker_is_one_process_of_the_vendors_command_under_our_managers_id() 
         "--worker-manager-id=ebbflow.demo.h0me1",
         "--mode=fixed",
         "--max-task-concurrency=1",
-        "--worker-type=demo-0abc-1-0",
+        "--worker-type=demo-0abc-1-0+h0me1",
     )
 
 
@@ -264,6 +264,17 @@ async def test_whoever_looks_right_after_a_drain_sees_what_it_saw_and_others_loo
     world.scheduler.submit()
     (member,) = (await adapter.members()).members
     assert (member.busy, world.scheduler.asked) == (True, 2)
+
+
+async def test_regression_a_worker_was_gone_to_us_ten_seconds_after_our_manager_had_last_spoken(
+    world: ScalerWorld,
+) -> None:
+    worker = await world.start_worker()
+    await world.let_join(worker)
+    await world.adapter().demand()
+    world.scheduler.forget_managers()
+    assert (await world.adapter().joined(worker)).registered
+    assert await world.adapter().drain(worker, 60) is DrainAnswer.ACCEPTED
 
 
 async def test_looking_at_workers_never_speaks_as_the_manager(world: ScalerWorld) -> None:
