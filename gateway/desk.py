@@ -53,6 +53,8 @@ class _Registered:
     row: WorkerRow
     kept: tuple[object, ...] = ()
     """What of its view the database has."""
+    kept_until: float = 0.0
+    """The lease that the database has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Desk:
         self._keys = {row.digest: row for row in await self.store.keys()}
         now = self._clocks.monotonic()
         for worker in await self.store.workers():
-            self._registered[worker.worker_id] = _Registered(worker, _kept(worker.view))
+            self._registered[worker.worker_id] = _Registered(worker, _kept(worker.view), worker.lease_until)
             # It was ready when it was last heard of, and has half a minute to say so again.
             self._views[worker.worker_id] = replace(worker.view, reported_at=now)
             self._tell(worker.worker_id)
@@ -231,7 +233,7 @@ class Desk:
         await self.store.keep_worker(row)
         if known is not None and known.row.endpoint != endpoint:
             self._endpoints[known.row.endpoint].routing.forget(worker_id, self._clocks.monotonic())
-        self._registered[worker_id] = _Registered(row, _kept(view))
+        self._registered[worker_id] = _Registered(row, _kept(view), row.lease_until)
         self._tell(worker_id)
         return view
 
@@ -247,11 +249,12 @@ class Desk:
             found[worker_id] = view is not None and view.is_fresh(now)
             if known is None or known.row.endpoint != endpoint or not found[worker_id]:
                 continue
-            is_due = known.row.lease_until < wall + lease_seconds / 2
             known.row = replace(known.row, lease_until=wall + lease_seconds)
             self._tell(worker_id)
-            if is_due:
+            # Not the lease that is held here: every turn renews that one.
+            if known.kept_until < wall + lease_seconds / 2:
                 await self.store.keep_worker(replace(known.row, view=view or known.row.view))
+                known.kept_until = known.row.lease_until
         return found
 
     async def drain(self, worker_id: str, *, is_draining: bool) -> bool:

@@ -316,6 +316,21 @@ async def test_a_restart_keeps_key_numbers_workers_and_places(tmp_path: Path) ->
         assert "url" not in (await house.route()).json(), "it has not spoken since"
 
 
+async def test_regression_leases_that_turns_had_renewed_were_over_after_a_restart(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    async with house.running():
+        await house.open()
+        await house.report()
+        await house.register(lease_seconds=100)
+        for _ in range(10):
+            house.now += 20
+            await house.report()
+            await house.operator("POST", "endpoints/ep/leases", worker_ids=[ID], lease_seconds=100)
+        await house.desk.tend()
+    async with house.running():
+        assert "url" in (await house.route()).json(), "its lease was renewed a moment ago"
+
+
 async def test_while_the_database_is_away_routes_go_on(house: House) -> None:
     await house.report()
     await house.register()
