@@ -4,23 +4,28 @@ A worker is routed to while three agree: the operator (its master's adapter) has
 renewed its lease, the worker itself says that it is ready, and it says the same address.
 """
 
-import hashlib
-import hmac
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ebbflow.core.ids import parse_worker_id
+from ebbflow.gateway.client_keys import ClientKeys
+from ebbflow.gateway.journal import Journal, Line
+from ebbflow.gateway.rates import Rate
 from ebbflow.gateway.reports import BadReport, Report, WorkerView, merged
-from ebbflow.gateway.routing import Given, Numbers, Routing, Wait
-from ebbflow.gateway.store import EndpointRow, KeyRow, Store, StoreError, WorkerRow
+from ebbflow.gateway.routing import Given, Issue, Numbers, Routing, Wait
+from ebbflow.gateway.store import EndpointRow, Store, StoreError, WorkerRow
 from ebbflow.gateway.tickets import Signer, new_private_key
 from ebbflow.gateway.wire import worker_of
 
-BLOCK = 10_000
-"""Numbers reserved at once: hours of them, so that routes go on while the database is away."""
+BLOCK = 1_000_000
+"""Numbers reserved at once: a quarter of an hour at a thousand requests a second, while the database is away."""
 MOST_UNREGISTERED = 10_000
 """Workers that may speak before they are registered; who has the secret makes their tokens."""
+REPORTS_PER_SECOND, REPORTS_AT_ONCE = 20.0, 200.0
+"""Of one worker, which sends two a second at most."""
+MOST_LEASE_SECONDS = 86_400.0
+STRANGER_SECONDS = 600.0
+"""One that nobody has registered, and that has fallen silent, is forgotten after so long."""
 
 
 class Refused(Exception):
@@ -29,6 +34,10 @@ class Refused(Exception):
 
 class Unknown(Exception):
     """There is no such endpoint or worker."""
+
+
+class Crowded(Exception):
+    """Too much is asked for at once; says of what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +55,29 @@ class Endpoint:
 
     row: EndpointRow
     routing: Routing
+    rate: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One registered worker."""
+
+    row: WorkerRow
+    view: WorkerView | None
+    """What it has said; None: nothing."""
+    is_busy: bool
+    lease_seconds: float
+    """How long it may still be routed to."""
 
 
 @dataclass(slots=True)
 class _Registered:
     row: WorkerRow
+    leased_until: float
+    """By the clock that only goes on, so that a clock that is set ends no lease."""
     kept: tuple[object, ...] = ()
     """What of its view the database has."""
-    kept_until: float = 0.0
-    """The lease that the database has."""
+    was_leased: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +92,15 @@ class Clocks:
 class Counts:
     """Of what came and was not used."""
 
+    reports: int = 0
     bad_reports: int = 0
     forged_reports: int = 0
+    refused: int = 0
+    """Whoever asked without a right to it."""
+    crowded: int = 0
+    """Asked for more than may be."""
+    tickets: int = 0
+    waits: int = 0
     unsaved: int = 0
     """Writes that the database did not take; they are tried again with the next change."""
 
@@ -85,11 +115,14 @@ class Desk:
     """
 
     def __init__(self, store: Store, *, worker_secrets: tuple[str, ...], clocks: Clocks) -> None:
-        self.store, self.counts = store, Counts()
+        self.store, self.counts, self.journal = store, Counts(), Journal()
+        self.is_saved = False
+        """Whether the database took what was last given to it."""
         self._secrets, self._clocks = worker_secrets, clocks
-        self._numbers, self._ends = Numbers(), Numbers(0, 0)
+        self._issue = Issue(Numbers(0, 0), Numbers(0, 0))
+        self._rate = Rate(REPORTS_PER_SECOND, REPORTS_AT_ONCE)
         self._endpoints: dict[str, Endpoint] = {}
-        self._keys: dict[str, KeyRow] = {}
+        self._keys = ClientKeys(store, (), clocks.wall)
         self._views: dict[str, WorkerView] = {}
         self._registered: dict[str, _Registered] = {}
         self._signer: Signer | None = None
@@ -104,14 +137,21 @@ class Desk:
         self._signer = Signer(await self.store.secret("private key", new_private_key()))
         await self._reserve()
         for row in await self.store.endpoints():
-            self._endpoints[row.name] = Endpoint(row, self._routing(row))
-        self._keys = {row.digest: row for row in await self.store.keys()}
-        now = self._clocks.monotonic()
+            self._endpoints[row.name] = self._made(row)
+        self._keys = ClientKeys(self.store, await self.store.keys(), self._clocks.wall)
+        now, wall = self._clocks.monotonic(), self._clocks.wall()
         for worker in await self.store.workers():
-            self._registered[worker.worker_id] = _Registered(worker, _kept(worker.view), worker.lease_until)
+            lease = min(max(0.0, worker.lease_until - wall), MOST_LEASE_SECONDS)
+            self._registered[worker.worker_id] = _Registered(worker, now + lease, _kept(worker.view))
             # It was ready when it was last heard of, and has half a minute to say so again.
             self._views[worker.worker_id] = replace(worker.view, reported_at=now)
             self._tell(worker.worker_id)
+        self.is_saved = True
+
+    @property
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """All of them."""
+        return self._endpoints
 
     @property
     def public_key(self) -> str:
@@ -124,24 +164,21 @@ class Desk:
 
         Raises:
             Refused: its token is none of ours.
+            Crowded: it speaks too often.
             BadReport: so many others speak without being registered.
         """
-        worker_id = worker_of(report.token, self._secrets)
-        if not worker_id:
-            self.counts.forged_reports += 1
-            raise Refused
+        worker_id = self._whose(report.token)
+        self.counts.reports += 1
         if worker_id not in self._views and len(self._views) >= MOST_UNREGISTERED + len(self._registered):
             raise BadReport("too many workers speak that nobody has registered")
         known = self._views.get(worker_id, WorkerView(worker_id))
         self._views[worker_id] = merged(known, report, self._clocks.monotonic())
         self._tell(worker_id)
+        self._note_change(known, self._views[worker_id])
 
     def settle(self, token: str, requests: Sequence[tuple[int, bool]]) -> None:
         """A worker has requests no more, each done or not. Raises as `report`."""
-        worker_id = worker_of(token, self._secrets)
-        if not worker_id:
-            self.counts.forged_reports += 1
-            raise Refused
+        worker_id = self._whose(token)
         registered = self._registered.get(worker_id)
         endpoint = self._endpoints.get(registered.row.endpoint) if registered else None
         for number, is_done in requests if endpoint else ():
@@ -155,14 +192,22 @@ class Desk:
 
         Raises:
             Refused: its key is none of this endpoint's.
+            Crowded: too many wait, or ask too often.
+            Exhausted: there is no number for it.
         """
         found = self._endpoints.get(endpoint)
-        if not self._is_clients(key, endpoint) or found is None:
+        if not self._keys.is_of(key, endpoint) or found is None:
             raise Refused
         now = self._clocks.monotonic()
+        if not found.rate.lets(endpoint, now):
+            raise Crowded(f"more than {found.row.routes_per_second:g} requests a second")
+        if found.routing.waiting >= found.row.most_waiting and not found.routing.knows(number):
+            raise Crowded(f"{found.routing.waiting} requests wait")
         answer = found.routing.poll(number, cost=cost, priority=priority, keep_seconds=keep_seconds, now=now)
         if isinstance(answer, Wait):
+            self.counts.waits += 1
             return answer
+        self.counts.tickets += 1
         assert self._signer is not None, "it is open"
         view = self._views[answer.worker_id]
         url = self._registered[answer.worker_id].row.url
@@ -177,21 +222,33 @@ class Desk:
         Raises:
             Refused: nobody's.
         """
-        row = self._keys.get(digest(key))
-        if row is None or not self._is_clients(key, row.endpoint):
+        name = self._keys.endpoint_of(key)
+        if name not in self._endpoints:
             raise Refused
-        return self._endpoints[row.endpoint]
+        return self._endpoints[name]
 
-    async def make_endpoint(self, name: str, *, max_queue_seconds: float) -> EndpointRow:
-        """Make an endpoint, or change it."""
+    async def make_endpoint(
+        self,
+        name: str,
+        *,
+        max_queue_seconds: float = 30.0,
+        most_waiting: int = 20_000,
+        routes_per_second: float = 10_000.0,
+    ) -> EndpointRow:
+        """Make an endpoint, or change it.
+
+        Raises:
+            StoreError: it could not be kept, so nothing has changed.
+        """
         known = self._endpoints.get(name)
         number = known.row.number if known else await self.store.reserve("endpoints", 1)
-        row = EndpointRow(name, number, max_queue_seconds)
+        row = EndpointRow(name, number, max_queue_seconds, most_waiting, routes_per_second)
         await self.store.keep_endpoint(row)
         if known is None:
-            self._endpoints[name] = Endpoint(row, self._routing(row))
+            self._endpoints[name] = self._made(row)
         else:
             known.row, known.routing.max_queue_seconds = row, max_queue_seconds
+            known.rate = self._made(row).rate
         return row
 
     async def make_key(self, endpoint: str, *, overlap_seconds: float | None = None) -> str:
@@ -199,20 +256,12 @@ class Desk:
 
         Raises:
             Unknown: there is no such endpoint.
+            StoreError: it could not be kept, so there is none.
         """
         if endpoint not in self._endpoints:
             raise Unknown(endpoint)
-        key = secrets.token_urlsafe(32)
-        row = KeyRow(digest(key), endpoint)
-        await self.store.keep_key(row)
-        before = [each for each in self._keys.values() if each.endpoint == endpoint and each.ends_at is None]
-        self._keys[row.digest] = row
-        for each in before if overlap_seconds is not None else ():
-            assert overlap_seconds is not None, "as was just looked"
-            ending = replace(each, ends_at=self._clocks.wall() + overlap_seconds)
-            await self.store.keep_key(ending)
-            self._keys[each.digest] = ending
-        return key
+        self._note(endpoint, "", "a client key was made")
+        return await self._keys.make(endpoint, overlap_seconds=overlap_seconds)
 
     async def register(
         self, endpoint: str, worker_id: str, *, home: str, url: str, lease_seconds: float
@@ -233,8 +282,10 @@ class Desk:
         await self.store.keep_worker(row)
         if known is not None and known.row.endpoint != endpoint:
             self._endpoints[known.row.endpoint].routing.forget(worker_id, self._clocks.monotonic())
-        self._registered[worker_id] = _Registered(row, _kept(view), row.lease_until)
+        self._registered[worker_id] = _Registered(row, self._clocks.monotonic() + lease_seconds, _kept(view))
         self._tell(worker_id)
+        if known is None:
+            self._note(endpoint, worker_id, "registered")
         return view
 
     async def renew(self, endpoint: str, worker_ids: Sequence[str], *, lease_seconds: float) -> dict[str, bool]:
@@ -244,17 +295,18 @@ class Desk:
         """
         now, wall = self._clocks.monotonic(), self._clocks.wall()
         found: dict[str, bool] = {}
+        until = wall + lease_seconds
         for worker_id in worker_ids:
             known, view = self._registered.get(worker_id), self._views.get(worker_id)
             found[worker_id] = view is not None and view.is_fresh(now)
             if known is None or known.row.endpoint != endpoint or not found[worker_id]:
                 continue
-            known.row = replace(known.row, lease_until=wall + lease_seconds)
+            known.leased_until, known.was_leased = now + lease_seconds, True
             self._tell(worker_id)
-            # Not the lease that is held here: every turn renews that one.
-            if known.kept_until < wall + lease_seconds / 2:
-                await self.store.keep_worker(replace(known.row, view=view or known.row.view))
-                known.kept_until = known.row.lease_until
+            # A clock that was set back leaves a lease too long there, which is written anew as well.
+            if not lease_seconds / 2 <= known.row.lease_until - wall <= lease_seconds:
+                known.row = replace(known.row, lease_until=until, view=view or known.row.view)
+                await self.store.keep_worker(known.row)
         return found
 
     async def drain(self, worker_id: str, *, is_draining: bool) -> bool:
@@ -269,6 +321,7 @@ class Desk:
         known.row = replace(known.row, is_draining=is_draining)
         routing = self._endpoints[known.row.endpoint].routing
         routing.drain(worker_id, is_draining=is_draining)
+        self._note(known.row.endpoint, worker_id, "drains" if is_draining else "is routed to again")
         await self.store.keep_worker(known.row)
         return routing.is_busy(worker_id)
 
@@ -278,18 +331,26 @@ class Desk:
         self._views.pop(worker_id, None)
         if known is not None:
             self._endpoints[known.row.endpoint].routing.forget(worker_id, self._clocks.monotonic())
+            self._note(known.row.endpoint, worker_id, "deregistered")
         await self.store.drop_worker(worker_id)
 
-    def members(self, endpoint: str) -> Mapping[str, tuple[WorkerRow, WorkerView | None, bool]]:
-        """Who is registered, what each has said, and whether it has work."""
-        found = self._endpoints.get(endpoint)
-        if found is None:
-            raise Unknown(endpoint)
-        return {
-            worker_id: (known.row, self._views.get(worker_id), found.routing.is_busy(worker_id))
+    def members(self, endpoint: str) -> Sequence[Served]:
+        """Who is registered at an endpoint.
+
+        Raises:
+            Unknown: there is no such endpoint.
+        """
+        routing, now = self.routing(endpoint), self._clocks.monotonic()
+        return [
+            Served(
+                known.row,
+                self._views.get(worker_id),
+                routing.is_busy(worker_id),
+                max(0.0, known.leased_until - now),
+            )
             for worker_id, known in self._registered.items()
             if known.row.endpoint == endpoint
-        }
+        ]
 
     def routing(self, endpoint: str) -> Routing:
         """An endpoint's queue.
@@ -303,12 +364,17 @@ class Desk:
 
     async def tend(self) -> None:
         """Every few seconds: end leases, keep what changed, reserve numbers before they are used up."""
-        now, wall = self._clocks.monotonic(), self._clocks.wall()
+        now = self._clocks.monotonic()
         for worker_id, known in self._registered.items():
-            if known.row.lease_until < wall:
+            if known.was_leased and known.leased_until < now:
+                known.was_leased = False
                 self._tell(worker_id)
+                self._note(known.row.endpoint, worker_id, "its lease ended: no turn has renewed it")
         for endpoint in self._endpoints.values():
             endpoint.routing.sweep(now)
+        assert self._signer is not None, "it is open"
+        self._signer.forget({known.row.url for known in self._registered.values()})
+        self._forget_strangers(now)
         try:
             for worker_id, known in list(self._registered.items()):
                 view = self._views.get(worker_id)
@@ -316,45 +382,79 @@ class Desk:
                     await self.store.keep_worker(replace(known.row, view=view))
                     known.kept = _kept(view)
             await self._reserve()
+            await self._keys.drop_ended()
+            await self.store.check()
+            self.is_saved = True
         except StoreError:
             self.counts.unsaved += 1
+            self.is_saved = False
 
-    def _routing(self, row: EndpointRow) -> Routing:
-        return Routing(self._numbers, max_queue_seconds=row.max_queue_seconds)
+    def _made(self, row: EndpointRow) -> Endpoint:
+        rate = Rate(row.routes_per_second, 2 * row.routes_per_second)
+        return Endpoint(row, Routing(self._issue, max_queue_seconds=row.max_queue_seconds), rate)
+
+    def _whose(self, token: str) -> str:
+        """The worker's id.
+
+        Raises:
+            Refused: the token is none of ours.
+            Crowded: it speaks too often.
+        """
+        worker_id = worker_of(token, self._secrets)
+        if not worker_id:
+            self.counts.forged_reports += 1
+            raise Refused
+        if not self._rate.lets(worker_id, self._clocks.monotonic()):
+            raise Crowded(f"{worker_id} speaks more than {REPORTS_PER_SECOND:g} times a second")
+        return worker_id
 
     def _tell(self, worker_id: str) -> None:
         """Let the queue of its endpoint know a worker as it may be used."""
         known, view = self._registered.get(worker_id), self._views.get(worker_id)
         if known is None or view is None:
             return
-        is_let = known.row.lease_until >= self._clocks.wall() and view.url in ("", known.row.url)
+        now = self._clocks.monotonic()
+        is_let = known.leased_until >= now and view.url in ("", known.row.url)
         routing = self._endpoints[known.row.endpoint].routing
-        routing.reported(replace(view, url=known.row.url if is_let and view.url else ""), self._clocks.monotonic())
+        routing.reported(replace(view, url=known.row.url if is_let and view.url else ""), now)
         if known.row.is_draining and not routing.is_draining(worker_id):
             routing.drain(worker_id)
 
-    def _is_clients(self, key: str, endpoint: str) -> bool:
-        row = self._keys.get(digest(key))
-        is_current = row is not None and (row.ends_at is None or row.ends_at > self._clocks.wall())
-        return is_current and row is not None and hmac.compare_digest(row.endpoint, endpoint)
+    def _note_change(self, before: WorkerView, view: WorkerView) -> None:
+        """Keep what a person would want to know of a report."""
+        known = self._registered.get(view.worker_id)
+        if known is None:
+            return
+        now = self._clocks.monotonic()
+        if view.restarts != before.restarts:
+            self._note(known.row.endpoint, view.worker_id, "its process was started anew")
+        if view.error != before.error:
+            self._note(known.row.endpoint, view.worker_id, f"it is broken: {view.error}" if view.error else "mended")
+        if view.is_ready(now) and not before.is_ready(now):
+            took = f", loaded in {view.load_seconds:.0f} s" if view.load_seconds else ""
+            self._note(known.row.endpoint, view.worker_id, f"ready: {view.max_perf:g} units a second{took}")
+        if view.url != before.url and view.url not in ("", known.row.url):
+            self._note(known.row.endpoint, view.worker_id, f"says another address than its provider: {view.url:.80}")
+
+    def _note(self, endpoint: str, worker_id: str, words: str) -> None:
+        self.journal.note(endpoint, Line(self._clocks.wall(), worker_id, words))
+
+    def _forget_strangers(self, now: float) -> None:
+        """Who spoke, was not registered, and has fallen silent."""
+        for worker_id, view in list(self._views.items()):
+            if worker_id not in self._registered and now - view.reported_at > STRANGER_SECONDS:
+                del self._views[worker_id]
 
     async def _reserve(self) -> None:
-        """Have numbers for the next hours; the first of a process are those of its own block."""
-        if self._numbers.next_request > self._ends.next_request - BLOCK // 2:
-            first = await self.store.reserve("requests", BLOCK)
-            if not self._ends.next_request:
-                self._numbers.next_request = first
-            self._ends.next_request = first + BLOCK
-        if self._numbers.next_ticket > self._ends.next_ticket - BLOCK // 2:
-            first = await self.store.reserve("tickets", BLOCK)
-            if not self._ends.next_ticket:
-                self._numbers.next_ticket = first
-            self._ends.next_ticket = first + BLOCK
-
-
-def digest(key: str) -> str:
-    """What is kept of a key; keys are random and long, so a plain hash tells nothing of them."""
-    return hashlib.sha256(key.encode()).hexdigest()
+        """Have numbers for the next minutes, of which nobody else has any: each block follows some other."""
+        for name, numbers in (("requests", self._issue.requests), ("tickets", self._issue.tickets)):
+            if numbers.left > BLOCK // 2:
+                continue
+            first = await self.store.reserve(name, BLOCK)
+            if numbers.left <= 0:
+                numbers.next, numbers.end, numbers.later = first, first + BLOCK, None
+            else:
+                numbers.later = first, first + BLOCK
 
 
 def _kept(view: WorkerView) -> tuple[object, ...]:

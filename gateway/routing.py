@@ -12,7 +12,7 @@ import itertools
 import math
 from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ebbflow.gateway.reports import WorkerView
@@ -26,12 +26,44 @@ REMEMBERED = 20_000
 """Requests that have left a worker, and may come back under their number."""
 
 
+class Exhausted(Exception):
+    """No number is left that nobody else has."""
+
+
 @dataclass(slots=True)
 class Numbers:
-    """Of requests and of tickets: each is given once, also after a restart of whoever keeps them."""
+    """One run of numbers, each given once: those from `next` up to `end`, then those that were reserved later."""
 
-    next_request: int = 1
-    next_ticket: int = 1
+    next: int = 1
+    end: float = math.inf
+    later: tuple[int, int] | None = None
+    """First and end of what was reserved since."""
+
+    @property
+    def left(self) -> float:
+        """How many are left."""
+        return self.end - self.next + (self.later[1] - self.later[0] if self.later else 0)
+
+    def take(self) -> int:
+        """The next one.
+
+        Raises:
+            Exhausted: there is none.
+        """
+        if self.next >= self.end:
+            if self.later is None:
+                raise Exhausted("its numbers are used up")
+            (self.next, self.end), self.later = self.later, None
+        taken, self.next = self.next, self.next + 1
+        return taken
+
+
+@dataclass(slots=True)
+class Issue:
+    """Numbers of requests and of tickets."""
+
+    requests: Numbers = field(default_factory=Numbers)
+    tickets: Numbers = field(default_factory=Numbers)
 
 
 @dataclass(slots=True)
@@ -112,13 +144,13 @@ class Routing:
     """The queue and the accounts of one endpoint.
 
     Args:
-        numbers: shared by all endpoints.
+        issue: of numbers, shared by all endpoints.
         max_queue_seconds: a worker with more than this before it gets nothing; requests wait in order instead.
     """
 
-    def __init__(self, numbers: Numbers, *, max_queue_seconds: float = 30.0) -> None:
+    def __init__(self, issue: Issue, *, max_queue_seconds: float = 30.0) -> None:
         self.max_queue_seconds = max_queue_seconds
-        self._numbers = numbers
+        self._issue = issue
         self._workers: dict[str, _Worker] = {}
         self._waiting: dict[int, _Request] = {}
         self._order: dict[int, list[int]] = {}
@@ -130,6 +162,7 @@ class Routing:
         self._count = itertools.count()
         self._swept_at = -math.inf
         self._perf = 0.0
+        self._states = dict.fromkeys(("ready", "loading", "error"), 0)
         self.queued = 0.0
         """Cost of all that waits."""
         self.totals = Totals()
@@ -149,6 +182,11 @@ class Routing:
         """How many wait."""
         return len(self._waiting)
 
+    @property
+    def units_per_second(self) -> float:
+        """Measured performance of who is ready, as of the last second."""
+        return self._perf
+
     def oldest_seconds(self, now: float) -> float | None:
         """How long the oldest has waited; None: none does."""
         return max((now - request.arrived_at for request in self._waiting.values()), default=None)
@@ -156,6 +194,14 @@ class Routing:
     def workers(self) -> Iterator[WorkerView]:
         """All that are known."""
         return (worker.view for worker in self._workers.values())
+
+    def knows(self, number: int) -> bool:
+        """Whether a request waits or is at a worker."""
+        return number in self._waiting or number in self._assigned
+
+    def states(self) -> Mapping[str, int]:
+        """How many workers are in which state, as of the last second."""
+        return self._states
 
     def is_draining(self, worker_id: str) -> bool:
         """Whether it gets nothing new."""
@@ -176,6 +222,9 @@ class Routing:
             priority: a higher one goes first; of a new one.
             keep_seconds: it is dropped if nobody asks for so long.
             now: seconds of the clock.
+
+        Raises:
+            Exhausted: there is no number for it; nothing has changed.
         """
         self.sweep(now)
         assigned = self._assigned.get(number)
@@ -190,8 +239,7 @@ class Routing:
         found = self._assigned.get(number)
         if found is None:
             return self._wait(request)
-        found.ticket, self._numbers.next_ticket = self._numbers.next_ticket, self._numbers.next_ticket + 1
-        found.given_at = now
+        found.ticket, found.given_at = self._issue.tickets.take(), now
         return Given(number, found.ticket, found.worker_id, request.cost)
 
     def reported(self, view: WorkerView, now: float) -> None:
@@ -249,8 +297,10 @@ class Routing:
             is_unused = assigned.ticket > 0 and not assigned.is_seen and now - assigned.given_at > UNUSED_SECONDS
             if is_vain or is_unused:
                 self._take_back(assigned)
-        ready = [worker.view for worker in self._workers.values() if self._can_serve(worker, now)]
-        self._perf = sum(view.max_perf for view in ready)
+        self._perf = sum(each.view.max_perf for each in self._workers.values() if self._can_serve(each, now))
+        ready = sum(worker.view.is_ready(now) for worker in self._workers.values())
+        broken = sum(bool(worker.view.error) for worker in self._workers.values())
+        self._states = {"ready": ready, "loading": len(self._workers) - ready - broken, "error": broken}
         self._set_aside(now)
 
     def _arrived(self, number: int, cost: float, priority: int, keep_seconds: float, now: float) -> int:
@@ -260,8 +310,8 @@ class Routing:
             before.keep_seconds = keep_seconds
             self._queue(before)
             return number
-        if not 0 < number < self._numbers.next_request:
-            number, self._numbers.next_request = self._numbers.next_request, self._numbers.next_request + 1
+        if not 0 < number < self._issue.requests.next:
+            number = self._issue.requests.take()
         self.totals.arrived += 1
         self._queue(_Request(number, cost, priority, next(self._count), now, now, keep_seconds))
         return number
@@ -288,6 +338,8 @@ class Routing:
 
     def _set_aside(self, now: float) -> None:
         """Give workers with room to those that are next, in order."""
+        if not self._waiting or self._best((), now) is None:
+            return
         for request in self._in_order():
             if now - request.polled_at > ALIVE_SECONDS:
                 continue

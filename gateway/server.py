@@ -33,8 +33,9 @@ def serve(
         worker_secrets: shared with the masters' blocks.
         tls: certificate and key, PEM.
     """
-    desk = Desk(Store(database), worker_secrets=worker_secrets, clocks=Clocks(time.monotonic, time.time))
-    gateway = Gateway(desk, operator_keys=operator_keys, monotonic=time.monotonic)
+    clocks = Clocks(time.monotonic, time.time)
+    desk = Desk(Store(database), worker_secrets=worker_secrets, clocks=clocks)
+    gateway = Gateway(desk, operator_keys=operator_keys, clocks=clocks)
     settings = uvicorn.Config(
         gateway.app,
         host=host,

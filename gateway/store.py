@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import anyio
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -35,7 +37,10 @@ _SECRETS = Table(
     "gateway_secrets", _METADATA, Column("name", String(40), primary_key=True), Column("value", LargeBinary)
 )
 _NUMBERS = Table(
-    "gateway_numbers", _METADATA, Column("name", String(40), primary_key=True), Column("next", Integer, nullable=False)
+    "gateway_numbers",
+    _METADATA,
+    Column("name", String(40), primary_key=True),
+    Column("next", BigInteger, nullable=False),
 )
 _ENDPOINTS = Table(
     "gateway_endpoints",
@@ -43,6 +48,8 @@ _ENDPOINTS = Table(
     Column("name", String(40), primary_key=True),
     Column("number", Integer, nullable=False, unique=True),
     Column("max_queue_seconds", Float, nullable=False),
+    Column("most_waiting", Integer, nullable=False),
+    Column("routes_per_second", Float, nullable=False),
 )
 _KEYS = Table(
     "gateway_client_keys",
@@ -63,7 +70,8 @@ _WORKERS = Table(
     Column("view", Text, nullable=False),
 )
 BUSY_SECONDS = 5.0
-"""For SQLite, while somebody else writes."""
+CALL_SECONDS = 10.0
+"""For one thing that is asked of the database."""
 
 
 class StoreError(Exception):
@@ -77,6 +85,11 @@ class EndpointRow:
     name: str
     number: int
     max_queue_seconds: float
+    """A worker with more than this before it is given nothing."""
+    most_waiting: int
+    """Requests; more are refused."""
+    routes_per_second: float
+    """How often its clients may ask, together; twice as often for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +120,11 @@ class Store:
 
     Args:
         url: of SQLAlchemy, with an asynchronous driver: `sqlite+aiosqlite:///FILE`, `postgresql+asyncpg://...`.
+        busy_seconds: how long SQLite waits while somebody else writes.
     """
 
-    def __init__(self, url: str) -> None:
-        more: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if url.startswith("sqlite") else {}
+    def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
+        more: dict[str, Any] = {"connect_args": {"timeout": busy_seconds}} if url.startswith("sqlite") else {}
         self._engine: AsyncEngine = create_async_engine(url, pool_pre_ping=True, **more)
 
     async def prepare(self) -> None:
@@ -121,6 +135,19 @@ class Store:
         """
         async with self._writing("prepare its tables") as connection:
             await connection.run_sync(_METADATA.create_all)
+
+    async def check(self) -> None:
+        """Ask it something.
+
+        Raises:
+            StoreError: it does not answer.
+        """
+        try:
+            with anyio.fail_after(CALL_SECONDS):
+                async with self._engine.connect() as connection:
+                    await connection.execute(select(1))
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            raise StoreError(f"the gateway's database does not answer: {error}") from error
 
     async def secret(self, name: str, made: bytes) -> bytes:
         """What is kept under that name; if nothing is, this."""
@@ -156,6 +183,11 @@ class Store:
         """Make it, or change when it ends."""
         await self._kept(_KEYS, "digest", asdict(row))
 
+    async def drop_key(self, digest: str) -> None:
+        """Forget one that is over."""
+        async with self._writing("drop a key") as connection:
+            await connection.execute(delete(_KEYS).where(_KEYS.c.digest == digest))
+
     async def workers(self) -> Sequence[WorkerRow]:
         """All that are registered."""
         return [WorkerRow(**{**row, "view": _view(row["view"])}) for row in await self._all(_WORKERS)]
@@ -175,9 +207,10 @@ class Store:
 
     async def _all(self, table: Table) -> Sequence[Mapping[str, Any]]:
         try:
-            async with self._engine.connect() as connection:
-                return [dict(row) for row in (await connection.execute(select(table))).mappings()]
-        except (SQLAlchemyError, OSError) as error:
+            with anyio.fail_after(CALL_SECONDS):
+                async with self._engine.connect() as connection:
+                    return [dict(row) for row in (await connection.execute(select(table))).mappings()]
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
             raise StoreError(f"the gateway's database cannot be read ({table.name}): {error}") from error
 
     async def _kept(self, table: Table, key: str, values: Mapping[str, Any]) -> None:
@@ -196,9 +229,10 @@ class Store:
     @asynccontextmanager
     async def _writing(self, what: str) -> AsyncIterator[AsyncConnection]:
         try:
-            async with self._engine.begin() as connection:
-                yield connection
-        except (SQLAlchemyError, OSError) as error:
+            with anyio.fail_after(CALL_SECONDS):
+                async with self._engine.begin() as connection:
+                    yield connection
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
             raise StoreError(f"the gateway's database did not {what}: {error}") from error
 
 

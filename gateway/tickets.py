@@ -6,7 +6,7 @@ its life; the first two sign cost, endpoint, number and address, each number as 
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Container
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -55,7 +55,7 @@ class Signer:
             self._by_url[url] = made
         return made
 
-    def forget(self, live: Mapping[str, object]) -> None:
+    def forget(self, live: Container[str]) -> None:
         """Keep signatures of these addresses alone."""
         self._by_url = {url: made for url, made in self._by_url.items() if url in live}
 

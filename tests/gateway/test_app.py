@@ -1,8 +1,9 @@
 """The gateway over HTTP, on a database file: what workers, clients and operators get, also after a restart."""
 
 import base64
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from prometheus_client.parser import text_string_to_metric_families
 
-from ebbflow.gateway.app import MOST_BYTES, Gateway
+from ebbflow.gateway.app import Gateway
+from ebbflow.gateway.asking import MOST_BYTES
 from ebbflow.gateway.desk import Clocks, Desk
 from ebbflow.gateway.store import Store
 from ebbflow.gateway.tickets import signed_text
@@ -30,14 +33,14 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite+aiosqlite:///{folder / 'gateway.sqlite'}"
-        self.now, self.key = 1000.0, ""
+        self.now, self.clock_off, self.key = 1000.0, 0.0, ""
         self.desk: Desk
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[httpx.AsyncClient]:
-        clocks = Clocks(lambda: self.now, lambda: 1e9 + self.now)
-        self.desk = Desk(Store(self.url), worker_secrets=(SECRET,), clocks=clocks)
-        gateway = Gateway(self.desk, operator_keys=(OPERATOR,), monotonic=clocks.monotonic)
+        clocks = Clocks(lambda: self.now, lambda: 1e9 + self.now + self.clock_off)
+        self.desk = Desk(Store(self.url, busy_seconds=0.1), worker_secrets=(SECRET,), clocks=clocks)
+        gateway = Gateway(self.desk, operator_keys=(OPERATOR,), clocks=clocks)
         transport = httpx.ASGITransport(app=gateway.app)
         async with (
             gateway.app.router.lifespan_context(gateway.app),
@@ -138,9 +141,9 @@ async def test_a_new_key_takes_the_old_ones_place_after_both_held_for_a_while(ho
         ({"cost": "much"}, "cost: a number from 0 to 1e+12 is expected"),
         ({"cost": -1}, "cost:"),
         ({"cost": True}, "cost:"),
-        ({"request_idx": "7"}, "request_idx: a whole number is expected"),
+        ({"request_idx": "7"}, "request_idx: a whole number from 0"),
         ({"priority": 1000}, "priority:"),
-        ({"endpoint": 7}, "endpoint: a text is expected"),
+        ({"endpoint": 7}, "endpoint: a text of at most"),
     ],
     ids=str,
 )
@@ -277,7 +280,7 @@ async def test_only_operators_operate(house: House, path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "says"),
     [
-        ("endpoints/ep", {"max_queue_seconds": 0}, "max_queue_seconds: a number above 0"),
+        ("endpoints/ep", {"max_queue_seconds": 0}, "max_queue_seconds: a number from 0.001"),
         (f"endpoints/ep/workers/{ID}", {"url": "10.0.0.1"}, "url: http://HOST:PORT is expected"),
         (f"endpoints/ep/workers/{ID}", {"url": URL, "lease_seconds": -1}, "lease_seconds:"),
         ("endpoints/none/workers/demo-0abc-1-0", {"url": URL}, "there is no 'none'"),
@@ -331,16 +334,171 @@ async def test_regression_leases_that_turns_had_renewed_were_over_after_a_restar
         assert "url" in (await house.route()).json(), "its lease was renewed a moment ago"
 
 
-async def test_while_the_database_is_away_routes_go_on(house: House) -> None:
+async def test_while_the_database_is_away_routes_go_on_and_then_all_is_kept(house: House) -> None:
     await house.report()
     await house.register()
-    kept, house.desk.store = house.desk.store, Store("sqlite+aiosqlite:////nowhere/at/all.sqlite")
-    await house.report(error_msg="", said=LOADED | {"max_perf": 50.0})
-    await house.desk.tend()
-    assert house.desk.counts.unsaved == 1
-    assert "url" in (await house.route()).json()
     given = {"Authorization": f"Bearer {OPERATOR}"}
-    answer = await house.client.post("/operator/endpoints/ep/keys", json={}, headers=given)
-    assert (answer.status_code, answer.json()["error"]) == (503, "the gateway's database does not answer: ask again")
-    await house.desk.store.aclose()
-    house.desk.store = kept
+    with closing(sqlite3.connect(house.url.removeprefix("sqlite+aiosqlite:///"))) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        await house.report(error_msg="", said=LOADED | {"max_perf": 50.0})
+        await house.desk.tend()
+        assert house.desk.counts.unsaved == 1
+        assert "url" in (await house.route()).json()
+        answer = await house.client.post("/operator/endpoints/ep/keys", json={}, headers=given)
+        says = "the gateway's database does not answer: ask again"
+        assert (answer.status_code, answer.json()["error"]) == (503, says)
+        assert answer.headers["Retry-After"] == "5"
+        assert (await house.client.get("/readyz")).status_code == 503
+        assert (await house.client.get("/healthz")).status_code == 200
+    await house.desk.tend()
+    assert (await house.client.get("/readyz")).status_code == 200
+    (kept,) = await house.desk.store.workers()
+    assert kept.view.max_perf == 50.0
+
+
+async def test_a_clock_that_is_set_an_hour_forward_or_back_ends_no_lease(house: House) -> None:
+    await house.report()
+    await house.register(lease_seconds=600)
+    for hours in (1, -2):
+        house.clock_off += 3600 * hours
+        await house.report()
+        assert "url" in (await house.route()).json()
+        await house.desk.tend()
+        assert "url" in (await house.route()).json()
+    given = {"worker_ids": [ID], "lease_seconds": 600}
+    await house.operator("POST", "endpoints/ep/leases", **given)
+    (kept,) = await house.desk.store.workers()
+    assert kept.lease_until == 1e9 + house.now + house.clock_off + 600, "as the clock is now"
+
+
+async def test_whoever_asks_too_often_or_beyond_what_may_wait_is_told_to_come_later(house: House) -> None:
+    await house.operator("PUT", "endpoints/ep", most_waiting=2, routes_per_second=5)
+    first, _ = [(await house.route()).json()["request_idx"] for _ in range(2)]
+    answer = await house.route()
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+    assert answer.json()["error"] == "2 requests wait: ask again later"
+    assert (await house.route(first)).status_code == 200, "one that waits may ask again"
+    assert [(await house.route(first)).status_code for _ in range(8)].count(429) == 2, "ten at once, and five a second"
+    house.now += 1
+    assert (await house.route(first)).status_code == 200
+    assert house.desk.counts.crowded == 3
+
+
+async def test_a_worker_that_floods_is_told_to_stop_and_another_is_not(house: House) -> None:
+    answers = {(await house.report()).status_code for _ in range(210)}
+    assert answers == {200, 429}
+    assert (await house.report("demo-0abc-1-1")).status_code == 200
+
+
+async def test_an_address_that_is_refused_again_and_again_is_told_to_wait_and_a_key_still_opens(house: House) -> None:
+    answers = [(await house.route(key="wrong")).status_code for _ in range(55)]
+    assert (answers[:50], answers[50:]) == ([401] * 50, [429] * 5)
+    assert (await house.route()).status_code == 200, "others may share the address"
+
+
+async def test_ten_thousand_that_wait_keep_their_order(house: House) -> None:
+    numbers = [(await house.route()).json()["request_idx"] for _ in range(10_000)]
+    assert (await house.route(numbers[-1])).json()["position"] == 9_999
+    await house.operator("PUT", "endpoints/ep", max_queue_seconds=0.1)
+    await house.report(said=LOADED | {"max_perf": 100.0})
+    await house.register()
+    assert "url" not in (await house.route(numbers[2])).json()
+    assert "url" in (await house.route(numbers[0])).json()
+
+
+async def test_a_request_that_costs_more_than_anybody_can_do_in_time_is_served_and_others_wait(house: House) -> None:
+    await house.report(said=LOADED | {"max_perf": 10.0})
+    await house.register()
+    assert "url" in (await house.route(cost=1e9)).json()
+    assert "url" not in (await house.route(cost=1)).json(), "who has it is busy for years, by its own figures"
+
+
+async def test_a_session_is_work_until_its_worker_says_that_it_ended(house: House) -> None:
+    await house.report()
+    await house.register()
+    number = (await house.route()).json()["request_idx"]
+    for _ in range(10):
+        house.now += 10
+        await house.report(said=LOADED | {"cur_load": 10.0, "working_request_idxs": [number]})
+        (worker,) = (await house.operator("GET", "endpoints/ep"))["workers"]
+        assert worker["busy"] is True, "also while its GPU rests"
+    assert (await house.operator("PUT", f"workers/{ID}/drain"))["busy"] is True
+    await house.client.post(
+        "/delete_requests/",
+        json={"mtoken": token_of(ID, SECRET), "requests": [{"request_idx": number, "success": True}]},
+    )
+    await house.report()
+    assert (await house.operator("PUT", f"workers/{ID}/drain"))["busy"] is False
+
+
+async def test_the_vendors_client_finds_its_endpoint_by_its_key_and_no_other(house: House) -> None:
+    await house.operator("PUT", "endpoints/other")
+    answer = (await house.client.get(f"/api/v0/endptjobs/?client_id=me&api_key={house.key}")).json()
+    (row,) = answer["results"]
+    assert (answer["success"], row["endpoint_name"], row["id"], row["api_key"]) == (True, "ep", 1, house.key)
+    given = {"Authorization": f"Bearer {house.key}"}
+    one = await house.client.get("/api/v0/endptjobs/1/", headers=given)
+    assert one.json()["result"] == row
+    assert (await house.client.get("/api/v0/endptjobs/2/", headers=given)).status_code == 404
+    assert (await house.client.get("/api/v0/endptjobs/")).status_code == 401
+
+
+async def test_what_happened_is_told_to_clients_without_addresses_and_to_operators_with_them(house: House) -> None:
+    await house.report()
+    await house.register()
+    await house.report(url="http://evil.example:3000")
+    await house.report()
+    await house.report(error_msg="CUDA error")
+    house.now += 700
+    await house.desk.tend()
+    lines = (await house.operator("GET", "endpoints/ep/log"))["lines"]
+    assert [(line["worker_id"], line["words"]) for line in lines] == [
+        ("", "a client key was made"),
+        (ID, "registered"),
+        (ID, "says another address than its provider: http://evil.example:3000"),
+        (ID, "it is broken: CUDA error"),
+        (ID, "its lease ended: no turn has renewed it"),
+    ]
+    body = {"id": 1, "api_key": house.key, "tail": 3}
+    told = (await house.client.post("/get_endpoint_logs/", json=body)).json()
+    assert told["info0"] == told["debug"]
+    assert told["info1"].splitlines()[0].endswith(f"{ID}: says another address than its provider: (an address)")
+    assert len(told["trace"].splitlines()) == 3
+
+
+async def test_figures_are_for_operators_and_in_the_words_of_prometheus(house: House) -> None:
+    await house.report()
+    await house.register()
+    await house.route()
+    house.now += 2
+    await house.desk.tend()
+    assert (await house.client.get("/metrics")).status_code == 401
+    answer = await house.client.get("/metrics", headers={"Authorization": f"Bearer {OPERATOR}"})
+    found = {
+        f"{sample.name}{sorted(sample.labels.values())}": sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert found["ebbflow_gateway_tickets_total[]"] == 1
+    assert found["ebbflow_gateway_in_flight_units['ep']"] == 10
+    assert found["ebbflow_gateway_workers['ep', 'ready']"] == 1
+    assert found["ebbflow_gateway_units_per_second['ep']"] == 188.7
+    assert found["ebbflow_gateway_route_seconds_count[]"] == 1
+    assert URL not in answer.text
+
+
+async def test_the_page_names_every_path_and_needs_no_network(house: House) -> None:
+    shown = (await house.client.get("/docs")).text
+    document = (await house.client.get("/openapi.json")).json()
+    assert all(path in shown for path in document["paths"])
+    assert "http" not in shown.replace("http://HOST:PORT", "")
+
+
+async def test_two_gateways_on_one_database_give_no_number_twice(tmp_path: Path) -> None:
+    first, second = House(tmp_path), House(tmp_path)
+    async with first.running():
+        await first.open()
+        async with second.running():
+            second.key = first.key
+            given = [(await house.route()).json()["request_idx"] for _ in range(3) for house in (first, second)]
+    assert len(set(given)) == 6

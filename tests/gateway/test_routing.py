@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from ebbflow.gateway.reports import FRESH_SECONDS, WorkerView
-from ebbflow.gateway.routing import ALIVE_SECONDS, UNUSED_SECONDS, Given, Numbers, Routing, Wait
+from ebbflow.gateway.routing import ALIVE_SECONDS, UNUSED_SECONDS, Exhausted, Given, Issue, Numbers, Routing, Wait
 
 READY = WorkerView("demo-0abc-1-0", url="http://10.0.0.1:3000", is_loaded=True, max_perf=10.0, reported_at=0.0)
 
@@ -21,8 +21,8 @@ class Desk:
     """Routing with a clock, as clients and workers use it."""
 
     def __init__(self, **settings: float) -> None:
-        self.numbers = Numbers()
-        self.routing = Routing(self.numbers, **settings)
+        self.issue = Issue()
+        self.routing = Routing(self.issue, **settings)
         self.now = 0.0
 
     def poll(self, number: int = 0, cost: float = 10.0, priority: int = 0, keep_seconds: float = 60.0) -> Given | Wait:
@@ -228,9 +228,9 @@ def test_an_older_worker_that_names_no_requests_is_taken_at_its_next_word(desk: 
 
 
 def test_after_a_restart_clients_keep_their_numbers() -> None:
-    numbers = Numbers(next_request=500, next_ticket=900)
+    issue = Issue(Numbers(500), Numbers(900))
     desk = Desk()
-    desk.routing = Routing(numbers)
+    desk.routing = Routing(issue)
     assert desk.poll(42).request == 42
     assert desk.poll(10**9).request == 500, "a number that was never given is nobody's"
     assert desk.poll(-3).request == 501
@@ -332,3 +332,20 @@ class Accounts(RuleBasedStateMachine):
 
 TestAccounts = Accounts.TestCase
 TestAccounts.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_numbers_go_on_in_what_was_reserved_later_and_end_where_nothing_was() -> None:
+    numbers = Numbers(1, 3)
+    assert (numbers.left, numbers.take(), numbers.left) == (2, 1, 1)
+    numbers.later = 100, 102
+    assert (numbers.left, [numbers.take() for _ in range(3)], numbers.left) == (3, [2, 100, 101], 0)
+    with pytest.raises(Exhausted):
+        numbers.take()
+
+
+def test_without_a_number_nothing_is_taken(desk: Desk) -> None:
+    desk.issue.requests.end = 2
+    desk.poll()
+    with pytest.raises(Exhausted):
+        desk.poll()
+    assert (desk.routing.waiting, desk.routing.totals.arrived) == (1, 1)

@@ -1,14 +1,11 @@
 """What a person sets for the gateway; its titles and descriptions are what the UI shows."""
 
-import re
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from ebbflow.adapters.http import base_url
-from ebbflow.gateway.wire import LEAST_LETTERS
-
-ENDPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
+from ebbflow.gateway.wire import ENDPOINT, LEAST_LETTERS
 
 
 class GatewaySettings(BaseModel):

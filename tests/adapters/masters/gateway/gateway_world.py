@@ -84,7 +84,7 @@ class GatewayWorld:
         """Start the gateway's process."""
         clocks = Clocks(lambda: self.now, lambda: 1e9 + self.now)
         self.desk = Desk(Store(self._url), worker_secrets=(SECRET,), clocks=clocks)
-        gateway = Gateway(self.desk, operator_keys=(OPERATOR,), monotonic=clocks.monotonic)
+        gateway = Gateway(self.desk, operator_keys=(OPERATOR,), clocks=clocks)
         await self._running.enter_async_context(gateway.app.router.lifespan_context(gateway.app))
         self._line.inner = httpx.ASGITransport(app=gateway.app)
         self._http = await self._running.enter_async_context(

@@ -1,0 +1,133 @@
+"""What is asked of the gateway, read without trust; and who asks."""
+
+import json
+import math
+from collections.abc import Mapping
+from hmac import compare_digest
+from typing import Any
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+
+from ebbflow.gateway.desk import Refused
+
+MOST_BYTES = 256 * 1024
+BODY_SECONDS = 10.0
+"""A body that has not come by then is not waited for."""
+MOST_COST = 1e12
+MOST_PRIORITY = 100
+MOST_LEASE_SECONDS = 86_400.0
+KEEP_SECONDS = 5.0, 60.0, 600.0
+"""How long a request may be left unasked for: at least, where nothing is said, at most."""
+
+
+class Problem(Exception):
+    """What was asked for is not possible; its words go to whoever asked."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status, self.words = status, words
+
+
+async def body(request: Request) -> Mapping[str, Any]:
+    """The JSON object that came. Any: it is somebody else's.
+
+    Raises:
+        Problem: it is none, is too long, or does not come.
+    """
+    raw = bytearray()
+    try:
+        with anyio.fail_after(BODY_SECONDS):
+            async for part in request.stream():
+                raw += part
+                if len(raw) > MOST_BYTES:
+                    raise Problem(413, f"at most {MOST_BYTES} bytes are read")
+    except (TimeoutError, ClientDisconnect) as error:
+        raise Problem(408, f"the body did not come within {BODY_SECONDS:g} s") from error
+    try:
+        data = json.loads(raw or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "the body is no JSON") from error
+    if not isinstance(data, dict):
+        raise Problem(400, "the body is no JSON object")
+    return data
+
+
+def bearer(request: Request) -> str:
+    """The key of the header; empty: none."""
+    kind, _, key = request.headers.get("authorization", "").partition(" ")
+    return key.strip() if kind.lower() == "bearer" else ""
+
+
+def check_operator(request: Request, keys: tuple[str, ...]) -> None:
+    """Let operators in.
+
+    Raises:
+        Refused: it is nobody's key.
+    """
+    given = bearer(request).encode()
+    # Each is compared, so that the time tells nothing.
+    if not any([compare_digest(given, key.encode()) for key in keys]):
+        raise Refused
+
+
+def client_key(request: Request, data: Mapping[str, object]) -> str:
+    """The key, wherever the client says it; where it says two, they must be one.
+
+    Raises:
+        Refused: it says none, or two.
+    """
+    said = {str(key) for key in (bearer(request), request.query_params.get("api_key"), data.get("api_key")) if key}
+    if len(said) != 1:
+        raise Refused
+    return said.pop()
+
+
+def text(data: Mapping[str, object], name: str, most_letters: int = 300, usual: str | None = None) -> str:
+    """A text of the body.
+
+    Raises:
+        Problem: it is none, or too long.
+    """
+    value = data.get(name, usual)
+    if not isinstance(value, str) or len(value) > most_letters:
+        raise Problem(400, f"{name}: a text of at most {most_letters} letters is expected")
+    return value
+
+
+def number(data: Mapping[str, object], name: str, *, least: float, most: float, usual: float | None = None) -> float:
+    """A number of the body, as it was said.
+
+    Raises:
+        Problem: it is none, or out of bounds.
+    """
+    value = data.get(name, usual)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise Problem(400, f"{name}: a number from {least:g} to {most:g} is expected")
+    return value
+
+
+def whole(data: Mapping[str, object], name: str, *, least: int, most: int, usual: int) -> int:
+    """A whole number of the body.
+
+    Raises:
+        Problem: it is none, or out of bounds.
+    """
+    value = data.get(name, usual)
+    if type(value) is not int or not least <= value <= most:
+        raise Problem(400, f"{name}: a whole number from {least} to {most} is expected")
+    return value
+
+
+def lease_seconds(data: Mapping[str, object]) -> float:
+    """How long clients may be sent to a worker. Raises as `number`."""
+    return float(number(data, "lease_seconds", least=1, most=MOST_LEASE_SECONDS, usual=600.0))
+
+
+def keep_seconds(data: Mapping[str, object]) -> float:
+    """How long a request may be left unasked for; what is no number is none, as clients leave it out."""
+    said = data.get("replay_timeout")
+    least, usual, most = KEEP_SECONDS
+    if isinstance(said, bool) or not isinstance(said, int | float) or not math.isfinite(said):
+        return usual
+    return float(min(max(said, least), most))

@@ -1,0 +1,170 @@
+"""What the masters' blocks ask and tell, and people who run the gateway; all of it with an operator's key."""
+
+from collections.abc import Mapping
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from ebbflow.gateway import showing
+from ebbflow.gateway.asking import Problem, body, check_operator, lease_seconds, number, text, whole
+from ebbflow.gateway.desk import Clocks, Desk
+from ebbflow.gateway.guard import Guard, Handler, said
+from ebbflow.gateway.metrics import Metrics
+from ebbflow.gateway.openapi import DOCUMENT, page
+from ebbflow.gateway.wire import ENDPOINT, is_address
+
+MOST_WAITING = 1_000_000
+
+
+class ForOperators:
+    """The routes.
+
+    Args:
+        desk: what the gateway knows.
+        guard: answers for what goes wrong.
+        clocks: of this host.
+        keys: of operators.
+        metrics: for Prometheus.
+    """
+
+    def __init__(self, desk: Desk, guard: Guard, clocks: Clocks, keys: tuple[str, ...], metrics: Metrics) -> None:
+        self._desk, self._clocks, self._keys, self._metrics = desk, clocks, keys, metrics
+
+        def ours(handler: Handler) -> Handler:
+            async def answer(request: Request) -> Response:
+                check_operator(request, self._keys)
+                return await handler(request)
+
+            return guard(answer)
+
+        endpoint = "/operator/endpoints/{name}"
+        self.routes = [
+            Route("/operator/endpoints", ours(self._endpoints)),
+            Route(endpoint, ours(self._account)),
+            Route(endpoint, ours(self._make_endpoint), methods=["PUT"]),
+            Route(f"{endpoint}/keys", ours(self._new_key), methods=["POST"]),
+            Route(f"{endpoint}/log", ours(self._log)),
+            Route(f"{endpoint}/leases", ours(self._leases), methods=["POST"]),
+            Route(f"{endpoint}/workers/{{worker_id}}", ours(self._register), methods=["PUT"]),
+            Route(f"{endpoint}/workers/{{worker_id}}", ours(self._deregister), methods=["DELETE"]),
+            Route("/operator/workers/{worker_id}/drain", ours(self._drain), methods=["PUT", "DELETE"]),
+            Route("/metrics", ours(self._show_metrics)),
+            Route("/healthz", guard(self._health)),
+            Route("/readyz", guard(self._ready)),
+            Route("/openapi.json", guard(self._document)),
+            Route("/docs", guard(self._page)),
+        ]
+
+    async def _health(self, request: Request) -> Response:
+        return JSONResponse({"ok": True})
+
+    async def _ready(self, request: Request) -> Response:
+        """Whether it can keep what it is told; known workers are routed to without that."""
+        if not self._desk.is_saved:
+            return said(503, "the gateway's database does not answer", retry_after_seconds=5)
+        return JSONResponse({"ok": True})
+
+    async def _document(self, request: Request) -> Response:
+        return JSONResponse(DOCUMENT)
+
+    async def _page(self, request: Request) -> Response:
+        return HTMLResponse(page())
+
+    async def _show_metrics(self, request: Request) -> Response:
+        return PlainTextResponse(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    async def _endpoints(self, request: Request) -> Response:
+        rows = (each.row for each in self._desk.endpoints.values())
+        return JSONResponse({"endpoints": [{"name": row.name, "number": row.number} for row in rows]})
+
+    async def _make_endpoint(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if not ENDPOINT.fullmatch(name):
+            raise Problem(400, "endpoint: 1 to 40 of [A-Za-z0-9_.-] are expected, for instance llama-70b")
+        data = await body(request)
+        row = await self._desk.make_endpoint(
+            name,
+            max_queue_seconds=float(number(data, "max_queue_seconds", least=0.001, most=86_400, usual=30.0)),
+            most_waiting=whole(data, "most_waiting", least=1, most=MOST_WAITING, usual=20_000),
+            routes_per_second=float(number(data, "routes_per_second", least=1, most=1e6, usual=10_000.0)),
+        )
+        return JSONResponse(
+            {
+                "name": row.name,
+                "number": row.number,
+                "max_queue_seconds": row.max_queue_seconds,
+                "most_waiting": row.most_waiting,
+                "routes_per_second": row.routes_per_second,
+            }
+        )
+
+    async def _account(self, request: Request) -> Response:
+        """What a master's adapter asks for: the work, and who does it; each figure aged by its own clock."""
+        name, now = request.path_params["name"], self._clocks.monotonic()
+        routing = self._desk.routing(name)
+        return JSONResponse(
+            {
+                "queued_requests": routing.waiting,
+                "in_flight_requests": routing.in_flight_requests,
+                "arrived": routing.totals.arrived,
+                "served": routing.totals.served,
+                "served_units": routing.totals.served_units,
+                "queued_units": routing.queued,
+                "oldest_seconds": routing.oldest_seconds(now),
+                "in_flight_units": routing.in_flight,
+                "workers": [showing.worker(each, now) for each in self._desk.members(name)],
+            }
+        )
+
+    async def _new_key(self, request: Request) -> Response:
+        data = await body(request)
+        overlap = data.get("overlap_seconds")
+        if overlap is not None:
+            overlap = float(number(data, "overlap_seconds", least=0, most=10 * 366 * 86_400))
+        key = await self._desk.make_key(request.path_params["name"], overlap_seconds=overlap)
+        return JSONResponse({"key": key}, status_code=201)
+
+    async def _log(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        self._desk.routing(name)
+        lines = self._desk.journal.last(name)
+        return JSONResponse(
+            {"lines": [{"at": line.at, "worker_id": line.worker_id, "words": line.words} for line in lines]}
+        )
+
+    async def _register(self, request: Request) -> Response:
+        data = await body(request)
+        url = text(data, "url").rstrip("/")
+        if not is_address(url):
+            raise Problem(400, "url: http://HOST:PORT is expected")
+        view = await self._desk.register(
+            request.path_params["name"],
+            request.path_params["worker_id"],
+            home=text(data, "home", 20, usual=""),
+            url=url,
+            lease_seconds=lease_seconds(data),
+        )
+        is_ready = view is not None and view.is_ready(self._clocks.monotonic())
+        return JSONResponse({"heard": view is not None, "ready": is_ready})
+
+    async def _deregister(self, request: Request) -> Response:
+        await self._desk.deregister(request.path_params["worker_id"])
+        return JSONResponse({})
+
+    async def _leases(self, request: Request) -> Response:
+        data = await body(request)
+        renewed = await self._desk.renew(request.path_params["name"], _ids(data), lease_seconds=lease_seconds(data))
+        return JSONResponse(renewed)
+
+    async def _drain(self, request: Request) -> Response:
+        busy = await self._desk.drain(request.path_params["worker_id"], is_draining=request.method == "PUT")
+        return JSONResponse({"busy": busy})
+
+
+def _ids(data: Mapping[str, object]) -> list[str]:
+    ids = data.get("worker_ids")
+    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+        raise Problem(400, "worker_ids: a list of texts is expected")
+    return ids

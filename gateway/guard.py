@@ -1,0 +1,68 @@
+"""What every answer has in common: whoever may not is told so, and what goes wrong gets words and a number."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ebbflow.gateway.asking import Problem
+from ebbflow.gateway.desk import Crowded, Desk, Refused, Unknown
+from ebbflow.gateway.rates import Rate
+from ebbflow.gateway.reports import BadReport
+from ebbflow.gateway.routing import Exhausted
+from ebbflow.gateway.store import StoreError
+
+Handler = Callable[[Request], Awaitable[Response]]
+REFUSALS_PER_SECOND, REFUSALS_AT_ONCE = 5.0, 50.0
+"""Of one address; who is refused more often is told to wait, and nothing of what it sends is read."""
+
+
+class Guard:
+    """Wraps what answers.
+
+    Args:
+        desk: keeps the counts.
+        monotonic: seconds of a clock that only goes on.
+    """
+
+    def __init__(self, desk: Desk, monotonic: Callable[[], float]) -> None:
+        self._counts, self._monotonic = desk.counts, monotonic
+        self._refusals = Rate(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE)
+
+    def __call__(self, handler: Handler) -> Handler:
+        """The same, answering for what goes wrong."""
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except Refused:
+                return self._refused(request)
+            except Unknown as error:
+                return said(404, f"there is no {str(error)[:60]!r}")
+            except BadReport as error:
+                self._counts.bad_reports += 1
+                return said(400, str(error))
+            except Problem as error:
+                return said(error.status, error.words)
+            except Crowded as error:
+                self._counts.crowded += 1
+                return said(429, f"{error}: ask again later", retry_after_seconds=1)
+            except Exhausted:
+                return said(503, "no numbers are left until the gateway's database answers", retry_after_seconds=5)
+            except StoreError:
+                return said(503, "the gateway's database does not answer: ask again", retry_after_seconds=5)
+
+        return answer
+
+    def _refused(self, request: Request) -> Response:
+        self._counts.refused += 1
+        host = request.client.host if request.client else ""
+        if self._refusals.lets(host, self._monotonic()):
+            return said(401, "Authentication failed")
+        return said(429, "too many refusals from this address: wait a second", retry_after_seconds=1)
+
+
+def said(status: int, words: str, *, retry_after_seconds: int | None = None) -> Response:
+    """An error, in the shape that the vendor's client shows."""
+    headers = {} if retry_after_seconds is None else {"Retry-After": str(retry_after_seconds)}
+    return JSONResponse({"error": words}, status_code=status, headers=headers)
