@@ -129,6 +129,7 @@ READY_MADE = {
         },
     ),
     "vast": Kind("vast-swarmui", {"name": _name("swarm-vast"), "master": MASTER}),
+    "vast-model-server": Kind("vast-model-server", {"name": _name("model-vast")}),
     "several": Kind("several-providers", {"master": MASTER}),
     "swarmui-start-script": Kind(
         "swarmui-start-script",

@@ -7,6 +7,7 @@ import typer
 
 from ebbflow.cli.check import check
 from ebbflow.cli.down import down
+from ebbflow.cli.endpoint import endpoint
 from ebbflow.cli.gateway import gateway
 from ebbflow.cli.init import init
 from ebbflow.cli.overrides import end_one, pause, pin, resume, scale, unpin
@@ -43,6 +44,7 @@ app.add_typer(override, name="override")
 app.command()(version)
 app.command()(waiting_room)
 app.command()(gateway)
+app.command()(endpoint)
 # An extension of SwarmUI may pass arguments to a start script.
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(start_worker)
 

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator
 
 import anyio
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ebbflow.gateway.desk import Clocks, Desk
 from ebbflow.gateway.for_clients import ForClients
 from ebbflow.gateway.for_operators import ForOperators
 from ebbflow.gateway.for_workers import ForWorkers
-from ebbflow.gateway.guard import Guard
+from ebbflow.gateway.guard import Guard, said
 from ebbflow.gateway.metrics import Metrics
 
 TEND_SECONDS = 2.0
@@ -30,6 +33,7 @@ class Gateway:
         guard, metrics = Guard(desk, clocks.monotonic), Metrics(desk, clocks.monotonic)
         self.app = Starlette(
             lifespan=self._lifespan,
+            exception_handlers={HTTPException: _no_such_path},
             routes=[
                 *ForClients(desk, guard, clocks, metrics.routed).routes,
                 *ForWorkers(desk, guard).routes,
@@ -50,3 +54,11 @@ class Gateway:
         while True:
             await anyio.sleep(TEND_SECONDS)
             await self.desk.tend()
+
+
+async def _no_such_path(request: Request, error: Exception) -> Response:
+    """In the shape of every other error, with the methods that there are."""
+    assert isinstance(error, HTTPException), "for nothing else it is called"
+    answer = said(error.status_code, f"{error.detail}: /docs names what can be asked")
+    answer.headers.update(error.headers or {})
+    return answer

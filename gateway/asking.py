@@ -10,6 +10,7 @@ import anyio
 from starlette.requests import ClientDisconnect, Request
 
 from ebbflow.gateway.desk import Refused
+from ebbflow.gateway.wire import ENDPOINT
 
 MOST_BYTES = 256 * 1024
 BODY_SECONDS = 10.0
@@ -76,8 +77,10 @@ def client_key(request: Request, data: Mapping[str, object]) -> str:
 
     Raises:
         Refused: it says none, or two.
+        Problem: what it says is no text.
     """
-    said = {str(key) for key in (bearer(request), request.query_params.get("api_key"), data.get("api_key")) if key}
+    written = text(data, "api_key", usual="")
+    said = {key for key in (bearer(request), request.query_params.get("api_key"), written) if key}
     if len(said) != 1:
         raise Refused
     return said.pop()
@@ -114,9 +117,24 @@ def whole(data: Mapping[str, object], name: str, *, least: int, most: int, usual
         Problem: it is none, or out of bounds.
     """
     value = data.get(name, usual)
+    # To JSON, 7.0 is as whole as 7, and some clients write so.
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if type(value) is not int or not least <= value <= most:
         raise Problem(400, f"{name}: a whole number from {least} to {most} is expected")
     return value
+
+
+def endpoint_name(request: Request) -> str:
+    """The endpoint of the path.
+
+    Raises:
+        Problem: it is no name of one.
+    """
+    name = str(request.path_params["name"])
+    if not ENDPOINT.fullmatch(name):
+        raise Problem(400, "endpoint: 1 to 40 of [A-Za-z0-9_.-] are expected, for instance llama-70b")
+    return name
 
 
 def lease_seconds(data: Mapping[str, object]) -> float:

@@ -185,6 +185,11 @@ class Desk:
             assert endpoint is not None, "there are none without it"
             endpoint.routing.settled(worker_id, number, self._clocks.monotonic(), is_done=is_done)
 
+    def lease_of(self, token: str) -> float:
+        """How many seconds a worker may still be routed to; 0: it is not registered, or over. Raises as `report`."""
+        known = self._registered.get(self._whose(token))
+        return max(0.0, known.leased_until - self._clocks.monotonic()) if known else 0.0
+
     def route(
         self, endpoint: str, key: str, *, number: int, cost: float, priority: int, keep_seconds: float
     ) -> Ticket | Wait:
@@ -292,8 +297,13 @@ class Desk:
         """Let workers be routed to for so long from now; by id, whether each has spoken of late.
 
         The database learns of it where that changes what a restart would do: once in half a lease.
+
+        Raises:
+            Unknown: there is no such endpoint.
+            StoreError: some of them could not be kept.
         """
         now, wall = self._clocks.monotonic(), self._clocks.wall()
+        self.routing(endpoint)
         found: dict[str, bool] = {}
         until = wall + lease_seconds
         for worker_id in worker_ids:

@@ -27,6 +27,7 @@ from ebbflow.gateway.journal import KEPT
 
 MOST_NUMBER = 2**53
 """The largest number that every client's JSON keeps."""
+MOST_DIGITS = 16
 
 
 class ForClients:
@@ -46,7 +47,7 @@ class ForClients:
             Route("/get_endpoint_workers/", guard(self._workers), methods=["POST"]),
             Route("/get_endpoint_logs/", guard(self._logs), methods=["POST"]),
             Route("/api/v0/endptjobs/", guard(self._endpoints)),
-            Route("/api/v0/endptjobs/{number:int}/", guard(self._endpoint)),
+            Route("/api/v0/endptjobs/{number}/", guard(self._endpoint)),
         ]
 
     async def _route(self, request: Request) -> Response:
@@ -94,7 +95,10 @@ class ForClients:
 
     async def _endpoint(self, request: Request) -> Response:
         key = client_key(request, {})
-        endpoint = self._asked(request, {"id": request.path_params["number"]})
+        said = request.path_params["number"]
+        if not said.isdecimal() or len(said) > MOST_DIGITS:
+            raise Problem(404, "there is no such endpoint: its number is expected")
+        endpoint = self._asked(request, {"id": int(said)})
         return JSONResponse({"success": True, "result": _for_the_vendor(endpoint, key)})
 
     def _asked(self, request: Request, data: Mapping[str, object]) -> Endpoint:

@@ -8,12 +8,12 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from ebbflow.gateway import showing
-from ebbflow.gateway.asking import Problem, body, check_operator, lease_seconds, number, text, whole
+from ebbflow.gateway.asking import Problem, body, check_operator, endpoint_name, lease_seconds, number, text, whole
 from ebbflow.gateway.desk import Clocks, Desk
 from ebbflow.gateway.guard import Guard, Handler, said
 from ebbflow.gateway.metrics import Metrics
 from ebbflow.gateway.openapi import DOCUMENT, page
-from ebbflow.gateway.wire import ENDPOINT, is_address
+from ebbflow.gateway.wire import ADDRESS
 
 MOST_WAITING = 1_000_000
 
@@ -32,25 +32,26 @@ class ForOperators:
     def __init__(self, desk: Desk, guard: Guard, clocks: Clocks, keys: tuple[str, ...], metrics: Metrics) -> None:
         self._desk, self._clocks, self._keys, self._metrics = desk, clocks, keys, metrics
 
-        def ours(handler: Handler) -> Handler:
+        def ours(path: str, **handlers: Handler) -> Route:
+            """One route, with a handler for each method, so that a refused method names all of them."""
+
             async def answer(request: Request) -> Response:
                 check_operator(request, self._keys)
-                return await handler(request)
+                method = "GET" if request.method == "HEAD" else request.method
+                return await handlers[method](request)
 
-            return guard(answer)
+            return Route(path, guard(answer), methods=list(handlers))
 
         endpoint = "/operator/endpoints/{name}"
         self.routes = [
-            Route("/operator/endpoints", ours(self._endpoints)),
-            Route(endpoint, ours(self._account)),
-            Route(endpoint, ours(self._make_endpoint), methods=["PUT"]),
-            Route(f"{endpoint}/keys", ours(self._new_key), methods=["POST"]),
-            Route(f"{endpoint}/log", ours(self._log)),
-            Route(f"{endpoint}/leases", ours(self._leases), methods=["POST"]),
-            Route(f"{endpoint}/workers/{{worker_id}}", ours(self._register), methods=["PUT"]),
-            Route(f"{endpoint}/workers/{{worker_id}}", ours(self._deregister), methods=["DELETE"]),
-            Route("/operator/workers/{worker_id}/drain", ours(self._drain), methods=["PUT", "DELETE"]),
-            Route("/metrics", ours(self._show_metrics)),
+            ours("/operator/endpoints", GET=self._endpoints),
+            ours(endpoint, GET=self._account, PUT=self._make_endpoint),
+            ours(f"{endpoint}/keys", POST=self._new_key),
+            ours(f"{endpoint}/log", GET=self._log),
+            ours(f"{endpoint}/leases", POST=self._leases),
+            ours(f"{endpoint}/workers/{{worker_id}}", PUT=self._register, DELETE=self._deregister),
+            ours("/operator/workers/{worker_id}/drain", PUT=self._drain, DELETE=self._drain),
+            ours("/metrics", GET=self._show_metrics),
             Route("/healthz", guard(self._health)),
             Route("/readyz", guard(self._ready)),
             Route("/openapi.json", guard(self._document)),
@@ -80,10 +81,7 @@ class ForOperators:
         return JSONResponse({"endpoints": [{"name": row.name, "number": row.number} for row in rows]})
 
     async def _make_endpoint(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if not ENDPOINT.fullmatch(name):
-            raise Problem(400, "endpoint: 1 to 40 of [A-Za-z0-9_.-] are expected, for instance llama-70b")
-        data = await body(request)
+        name, data = endpoint_name(request), await body(request)
         row = await self._desk.make_endpoint(
             name,
             max_queue_seconds=float(number(data, "max_queue_seconds", least=0.001, most=86_400, usual=30.0)),
@@ -102,7 +100,7 @@ class ForOperators:
 
     async def _account(self, request: Request) -> Response:
         """What a master's adapter asks for: the work, and who does it; each figure aged by its own clock."""
-        name, now = request.path_params["name"], self._clocks.monotonic()
+        name, now = endpoint_name(request), self._clocks.monotonic()
         routing = self._desk.routing(name)
         return JSONResponse(
             {
@@ -123,11 +121,11 @@ class ForOperators:
         overlap = data.get("overlap_seconds")
         if overlap is not None:
             overlap = float(number(data, "overlap_seconds", least=0, most=10 * 366 * 86_400))
-        key = await self._desk.make_key(request.path_params["name"], overlap_seconds=overlap)
+        key = await self._desk.make_key(endpoint_name(request), overlap_seconds=overlap)
         return JSONResponse({"key": key}, status_code=201)
 
     async def _log(self, request: Request) -> Response:
-        name = request.path_params["name"]
+        name = endpoint_name(request)
         self._desk.routing(name)
         lines = self._desk.journal.last(name)
         return JSONResponse(
@@ -136,26 +134,27 @@ class ForOperators:
 
     async def _register(self, request: Request) -> Response:
         data = await body(request)
-        url = text(data, "url").rstrip("/")
-        if not is_address(url):
+        url = text(data, "url")
+        if not ADDRESS.fullmatch(url):
             raise Problem(400, "url: http://HOST:PORT is expected")
         view = await self._desk.register(
-            request.path_params["name"],
+            endpoint_name(request),
             request.path_params["worker_id"],
             home=text(data, "home", 20, usual=""),
-            url=url,
+            url=url.rstrip("/"),
             lease_seconds=lease_seconds(data),
         )
         is_ready = view is not None and view.is_ready(self._clocks.monotonic())
         return JSONResponse({"heard": view is not None, "ready": is_ready})
 
     async def _deregister(self, request: Request) -> Response:
+        endpoint_name(request)
         await self._desk.deregister(request.path_params["worker_id"])
         return JSONResponse({})
 
     async def _leases(self, request: Request) -> Response:
         data = await body(request)
-        renewed = await self._desk.renew(request.path_params["name"], _ids(data), lease_seconds=lease_seconds(data))
+        renewed = await self._desk.renew(endpoint_name(request), _ids(data), lease_seconds=lease_seconds(data))
         return JSONResponse(renewed)
 
     async def _drain(self, request: Request) -> Response:

@@ -1,6 +1,6 @@
 """What workers ask and tell.
 
-Source: paths and bodies are those of Vast's worker software, in three generations.
+Source: paths and bodies are those of Vast's worker software, in three generations; `/lease/` is ours.
 """
 
 from starlette.requests import Request
@@ -29,6 +29,7 @@ class ForWorkers:
             Route("/pubkey/", guard(self._public_key)),
             Route("/worker_status/", guard(self._worker_status), methods=["POST"]),
             Route("/delete_requests/", guard(self._delete_requests), methods=["POST"]),
+            Route("/lease/", guard(self._lease), methods=["POST"]),
         ]
 
     async def _public_key(self, request: Request) -> Response:
@@ -58,3 +59,8 @@ class ForWorkers:
         ]
         self._desk.settle(token, settled)
         return JSONResponse({})
+
+    async def _lease(self, request: Request) -> Response:
+        """Whether anybody still wants the worker: by it, one whose fleet has no turns any more ends itself."""
+        seconds = self._desk.lease_of(text(await body(request), "mtoken", MOST_TOKEN))
+        return JSONResponse({"leased": seconds > 0, "seconds": seconds})

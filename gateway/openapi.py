@@ -5,8 +5,8 @@ from typing import Any
 
 from ebbflow.gateway.asking import MOST_COST, MOST_LEASE_SECONDS, MOST_PRIORITY
 from ebbflow.gateway.journal import KEPT
-from ebbflow.gateway.reports import MOST_REQUESTS
-from ebbflow.gateway.wire import ENDPOINT
+from ebbflow.gateway.reports import MOST, MOST_REQUESTS
+from ebbflow.gateway.wire import ADDRESS, ENDPOINT
 
 Node = dict[str, Any]
 """A part of the document. Any: JSON."""
@@ -16,6 +16,8 @@ _NUMBER: Node = {"type": "number"}
 _WHOLE: Node = {"type": "integer"}
 _YES: Node = {"type": "boolean"}
 _COUNT: Node = {"type": "number", "minimum": 0}
+_FIGURE: Node = {"type": "number", "minimum": -MOST, "maximum": MOST}
+_ADDRESS: Node = {"type": "string", "pattern": f"^{ADDRESS.pattern}$", "maxLength": 300}
 _ERROR: Node = {"type": "object", "required": ["error"], "properties": {"error": _TEXT}}
 _NAME: Node = {"type": "string", "pattern": f"^{ENDPOINT.pattern}$"}
 _REFUSALS = {400: "A field is not what it should be", 401: "Authentication failed", 429: "Ask again later"}
@@ -63,7 +65,10 @@ def _asked(
     answers |= {str(code): _json(words, _ERROR, headers=code in (429, 503)) for code, words in sorted(refusals.items())}
     operation: Node = {"summary": summary, "tags": [tag], "responses": answers}
     if body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+        operation["requestBody"] = {
+            "required": bool(body["required"]),
+            "content": {"application/json": {"schema": body}},
+        }
     if parameters:
         operation["parameters"] = parameters
     # A worker's proof is in its body.
@@ -110,19 +115,19 @@ _ROUTE = _object(
 )
 _REPORT = _object(
     {
-        "id": {"anyOf": [_WHOLE, {"type": "string", "maxLength": 64}]},
+        "id": {"anyOf": [{**_WHOLE, "minimum": 0, "maximum": 2**63}, {"type": "string", "pattern": "^[ -~]{0,64}$"}]},
         "mtoken": _TEXT,
         "version": _TEXT,
-        "loadtime": _NUMBER,
-        "cur_load": _NUMBER,
-        "new_load": _NUMBER,
-        "rej_load": _NUMBER,
-        "max_perf": _NUMBER,
-        "cur_perf": _NUMBER,
-        "num_requests_working": _NUMBER,
-        "num_requests_recieved": _NUMBER,
-        "working_request_idxs": {**_list({**_WHOLE, "minimum": 0}), "maxItems": MOST_REQUESTS},
-        "disk_usage": _NUMBER,
+        "loadtime": _FIGURE,
+        "cur_load": _FIGURE,
+        "new_load": _FIGURE,
+        "rej_load": _FIGURE,
+        "max_perf": _FIGURE,
+        "cur_perf": _FIGURE,
+        "num_requests_working": _FIGURE,
+        "num_requests_recieved": _FIGURE,
+        "working_request_idxs": {**_list({**_WHOLE, "minimum": 0, "maximum": MOST}), "maxItems": MOST_REQUESTS},
+        "disk_usage": _FIGURE,
         "error_msg": _TEXT,
         "url": _TEXT,
     },
@@ -242,6 +247,14 @@ _PATHS: dict[str, Node] = {
             ),
         )
     },
+    "/lease/": {
+        "post": _asked(
+            "Whether anybody still wants this worker",
+            "workers",
+            _json("For how long", _object({"leased": _YES, "seconds": _COUNT})),
+            body=_object({"mtoken": _TEXT}),
+        )
+    },
     "/operator/endpoints": {
         "get": _asked(
             "All endpoints",
@@ -303,7 +316,7 @@ _PATHS: dict[str, Node] = {
             "Let a worker that speaks be routed to at this address",
             "operators",
             _json("Whether it speaks", _object({"heard": _YES, "ready": _YES})),
-            body=_object({"url": _TEXT, "home": {**_TEXT, "maxLength": 20}, "lease_seconds": _LEASE}, ["url"]),
+            body=_object({"url": _ADDRESS, "home": {**_TEXT, "maxLength": 20}, "lease_seconds": _LEASE}, ["url"]),
             more={**_ABSENT, **_SERVER},
         ),
         "delete": _asked("Forget a worker", "operators", _json("It is forgotten", _object({})), more=_SERVER),

@@ -184,6 +184,8 @@ def _rate(loads: tuple[float | None, ...], elapsed: float, known: float | None) 
 
 
 def _instance_id(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise BadReport(f"id is {value!r:.40}: a number or a text is expected")
     text = str(value)
@@ -222,6 +224,8 @@ def _numbers(data: Mapping[str, object], key: str) -> tuple[int, ...] | None:
         return None
     if not isinstance(value, list) or len(value) > MOST_REQUESTS:
         raise BadReport(f"{key} is no list of at most {MOST_REQUESTS} numbers")
-    if not all(type(each) is int and 0 <= each <= MOST for each in value):
+    # To JSON, 7.0 is as whole as 7.
+    whole = [int(each) if isinstance(each, float) and each.is_integer() else each for each in value]
+    if not all(type(each) is int and 0 <= each <= MOST for each in whole):
         raise BadReport(f"{key} has something that is no number of a request")
-    return tuple(value)
+    return tuple(whole)

@@ -9,7 +9,6 @@ record holds a secret: who has the secret can make every token anew.
 import hashlib
 import hmac
 import re
-from urllib.parse import urlsplit
 
 from ebbflow.core.ids import parse_worker_id
 
@@ -18,6 +17,9 @@ LEAST_LETTERS = 32
 """Of a secret, and of an operator's key."""
 ENDPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 """The name of one."""
+_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+ADDRESS = re.compile(rf"https?://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):{_PORT}/?")
+"""Of a worker, and nothing more."""
 
 
 def token_of(worker_id: str, secret: str) -> str:
@@ -31,17 +33,6 @@ def worker_of(token: str, secrets: tuple[str, ...]) -> str:
     # Each is compared, and wholly, so that the time tells nothing.
     matches = [hmac.compare_digest(mac.encode(), _mac(worker_id, secret).encode()) for secret in secrets]
     return worker_id if any(matches) and parse_worker_id(worker_id) is not None else ""
-
-
-def is_address(url: str) -> bool:
-    """Whether it is a worker's address and nothing more: http://HOST:PORT."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return False
-    is_bare = not (parts.path or parts.query or parts.fragment or parts.username or parts.password)
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and port is not None and is_bare
 
 
 def _mac(worker_id: str, secret: str) -> str:

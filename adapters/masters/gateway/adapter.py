@@ -176,8 +176,8 @@ class GatewayAdapter:
             return await self._call("GET", f"endpoints/{self._settings.endpoint}", repeats=1)
         except _AbsentError as error:
             raise ConfigError(
-                f"gateway {self._settings.address} has no endpoint {self._settings.endpoint!r}: make it, by a PUT of "
-                f"/operator/endpoints/{self._settings.endpoint} with the operator's key, or name another one"
+                f"gateway {self._settings.address} has no endpoint {self._settings.endpoint!r}: make it with "
+                f"`ebbflow endpoint {self._settings.endpoint}`, or name another one"
             ) from error
 
     async def _call(

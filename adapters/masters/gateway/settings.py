@@ -25,7 +25,7 @@ class GatewaySettings(BaseModel):
     )
     endpoint: str = Field(
         title="Endpoint",
-        description="What its clients name, and this fleet serves; it must be there (see `ebbflow gateway`).",
+        description="What its clients name, and this fleet serves; `ebbflow endpoint` makes it.",
     )
     operator_key: SecretStr = Field(title="Operator's key", description="EBBFLOW_GATEWAY_OPERATOR_KEY of the gateway.")
     worker_secret: SecretStr = Field(

@@ -1,0 +1,67 @@
+"""Schemathesis, a client that we did not write, holds the gateway to what its OpenAPI says, with input it makes up."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ebbflow.gateway.wire import token_of
+from tests.extra_environment import environment
+from tests.gateway.processes import OPERATOR, SECRET, GatewayProcess, gateway_process
+
+pytestmark = pytest.mark.soak
+
+EXAMPLES = 25
+"""Of each operation and phase."""
+SEED = 20261129
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with gateway_process(tmp_path_factory.mktemp("fuzzed")) as made:
+        made.endpoint()
+        yield made
+
+
+@pytest.mark.parametrize("tag", ["clients", "operators", "workers", "everybody"])
+def test_what_it_answers_is_what_its_description_says(gateway: GatewayProcess, tag: str, tmp_path: Path) -> None:
+    key = {"clients": gateway.endpoint, "operators": lambda: OPERATOR}.get(tag, lambda: "")()
+    done = subprocess.run(
+        [
+            str(environment("schemathesis") / "schemathesis"),
+            "run",
+            f"{gateway.address}/openapi.json",
+            "--include-tag",
+            tag,
+            *(["--header", f"Authorization: Bearer {key}"] if key else []),
+            "--max-examples",
+            str(EXAMPLES),
+            "--seed",
+            str(SEED),
+            "--no-color",
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    (asked,) = re.findall(r"(\d+) generated", done.stdout)
+    assert int(asked) >= EXAMPLES
+
+
+def test_after_all_that_it_does_its_work(gateway: GatewayProcess) -> None:
+    gateway.operator("PUT", "endpoints/llama")
+    key, url, worker_id = gateway.endpoint(), "http://10.0.0.1:3000", "demo-0abc-1-0"
+    said = {"id": 1, "version": "1.1.0", "loadtime": 3.0, "max_perf": 100.0, "cur_load": 0.0, "url": url}
+    answer = gateway.http.post("/worker_status/", json=said | {"mtoken": token_of(worker_id, SECRET)})
+    assert answer.status_code == 200
+    gateway.operator("PUT", f"endpoints/llama/workers/{worker_id}", url=url)
+    asked = {"endpoint": "llama", "api_key": key}
+    found = gateway.http.post("/route/", json=asked, headers={"Authorization": f"Bearer {key}"})
+    assert found.json()["url"] == url, found.text
