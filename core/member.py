@@ -98,6 +98,8 @@ class Member:
     """What a person calls its entry in place of our name; empty: it carries ours."""
     disorder: str = ""
     """What is wrong with how the master holds it, which `PushMaster.mend` puts right; empty: nothing."""
+    broken: str = ""
+    """Why it will serve nobody until it is started anew, by its own word; empty: it says nothing of the kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,8 @@ class Worker:
     """What is wrong with how its master holds it."""
     disorder_seconds: float | None = None
     """Since that was first seen; None while nothing is."""
+    broken: str = ""
+    """Why it serves nobody any more, by its own word."""
     put_back_seconds: float | None = None
     """Since somebody else put it back into service, from when on its idle time counts; None: nobody did."""
 

@@ -27,7 +27,9 @@ def providers_after(
     }
     before = {worker.worker_id: worker for worker in memory.workers}
     failed = [worker for worker in workers if _has_failed_now(worker, before.get(worker.worker_id))]
-    failures = [(worker.provider, f"{worker.worker_id}: {worker.detail or 'failed'}") for worker in failed]
+    failures = [
+        (worker.provider, f"{worker.worker_id}: {worker.broken or worker.detail or 'failed'}") for worker in failed
+    ]
     return tuple(
         _avoiding(
             remembered,
@@ -60,6 +62,8 @@ def _has_failed_now(worker: Worker, before: Worker | None) -> bool:
     if worker.state is WorkerState.LOST and worker.failure is not None:
         # Its provider stopped it and says why, as when the account's credit is spent: no blind replacement.
         return before is None or before.state is not WorkerState.LOST
+    if worker.broken:
+        return before is None or not before.broken
     if worker.instance is InstanceState.FAILED and worker.registered:
         return before is None or before.instance is not InstanceState.FAILED
     return worker.state is WorkerState.FAILED and (before is None or before.state is not WorkerState.FAILED)

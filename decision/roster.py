@@ -128,6 +128,7 @@ def _seen_by_master(
         url=_address(worker, member),
         is_fed=member.is_fed if member else False,
         disorder=member.disorder if member else "",
+        broken=member.broken if member else worker.broken,
         put_back_seconds=put_back_seconds,
         busy=busy,
         last_busy=_last_busy(worker) if busy is None else None,
@@ -156,6 +157,10 @@ def _mark(
         return None
     if mark is None and _is_let_go(worker, member, inputs):
         return Mark(inputs.number, "its master, whose it was, has let go of it", drain_deadline_seconds)
+    if mark is None and member is not None and member.broken and worker.state not in ENDED:
+        # What it had begun will not come: once its deadline is over, it is ended with it.
+        why = f"it says that it is broken: {member.broken}"
+        return Mark(inputs.number, why, drain_deadline_seconds, forced=True, urgent=True)
     is_ending = inputs.members.complete and has_joined(worker, member) and _says_it_ends(worker)
     if mark is None and is_ending and worker.state not in ENDED:
         return Mark(inputs.number, _trouble(worker), drain_deadline_seconds, urgent=True)

@@ -115,6 +115,7 @@ def _plausible_member(member: Member) -> Member:
         model=None if member.model is None else one_line(member.model),
         renamed=one_line(member.renamed),
         disorder=one_line(member.disorder),
+        broken=one_line(member.broken),
     )
     return member if plausible == member else plausible
 

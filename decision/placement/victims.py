@@ -1,9 +1,11 @@
 """Who leaves. Pure.
 
-Never who is busy; the last holder of a model or a capability last, later providers first, longest idle first. A base
-stays, and so does whoever alone can do what is wanted; only a person's word goes before that.
+Never who is busy; the last holder of a model or a capability last, later providers first, then who does least for its
+price where workers are measured, then who is idle longest. A base stays, and so does whoever alone can do what is
+wanted; only a person's word goes before that.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +17,8 @@ from ebbflow.core.worker import Worker
 from ebbflow.decision.coverage import is_typed, missing, total
 from ebbflow.decision.limits import Bounded, Limits
 from ebbflow.decision.placement.shares import PlacementRules, ProviderShare, Victim
+
+WORTH_STEP = 1.1
 
 
 def retire(
@@ -163,7 +167,8 @@ def _pick(
             break
         models = Counter(worker.model for worker in left)
         holders = Counter(word for worker in left for word in worker.capabilities)
-        chosen = min(candidates, key=lambda worker: _order(worker, asked, by_provider, models, holders))
+        worth = _worth(left)
+        chosen = min(candidates, key=lambda worker: _order(worker, asked, by_provider, models, holders, worth))
         victims.append(Victim(chosen.worker_id, _why(chosen, asked), forced=_is_forced(chosen, asked)))
         gone.add(chosen.worker_id)
     return tuple(victims)
@@ -197,6 +202,7 @@ def _order(
     by_provider: Mapping[str, tuple[int, ProviderShare]],
     models: Mapping[str | None, int],
     holders: Mapping[str, int],
+    worth: Mapping[str, float],
 ) -> tuple[object, ...]:
     """Who goes first has the smallest."""
     return (
@@ -206,9 +212,26 @@ def _order(
         worker.model is not None and models[worker.model] == 1,
         any(holders[word] == 1 for word in worker.capabilities),
         -by_provider[worker.provider][0],
+        worth.get(worker.worker_id, 0.0),
         -(worker.idle_seconds or 0.0),
         worker.worker_id,
     )
+
+
+def _worth(workers: Sequence[Worker]) -> Mapping[str, float]:
+    """What each does for its price, in steps of a tenth, so that noise in what is measured moves nobody.
+
+    Empty where some are not measured: they would be the worst or the best by a guess. Without prices, speed alone.
+    Source: Vast's documentation: best price-performance first, the worst is removed first.
+    """
+    if not all(worker.units_per_second for worker in workers):
+        return {}
+    has_prices = all(worker.usd_per_hour for worker in workers)
+    return {
+        worker.worker_id: round(math.log(worker.units_per_second / price, WORTH_STEP))
+        for worker in workers
+        if worker.units_per_second and (price := worker.usd_per_hour if has_prices else 1.0)
+    }
 
 
 def _is_forced(worker: Worker, bounded: Bounded) -> bool:

@@ -169,6 +169,17 @@ def test_what_is_left_of_a_worker_is_deregistered_whether_the_record_knows_it_or
     assert rules(turn(gone, members=left)) == ["roster.stray"]
 
 
+@pytest.mark.parametrize("state", [MemberState.JOINING, MemberState.READY])
+def test_one_that_calls_itself_broken_leaves_at_once_and_is_ended_with_what_it_has(state: MemberState) -> None:
+    broken = replace(member(state), broken="CUDA error")
+    found = only(turn(READY, instance(), members=broken))
+    assert (found.state, found.is_supply, found.broken) == (WorkerState.DRAINING, False, "CUDA error")
+    assert found.mark is not None
+    assert (found.mark.reason, found.mark.forced) == ("it says that it is broken: CUDA error", True)
+    again = turn(found, instance(), members=member())
+    assert only(again).mark is not None, "its word stands until it is started anew"
+
+
 def test_what_a_person_did_and_what_serves_besides_is_told() -> None:
     called = replace(member(), renamed="Bob's GPU (backend 7)")
     said = turn(READY, instance(), members=PushMemberList((called,), others=("a GPU of the master (backend 2)",)))

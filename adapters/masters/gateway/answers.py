@@ -57,7 +57,7 @@ def _row(row: object) -> Row:
         raise MasterUnavailable(f"the gateway listed {row!r:.60}, which has no worker_id, home and url")
     age = row.get("report_age_seconds")
     is_fresh = isinstance(age, int | float) and not isinstance(age, bool) and age <= FRESH_SECONDS
-    busy, speed = row.get("busy"), row.get("max_perf")
+    busy, speed, error = row.get("busy"), row.get("max_perf"), row.get("error")
     is_measured = isinstance(speed, int | float) and not isinstance(speed, bool) and 0 < speed <= MOST
     member = Member(
         worker_id,
@@ -65,6 +65,7 @@ def _row(row: object) -> Row:
         _state(row, is_fresh=is_fresh),
         url=url,
         busy=busy if isinstance(busy, bool) and is_fresh else None,
+        broken=error if isinstance(error, str) else "",
         units_per_second=float(speed) if is_measured and isinstance(speed, int | float) else None,
     )
     return Row(worker_id, home, member)

@@ -57,6 +57,33 @@ def victims(
     return [victim.worker_id for victim in placed.victims]
 
 
+def measured(index: int, speed: float | None, usd: float | None, seconds: float = 900.0) -> Worker:
+    return replace(idle(index, "vast/c", "rtx4090", seconds=seconds, usd=usd), units_per_second=speed)
+
+
+@pytest.mark.parametrize(
+    ("workers", "goes"),
+    [
+        ((measured(0, 200, 0.4), measured(1, 100, 0.4, 100), measured(2, 190, 0.4)), "w-1"),
+        ((measured(0, 200, 0.4), measured(1, 300, 0.9, 100)), "w-1"),
+        ((measured(0, 200, None), measured(1, 100, 0.1, 100)), "w-1"),
+        ((measured(0, 200, 0.4), measured(1, 100, 0.4, 100), measured(2, None, 0.4, 500)), "w-0"),
+        ((measured(0, 200, 0.4, 100), measured(1, 205, 0.4)), "w-1"),
+    ],
+    ids=[
+        "the slowest of one price",
+        "the fastest that costs more than it does",
+        "the slowest where a price is unknown",
+        "idle longest where one is not measured",
+        "idle longest where they hardly differ",
+    ],
+)
+def test_who_does_least_for_its_price_goes_first_where_workers_are_measured(
+    workers: tuple[Worker, ...], goes: str
+) -> None:
+    assert victims(1, *workers) == [goes]
+
+
 def test_what_can_be_launched_is_what_each_provider_has_room_for_and_not_what_a_removed_one_could_give() -> None:
     removed = replace(SLURM, max_workers=0)
     rests = replace(PODS, seconds_since_failure=1.0)
