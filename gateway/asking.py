@@ -1,13 +1,13 @@
 """What is asked of the gateway, read without trust; and who asks."""
 
-import json
+import asyncio
 import math
 from collections.abc import Mapping
 from hmac import compare_digest
 from typing import Any
 
-import anyio
-from starlette.requests import ClientDisconnect, Request
+import orjson
+from starlette.requests import Request
 
 from ebbflow.gateway.desk import Refused
 from ebbflow.gateway.wire import ENDPOINT
@@ -36,18 +36,24 @@ async def body(request: Request) -> Mapping[str, Any]:
     Raises:
         Problem: it is none, is too long, or does not come.
     """
-    raw = bytearray()
+    raw = b""
     try:
-        with anyio.fail_after(BODY_SECONDS):
-            async for part in request.stream():
-                raw += part
+        # Not anyio's, which takes a fifth of the time of a whole route.
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await request.receive()
+                if message["type"] != "http.request":
+                    raise Problem(400, "whoever asked has left")
+                raw = raw + message["body"] if raw else message["body"]
                 if len(raw) > MOST_BYTES:
                     raise Problem(413, f"at most {MOST_BYTES} bytes are read")
-    except (TimeoutError, ClientDisconnect) as error:
+                if not message.get("more_body"):
+                    break
+    except TimeoutError as error:
         raise Problem(408, f"the body did not come within {BODY_SECONDS:g} s") from error
     try:
-        data = json.loads(raw or b"{}")
-    except (ValueError, RecursionError) as error:
+        data = orjson.loads(raw or b"{}")
+    except ValueError as error:
         raise Problem(400, "the body is no JSON") from error
     if not isinstance(data, dict):
         raise Problem(400, "the body is no JSON object")
@@ -56,8 +62,11 @@ async def body(request: Request) -> Mapping[str, Any]:
 
 def bearer(request: Request) -> str:
     """The key of the header; empty: none."""
-    kind, _, key = request.headers.get("authorization", "").partition(" ")
-    return key.strip() if kind.lower() == "bearer" else ""
+    for name, value in request.scope["headers"]:
+        if name == b"authorization":
+            kind, _, key = value.decode("latin-1").partition(" ")
+            return str(key.strip()) if kind.lower() == "bearer" else ""
+    return ""
 
 
 def check_operator(request: Request, keys: tuple[str, ...]) -> None:
@@ -80,7 +89,8 @@ def client_key(request: Request, data: Mapping[str, object]) -> str:
         Problem: what it says is no text.
     """
     written = text(data, "api_key", usual="")
-    said = {key for key in (bearer(request), request.query_params.get("api_key"), written) if key}
+    asked = request.query_params.get("api_key") if request.scope["query_string"] else None
+    said = {key for key in (bearer(request), asked, written) if key}
     if len(said) != 1:
         raise Refused
     return said.pop()

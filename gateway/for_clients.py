@@ -6,7 +6,7 @@ Source: paths, bodies and answers are those that Vast's client and command know 
 from collections.abc import Callable, Mapping
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from ebbflow.gateway import showing
@@ -22,7 +22,7 @@ from ebbflow.gateway.asking import (
     whole,
 )
 from ebbflow.gateway.desk import Clocks, Desk, Endpoint, Ticket
-from ebbflow.gateway.guard import Guard
+from ebbflow.gateway.guard import Guard, answered
 from ebbflow.gateway.journal import KEPT
 
 MOST_NUMBER = 2**53
@@ -68,14 +68,14 @@ class ForClients:
         else:
             shown = showing.waiting(endpoint, self._desk.routing(endpoint), answer)
         self._timed(now - began)
-        return JSONResponse(shown)
+        return answered(shown)
 
     async def _workers(self, request: Request) -> Response:
         """For the vendor's client, which takes a list and nothing else."""
         endpoint = self._asked(request, await body(request))
         now, wall = self._clocks.monotonic(), self._clocks.wall()
         members = self._desk.members(endpoint.row.name)
-        return JSONResponse([showing.worker_for_clients(each, now, wall) for each in members])
+        return answered([showing.worker_for_clients(each, now, wall) for each in members])
 
     async def _logs(self, request: Request) -> Response:
         """What the vendor's command prints, one of its four levels; we have one."""
@@ -86,12 +86,12 @@ class ForClients:
             showing.line(line.at, line.worker_id, line.words)
             for line in self._desk.journal.last(endpoint.row.name, tail)
         )
-        return JSONResponse(dict.fromkeys(("info0", "info1", "trace", "debug"), lines))
+        return answered(dict.fromkeys(("info0", "info1", "trace", "debug"), lines))
 
     async def _endpoints(self, request: Request) -> Response:
         key = client_key(request, {})
         endpoint = self._desk.endpoint_of(key)
-        return JSONResponse({"success": True, "results": [_for_the_vendor(endpoint, key)]})
+        return answered({"success": True, "results": [_for_the_vendor(endpoint, key)]})
 
     async def _endpoint(self, request: Request) -> Response:
         key = client_key(request, {})
@@ -99,7 +99,7 @@ class ForClients:
         if not said.isdecimal() or len(said) > MOST_DIGITS:
             raise Problem(404, "there is no such endpoint: its number is expected")
         endpoint = self._asked(request, {"id": int(said)})
-        return JSONResponse({"success": True, "result": _for_the_vendor(endpoint, key)})
+        return answered({"success": True, "result": _for_the_vendor(endpoint, key)})
 
     def _asked(self, request: Request, data: Mapping[str, object]) -> Endpoint:
         """The endpoint of the key; where a number is said, it must be its own."""

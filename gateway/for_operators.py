@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ebbflow.gateway import showing
 from ebbflow.gateway.asking import Problem, body, check_operator, endpoint_name, lease_seconds, number, text, whole
 from ebbflow.gateway.desk import Clocks, Desk
-from ebbflow.gateway.guard import Guard, Handler, said
+from ebbflow.gateway.guard import Guard, Handler, answered, said
 from ebbflow.gateway.metrics import Metrics
 from ebbflow.gateway.openapi import DOCUMENT, page
 from ebbflow.gateway.wire import ADDRESS
@@ -59,16 +59,16 @@ class ForOperators:
         ]
 
     async def _health(self, request: Request) -> Response:
-        return JSONResponse({"ok": True})
+        return answered({"ok": True})
 
     async def _ready(self, request: Request) -> Response:
         """Whether it can keep what it is told; known workers are routed to without that."""
         if not self._desk.is_saved:
             return said(503, "the gateway's database does not answer", retry_after_seconds=5)
-        return JSONResponse({"ok": True})
+        return answered({"ok": True})
 
     async def _document(self, request: Request) -> Response:
-        return JSONResponse(DOCUMENT)
+        return answered(DOCUMENT)
 
     async def _page(self, request: Request) -> Response:
         return HTMLResponse(page())
@@ -78,7 +78,7 @@ class ForOperators:
 
     async def _endpoints(self, request: Request) -> Response:
         rows = (each.row for each in self._desk.endpoints.values())
-        return JSONResponse({"endpoints": [{"name": row.name, "number": row.number} for row in rows]})
+        return answered({"endpoints": [{"name": row.name, "number": row.number} for row in rows]})
 
     async def _make_endpoint(self, request: Request) -> Response:
         name, data = endpoint_name(request), await body(request)
@@ -88,7 +88,7 @@ class ForOperators:
             most_waiting=whole(data, "most_waiting", least=1, most=MOST_WAITING, usual=20_000),
             routes_per_second=float(number(data, "routes_per_second", least=1, most=1e6, usual=10_000.0)),
         )
-        return JSONResponse(
+        return answered(
             {
                 "name": row.name,
                 "number": row.number,
@@ -102,7 +102,7 @@ class ForOperators:
         """What a master's adapter asks for: the work, and who does it; each figure aged by its own clock."""
         name, now = endpoint_name(request), self._clocks.monotonic()
         routing = self._desk.routing(name)
-        return JSONResponse(
+        return answered(
             {
                 "queued_requests": routing.waiting,
                 "in_flight_requests": routing.in_flight_requests,
@@ -122,13 +122,13 @@ class ForOperators:
         if overlap is not None:
             overlap = float(number(data, "overlap_seconds", least=0, most=10 * 366 * 86_400))
         key = await self._desk.make_key(endpoint_name(request), overlap_seconds=overlap)
-        return JSONResponse({"key": key}, status_code=201)
+        return answered({"key": key}, 201)
 
     async def _log(self, request: Request) -> Response:
         name = endpoint_name(request)
         self._desk.routing(name)
         lines = self._desk.journal.last(name)
-        return JSONResponse(
+        return answered(
             {"lines": [{"at": line.at, "worker_id": line.worker_id, "words": line.words} for line in lines]}
         )
 
@@ -145,21 +145,21 @@ class ForOperators:
             lease_seconds=lease_seconds(data),
         )
         is_ready = view is not None and view.is_ready(self._clocks.monotonic())
-        return JSONResponse({"heard": view is not None, "ready": is_ready})
+        return answered({"heard": view is not None, "ready": is_ready})
 
     async def _deregister(self, request: Request) -> Response:
         endpoint_name(request)
         await self._desk.deregister(request.path_params["worker_id"])
-        return JSONResponse({})
+        return answered({})
 
     async def _leases(self, request: Request) -> Response:
         data = await body(request)
         renewed = await self._desk.renew(endpoint_name(request), _ids(data), lease_seconds=lease_seconds(data))
-        return JSONResponse(renewed)
+        return answered(renewed)
 
     async def _drain(self, request: Request) -> Response:
         busy = await self._desk.drain(request.path_params["worker_id"], is_draining=request.method == "PUT")
-        return JSONResponse({"busy": busy})
+        return answered({"busy": busy})
 
 
 def _ids(data: Mapping[str, object]) -> list[str]:

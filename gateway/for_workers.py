@@ -4,12 +4,12 @@ Source: paths and bodies are those of Vast's worker software, in three generatio
 """
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from ebbflow.gateway.asking import Problem, body, text
 from ebbflow.gateway.desk import Desk
-from ebbflow.gateway.guard import Guard
+from ebbflow.gateway.guard import Guard, answered
 from ebbflow.gateway.reports import MOST_REQUESTS, read
 
 MOST_TOKEN = 300
@@ -44,7 +44,7 @@ class ForWorkers:
             self._desk.counts.bad_reports += 1
             raise
         self._desk.report(read(data))
-        return JSONResponse({})
+        return answered({})
 
     async def _delete_requests(self, request: Request) -> Response:
         data = await body(request)
@@ -58,9 +58,9 @@ class ForWorkers:
             if isinstance(entry, dict) and type(number := entry.get("request_idx")) is int
         ]
         self._desk.settle(token, settled)
-        return JSONResponse({})
+        return answered({})
 
     async def _lease(self, request: Request) -> Response:
         """Whether anybody still wants the worker: by it, one whose fleet has no turns any more ends itself."""
         seconds = self._desk.lease_of(text(await body(request), "mtoken", MOST_TOKEN))
-        return JSONResponse({"leased": seconds > 0, "seconds": seconds})
+        return answered({"leased": seconds > 0, "seconds": seconds})

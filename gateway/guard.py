@@ -2,8 +2,9 @@
 
 from collections.abc import Awaitable, Callable
 
+import orjson
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from ebbflow.gateway.asking import Problem
 from ebbflow.gateway.desk import Crowded, Desk, Refused, Unknown
@@ -62,7 +63,14 @@ class Guard:
         return said(429, "too many refusals from this address: wait a second", retry_after_seconds=1)
 
 
+def answered(value: object, status: int = 200) -> Response:
+    """A JSON answer."""
+    return Response(orjson.dumps(value), status_code=status, media_type="application/json")
+
+
 def said(status: int, words: str, *, retry_after_seconds: int | None = None) -> Response:
     """An error, in the shape that the vendor's client shows."""
     headers = {} if retry_after_seconds is None else {"Retry-After": str(retry_after_seconds)}
-    return JSONResponse({"error": words}, status_code=status, headers=headers)
+    answer = answered({"error": words}, status)
+    answer.headers.update(headers)
+    return answer

@@ -331,26 +331,26 @@ class Routing:
         if not places:
             del self._order[request.priority]
 
-    def _in_order(self) -> Iterator[_Request]:
-        for priority in sorted(self._order, reverse=True):
-            for place in tuple(self._order[priority]):
-                yield self._waiting[self._at_place[place]]
-
     def _set_aside(self, now: float) -> None:
         """Give workers with room to those that are next, in order."""
-        if not self._waiting or self._best((), now) is None:
+        if len(self._waiting) > 1 and self._best((), now) is None:
             return
-        for request in self._in_order():
-            if now - request.polled_at > ALIVE_SECONDS:
-                continue
-            worker = self._best(request.avoid, now)
-            if worker is None:
-                return
-            self._unqueue(request)
-            assigned = _Assigned(request, worker.view.worker_id, now)
-            self._assigned[request.number] = worker.given[request.number] = assigned
-            worker.pending += request.cost
-            self._offer(worker)
+        for priority in sorted(self._order, reverse=True):
+            places, index = self._order[priority], 0
+            # Not over a copy: thousands may wait, and each poll comes here.
+            while index < len(places):
+                request = self._waiting[self._at_place[places[index]]]
+                if now - request.polled_at > ALIVE_SECONDS:
+                    index += 1
+                    continue
+                worker = self._best(request.avoid, now)
+                if worker is None:
+                    return
+                self._unqueue(request)
+                assigned = _Assigned(request, worker.view.worker_id, now)
+                self._assigned[request.number] = worker.given[request.number] = assigned
+                worker.pending += request.cost
+                self._offer(worker)
 
     def _best(self, avoid: Iterable[str], now: float) -> _Worker | None:
         """The one with the least before it; one that failed this request only where there is no other."""

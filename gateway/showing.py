@@ -6,7 +6,7 @@ Source: the shapes for clients are those that Vast's client reads (`vastai` 1.9.
 import math
 import re
 from datetime import UTC, datetime
-from uuid import uuid4
+from secrets import token_hex
 from zlib import crc32
 
 from ebbflow.gateway.desk import Served, Ticket
@@ -26,7 +26,7 @@ def ticket(endpoint: str, given: Ticket) -> dict[str, object]:
         "reqnum": given.given.ticket,
         "request_idx": given.given.request,
         "signature": given.signature,
-        "__request_id": str(uuid4()),
+        "__request_id": token_hex(16),
     }
 
 
@@ -42,7 +42,7 @@ def waiting(endpoint: str, routing: Routing, answer: Wait) -> dict[str, object]:
         "request_idx": answer.request,
         "position": answer.position,
         "expected_wait_seconds": answer.seconds,
-        "__request_id": str(uuid4()),
+        "__request_id": token_hex(16),
     }
 
 

@@ -4,13 +4,14 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks import command_start, kubernetes_calls, vast
+from tests.benchmarks import command_start, gateway, kubernetes_calls, vast
 from tests.benchmarks.world import tell, world
 
 
 def main() -> None:
     """Measure what needs no Prefect, then start one world and measure in it."""
     command_start.measure()
+    gateway.measure()
     asyncio.run(kubernetes_calls.measure())
     with tempfile.TemporaryDirectory() as folder:
         asyncio.run(vast.measure(Path(folder)))
