@@ -1,16 +1,18 @@
 """`ebbflow endpoint`: what clients of a gateway name, and the key that they need."""
 
+import asyncio
 import os
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import anyio
-import httpx
 import typer
 
 from ebbflow.cli.gateway import OPERATOR_KEY
 from ebbflow.cli.overrides import seconds_of
 from ebbflow.cli.speaking import NOT_RIGHT, REFUSED, end, say
 from ebbflow.gateway.wire import LEAST_LETTERS
+
+if TYPE_CHECKING:
+    import httpx
 
 CALL_SECONDS = 20.0
 
@@ -31,6 +33,8 @@ def endpoint(
 
     Reads EBBFLOW_GATEWAY_OPERATOR_KEY from its environment. Keys of before hold on, unless an --overlap is said.
     """
+    import httpx
+
     operator_key = os.environ.get(OPERATOR_KEY, "")
     if len(operator_key) < LEAST_LETTERS:
         end(REFUSED, f"{OPERATOR_KEY} is the gateway's own, at least {LEAST_LETTERS} letters: export it here too")
@@ -49,7 +53,7 @@ def endpoint(
             return str((await _answer(http, "POST", f"{path}/keys", {"overlap_seconds": overlap_seconds}))["key"])
 
     try:
-        made = anyio.run(ask)
+        made = asyncio.run(ask())
     except (httpx.TransportError, httpx.InvalidURL) as error:
         end(
             NOT_RIGHT, f"the gateway at {gateway} does not answer ({error}): start `ebbflow gateway`, or name --gateway"
@@ -58,7 +62,7 @@ def endpoint(
 
 
 async def _answer(
-    http: httpx.AsyncClient, method: str, path: str, body: dict[str, object] | None = None
+    http: "httpx.AsyncClient", method: str, path: str, body: dict[str, object] | None = None
 ) -> dict[str, Any]:
     answer = await http.request(method, path, json=body)
     if answer.is_success:

@@ -10,10 +10,10 @@ set -eu
 : "${ALONE_LOOKS:=120}"                      # so many in a row without a yes, an hour: then it is destroyed
 : "${VAST_API:=https://console.vast.ai}"
 export WORKER_PORT="${WORKER_PORT:-3000}"    # the block's port; Vast maps it to a public one
-export MODEL_LOG="$STATE_FOLDER/model.log"
 
 mkdir -p "$STATE_FOLDER"
 cd "$STATE_FOLDER"
+export MODEL_LOG="$PWD/model.log"
 : >"$MODEL_LOG"
 
 # A stop of the instance ends this script, and must not destroy what it keeps.

@@ -55,7 +55,7 @@ async def test_a_hundred_plain_tasks_and_fifty_with_a_gpu_bring_both_kinds_of_wo
     wire: Wire, house: PrefectHouse, tmp_path: Path
 ) -> None:
     limits: dict[str, Any] = {"max_workers": 5, "min_idle_seconds": 30, "min_seconds_between_stops": 0}
-    # When workers join while tasks are held, the balancing of 1.15 now and then cancels what a worker does not have, and
+    # When workers join while tasks are held, the balancing of 1.15 now and then cancels what no worker has, and
     # the scheduler answers nobody from then on.
     calm = ("--load-balance-seconds", "3600") if wire == "1.15" else ()
     with real_scheduler(tmp_path, "allocate=capability; scaling=capability", wire=wire, more=calm) as scheduler:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ebbflow.standins.process import free_port, running
+from tests.gateway.processes import until
 
 SECRETS = {"EBBFLOW_GATEWAY_OPERATOR_KEY": "o" * 40, "EBBFLOW_GATEWAY_WORKER_SECRET": "w" * 40}
 
@@ -111,3 +112,37 @@ def test_what_it_cannot_begin_with_is_said_before_it_begins(
     ended = subprocess.run(command(*words), env=given, cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, says in ended.stdout + ended.stderr) == (code, True), ended.stderr
     assert list(tmp_path.iterdir()) == [], "nothing was made"
+
+
+def asked_for_endpoint(client: httpx.Client, *words: str, **changes: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "ebbflow.cli", "endpoint", *words, "--gateway", str(client.base_url)],
+        env={**os.environ, **SECRETS, **changes},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_command_makes_an_endpoint_with_a_key_and_says_what_is_wrong(tmp_path: Path) -> None:
+    with gateway(tmp_path) as client:
+        code, key = asked_for_endpoint(client, "ep")
+        assert code == 0
+        assert client.post("/route/", json={"endpoint": "ep", "api_key": key.strip()}).status_code == 200
+        assert asked_for_endpoint(client, "ep", "--no-key", "--max-queue-seconds", "5") == (
+            0, "endpoint ep is as you said\n",
+        )  # fmt: skip
+        code, newer = asked_for_endpoint(client, "ep", "--overlap", "1s")
+        asked = {"endpoint": "ep", "api_key": newer.strip()}
+        assert (code, client.post("/route/", json=asked).status_code) == (0, 200)
+        old = {"endpoint": "ep", "api_key": key.strip()}
+        until(lambda: client.post("/route/", json=old).status_code == 401, "the key of before has ended")
+        code, said = asked_for_endpoint(client, "a b")
+        assert (code, "1 to 40 of [A-Za-z0-9_.-] are expected" in said) == (4, True), said
+        code, said = asked_for_endpoint(client, "ep", EBBFLOW_GATEWAY_OPERATOR_KEY="x" * 40)
+        assert (code, "does not know this key" in said) == (4, True), said
+        code, said = asked_for_endpoint(client, "ep", EBBFLOW_GATEWAY_OPERATOR_KEY="")
+        assert (code, "export it here too" in said) == (4, True), said
+    code, said = asked_for_endpoint(client, "ep")
+    assert (code, "start `ebbflow gateway`, or name --gateway" in said) == (1, True), said

@@ -65,6 +65,7 @@ class GatewayAdapter:
             can_start_from_zero=True,
             idle_source=IdleSource.OBSERVED,
             call_seconds=2 * self._settings.call_timeout_seconds,
+            worker_networks=tuple(self._settings.worker_networks),
         )
 
     async def probe(self) -> Health:

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from ebbflow.adapters.http import base_url
+from ebbflow.core.addresses import check_network
 from ebbflow.gateway.wire import ENDPOINT, LEAST_LETTERS
 
 
@@ -42,6 +43,12 @@ class GatewaySettings(BaseModel):
             "renews it. Longer than any pause of turns that must be survived.",
         ),
     ] = 1800
+    worker_networks: list[str] = Field(
+        default_factory=list,
+        title="Networks of workers",
+        description="Where workers may be, such as 10.1.0.0/16: clients are sent nowhere else. Empty: anywhere but at "
+        "special addresses; loopback only for workers of this machine.",
+    )
     call_timeout_seconds: Annotated[
         float, Field(gt=0, le=60, title="Call timeout (seconds)", description="For one call to the gateway.")
     ] = 5
@@ -50,6 +57,11 @@ class GatewaySettings(BaseModel):
     @classmethod
     def _check_address(cls, address: str | None) -> str | None:
         return None if address is None else base_url(address)
+
+    @field_validator("worker_networks")
+    @classmethod
+    def _check_networks(cls, networks: list[str]) -> list[str]:
+        return [check_network(network) for network in networks]
 
     @field_validator("endpoint")
     @classmethod
