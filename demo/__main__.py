@@ -17,6 +17,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interruption = Interruption()
     interruption.install()
     parser = argparse.ArgumentParser(prog="python -m ebbflow.demo", description=__doc__)
+    parser.add_argument(
+        "what",
+        nargs="?",
+        default="swarmui",
+        choices=("swarmui", "gateway"),
+        help="a fleet of SwarmUI workers, or one of model servers behind a gateway (default: swarmui)",
+    )
     parser.add_argument("--seconds", type=float, default=LOAD_SECONDS, help="how long requests arrive (default: 75)")
     parser.add_argument(
         "--provider",
@@ -34,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before Prefect is imported: that is when it reads its settings, and they must not be the user's.
     os.environ.clear()
     os.environ.update(environment)
+    if chosen.what == "gateway":
+        from ebbflow.demo import models
+
+        return models.run(place, environment, interruption)
     from ebbflow.demo.runner import end_kept, run
     from ebbflow.demo.show import Options
 

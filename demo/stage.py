@@ -26,7 +26,7 @@ MASTER_SECONDS = 60.0
 DEPLOY_SECONDS = 120.0
 POLL_SECONDS = 0.2
 
-_LISTENING = re.compile(r"^listening on (\S+)$", re.MULTILINE)
+LISTENING = re.compile(r"^listening on (\S+)$", re.MULTILINE)
 
 
 class Stage:
@@ -65,7 +65,7 @@ class Stage:
             StepFailed: as above.
         """
         deadline = time.monotonic() + MASTER_SECONDS
-        while not (said := _LISTENING.search(self._place.log(MASTER).read_text(encoding="utf-8"))):
+        while not (said := LISTENING.search(self._place.log(MASTER).read_text(encoding="utf-8"))):
             self._check_time(deadline, "the SwarmUI master did not say its address", MASTER)
             await asyncio.sleep(POLL_SECONDS)
         return said[1]
