@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.demo_process import demo
 
-pytestmark = pytest.mark.soak
+pytestmark = pytest.mark.endurance
 
 DEMO_SECONDS = 500
 
