@@ -112,6 +112,7 @@ class ForOperators:
                 "queued_units": routing.queued,
                 "oldest_seconds": routing.oldest_seconds(now),
                 "in_flight_units": routing.in_flight,
+                "usual_load_seconds": routing.load_seconds,
                 "workers": [showing.worker(each, now) for each in self._desk.members(name)],
             }
         )

@@ -72,8 +72,13 @@ class _Figures(Collector):
         perf = GaugeMetricFamily(
             "ebbflow_gateway_units_per_second", "Measured performance of its ready workers.", labels=label
         )
+        load = GaugeMetricFamily(
+            "ebbflow_gateway_load_seconds", "What its workers usually take to be loaded; absent: unknown.", labels=label
+        )
         for name, endpoint in self._desk.endpoints.items():
             routing = endpoint.routing
+            if routing.load_seconds is not None:
+                load.add_metric([name], routing.load_seconds)
             queued.add_metric([name], routing.waiting)
             queued_units.add_metric([name], routing.queued)
             oldest.add_metric([name], routing.oldest_seconds(now) or 0.0)
@@ -84,4 +89,4 @@ class _Figures(Collector):
             perf.add_metric([name], routing.units_per_second)
             for state, count in routing.states().items():
                 workers.add_metric([name, state], count)
-        yield from (queued, queued_units, oldest, running, running_units, arrived, served, workers, perf)
+        yield from (queued, queued_units, oldest, running, running_units, arrived, served, workers, perf, load)

@@ -173,6 +173,7 @@ _ACCOUNT = _object(
         "queued_units": _COUNT,
         "oldest_seconds": _maybe(_COUNT),
         "in_flight_units": _COUNT,
+        "usual_load_seconds": _maybe(_COUNT),
         "workers": _list(_WORKER),
     }
 )

@@ -14,6 +14,7 @@ from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from statistics import median
 
 from ebbflow.gateway.reports import WorkerView
 
@@ -96,7 +97,7 @@ class Wait:
     position: int
     """How many go before it."""
     seconds: float | None
-    """About how long; None: nobody serves."""
+    """About how long; None: nobody serves, and when somebody will is not known."""
 
 
 @dataclass(slots=True)
@@ -162,6 +163,10 @@ class Routing:
         self._count = itertools.count()
         self._swept_at = -math.inf
         self._perf = 0.0
+        self.load_seconds: float | None = None
+        """What its workers usually take from start to loaded, learned from those that are; None: unknown."""
+        self._usual_perf: float | None = None
+        self._first_loaded_at: float | None = None
         self._states = dict.fromkeys(("ready", "loading", "error"), 0)
         self.queued = 0.0
         """Cost of all that waits."""
@@ -298,10 +303,23 @@ class Routing:
             if is_vain or is_unused:
                 self._take_back(assigned)
         self._perf = sum(each.view.max_perf for each in self._workers.values() if self._can_serve(each, now))
+        self._learn(now)
         ready = sum(worker.view.is_ready(now) for worker in self._workers.values())
         broken = sum(bool(worker.view.error) for worker in self._workers.values())
         self._states = {"ready": ready, "loading": len(self._workers) - ready - broken, "error": broken}
         self._set_aside(now)
+
+    def _learn(self, now: float) -> None:
+        """Remember what loaded workers took and do, also once they are gone, and when the next one should be loaded."""
+        views = [worker.view for worker in self._workers.values()]
+        took = [view.load_seconds for view in views if view.is_loaded and view.load_seconds]
+        perfs = [view.max_perf for view in views if view.max_perf > 0]
+        self.load_seconds = median(took) if took else self.load_seconds
+        self._usual_perf = median(perfs) if perfs else self._usual_perf
+        load = [view.started_at for view in views if not view.is_loaded and not view.error and view.is_fresh(now)]
+        first = min((at for at in load if math.isfinite(at)), default=None)
+        is_known = first is not None and self.load_seconds is not None
+        self._first_loaded_at = (first or 0.0) + (self.load_seconds or 0.0) if is_known else None
 
     def _arrived(self, number: int, cost: float, priority: int, keep_seconds: float, now: float) -> int:
         before = self._left.pop(number, None)
@@ -389,7 +407,15 @@ class Routing:
         ahead = bisect_left(self._order[request.priority], request.place)
         ahead += sum(len(places) for priority, places in self._order.items() if priority > request.priority)
         cost_ahead = self.queued * ahead / max(1, len(self._waiting))
-        return Wait(request.number, ahead, cost_ahead / self._perf if self._perf else None)
+        return Wait(request.number, ahead, self._wait_seconds(cost_ahead, request.polled_at))
+
+    def _wait_seconds(self, cost_ahead: float, now: float) -> float | None:
+        """By those that are ready; where none is, once the next one is loaded."""
+        if self._perf:
+            return cost_ahead / self._perf
+        if self._first_loaded_at is None or not self._usual_perf:
+            return None
+        return max(0.0, self._first_loaded_at - now) + cost_ahead / self._usual_perf
 
     def _take_back(self, assigned: _Assigned) -> None:
         """The worker has it no more. A client that was told is remembered, since it may come back under its number."""

@@ -349,3 +349,26 @@ def test_without_a_number_nothing_is_taken(desk: Desk) -> None:
     with pytest.raises(Exhausted):
         desk.poll()
     assert (desk.routing.waiting, desk.routing.totals.arrived) == (1, 1)
+
+
+def test_who_waits_for_a_worker_that_loads_is_told_how_long_by_what_others_took(desk: Desk) -> None:
+    desk.report(worker(1, load_seconds=100.0, max_perf=20.0))
+    desk.now = 10
+    desk.poll()
+    assert desk.routing.load_seconds == 100
+    desk.routing.forget("demo-0abc-1-1", desk.now)
+    desk.now = 20
+    waits = desk.poll()
+    assert isinstance(waits, Wait)
+    assert waits.seconds is None, "nobody comes"
+    desk.report(worker(2, is_loaded=False, max_perf=0.0, started_at=20.0))
+    desk.now = 50
+    first, second = desk.poll(waits.request), desk.poll(cost=40)
+    assert isinstance(first, Wait)
+    assert isinstance(second, Wait)
+    assert (first.seconds, second.seconds) == (70.0, pytest.approx(70 + 25 / 20))
+    desk.report(worker(2, is_loaded=False, max_perf=0.0, started_at=20.0, error="CUDA error"))
+    desk.now = 60
+    waits = desk.poll(waits.request)
+    assert isinstance(waits, Wait)
+    assert waits.seconds is None, "that one will not serve"
