@@ -9,12 +9,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ebbflow.gateway.desk import Clocks, Desk
+from ebbflow.gateway.desk import Desk
 from ebbflow.gateway.for_clients import ForClients
 from ebbflow.gateway.for_operators import ForOperators
 from ebbflow.gateway.for_workers import ForWorkers
 from ebbflow.gateway.guard import Guard, said
 from ebbflow.gateway.metrics import Metrics
+from ebbflow.gateway.terms import Clocks
 
 TEND_SECONDS = 2.0
 
@@ -44,15 +45,19 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         await self.desk.open()
+        ends = anyio.Event()
         async with anyio.create_task_group() as group:
-            group.start_soon(self._tend)
+            group.start_soon(self._tend, ends)
             yield
-            group.cancel_scope.cancel()
+            ends.set()
         await self.desk.store.aclose()
 
-    async def _tend(self) -> None:
-        while True:
-            await anyio.sleep(TEND_SECONDS)
+    async def _tend(self, ends: anyio.Event) -> None:
+        """Every few seconds until the end, which waits for what was begun."""
+        while not ends.is_set():
+            with anyio.move_on_after(TEND_SECONDS):
+                await ends.wait()
+                return
             await self.desk.tend()
 
 

@@ -4,13 +4,12 @@ SQLite where nothing is said, PostgreSQL by its URL. Nothing is written for a re
 and what was not used of one is skipped after a restart.
 """
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-import anyio
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -32,6 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from ebbflow.gateway.reports import WorkerView
 
+T = TypeVar("T")
 _METADATA = MetaData()
 _SECRETS = Table(
     "gateway_secrets", _METADATA, Column("name", String(40), primary_key=True), Column("value", LargeBinary)
@@ -126,6 +126,7 @@ class Store:
     def __init__(self, url: str, *, busy_seconds: float = BUSY_SECONDS) -> None:
         more: dict[str, Any] = {"connect_args": {"timeout": busy_seconds}} if url.startswith("sqlite") else {}
         self._engine: AsyncEngine = create_async_engine(url, pool_pre_ping=True, **more)
+        self._begun: set[asyncio.Future[Any]] = set()
 
     async def prepare(self) -> None:
         """Make what is missing of its tables.
@@ -133,8 +134,7 @@ class Store:
         Raises:
             StoreError: the database cannot be used.
         """
-        async with self._writing("prepare its tables") as connection:
-            await connection.run_sync(_METADATA.create_all)
+        await self._done("prepare its tables", lambda connection: connection.run_sync(_METADATA.create_all))
 
     async def check(self) -> None:
         """Ask it something.
@@ -142,30 +142,31 @@ class Store:
         Raises:
             StoreError: it does not answer.
         """
-        try:
-            with anyio.fail_after(CALL_SECONDS):
-                async with self._engine.connect() as connection:
-                    await connection.execute(select(1))
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            raise StoreError(f"the gateway's database does not answer: {error}") from error
+        await self._done("answer", lambda connection: connection.execute(select(1)))
 
     async def secret(self, name: str, made: bytes) -> bytes:
         """What is kept under that name; if nothing is, this."""
-        async with self._writing(f"keep {name}") as connection:
+
+        async def kept(connection: AsyncConnection) -> bytes:
             found = await connection.scalar(select(_SECRETS.c.value).where(_SECRETS.c.name == name))
             if found is None:
                 await connection.execute(insert(_SECRETS).values(name=name, value=made))
-        return made if found is None else bytes(found)
+            return made if found is None else bytes(found)
+
+        return await self._done(f"keep {name}", kept)
 
     async def reserve(self, name: str, count: int) -> int:
         """The first of so many numbers that nobody else gets."""
-        async with self._writing(f"reserve {name}") as connection:
+
+        async def reserved(connection: AsyncConnection) -> int:
             taken = update(_NUMBERS).where(_NUMBERS.c.name == name).values(next=_NUMBERS.c.next + count)
             found = await connection.scalar(taken.returning(_NUMBERS.c.next))
             if found is None:
                 await connection.execute(insert(_NUMBERS).values(name=name, next=1 + count))
                 found = 1 + count
-        return int(found) - count
+            return int(found) - count
+
+        return await self._done(f"reserve {name}", reserved)
 
     async def endpoints(self) -> Sequence[EndpointRow]:
         """All of them."""
@@ -185,8 +186,8 @@ class Store:
 
     async def drop_key(self, digest: str) -> None:
         """Forget one that is over."""
-        async with self._writing("drop a key") as connection:
-            await connection.execute(delete(_KEYS).where(_KEYS.c.digest == digest))
+        dropped = delete(_KEYS).where(_KEYS.c.digest == digest)
+        await self._done("drop a key", lambda connection: connection.execute(dropped))
 
     async def workers(self) -> Sequence[WorkerRow]:
         """All that are registered."""
@@ -198,42 +199,58 @@ class Store:
 
     async def drop_worker(self, worker_id: str) -> None:
         """Forget it."""
-        async with self._writing("drop a worker") as connection:
-            await connection.execute(delete(_WORKERS).where(_WORKERS.c.worker_id == worker_id))
+        dropped = delete(_WORKERS).where(_WORKERS.c.worker_id == worker_id)
+        await self._done("drop a worker", lambda connection: connection.execute(dropped))
 
     async def aclose(self) -> None:
-        """Close its connections."""
+        """Let what was begun end, and close its connections."""
+        if self._begun:
+            await asyncio.wait(self._begun, timeout=CALL_SECONDS)
         await self._engine.dispose()
 
     async def _all(self, table: Table) -> Sequence[Mapping[str, Any]]:
-        try:
-            with anyio.fail_after(CALL_SECONDS):
-                async with self._engine.connect() as connection:
-                    return [dict(row) for row in (await connection.execute(select(table))).mappings()]
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
-            raise StoreError(f"the gateway's database cannot be read ({table.name}): {error}") from error
+        async def read(connection: AsyncConnection) -> Sequence[Mapping[str, Any]]:
+            return [dict(row) for row in (await connection.execute(select(table))).mappings()]
+
+        return await self._done(f"read {table.name}", read)
 
     async def _kept(self, table: Table, key: str, values: Mapping[str, Any]) -> None:
         changed = update(table).where(table.c[key] == values[key]).values(**values)
+
+        async def write(connection: AsyncConnection) -> None:
+            if (await connection.execute(changed)).rowcount == 0:
+                await connection.execute(insert(table).values(**values))
+
         try:
-            async with self._writing(f"write {table.name}") as connection:
-                if (await connection.execute(changed)).rowcount == 0:
-                    await connection.execute(insert(table).values(**values))
+            await self._done(f"write {table.name}", write)
         except StoreError as error:
             if not isinstance(error.__cause__, IntegrityError):
                 raise
             # Another process has made it meanwhile.
-            async with self._writing(f"write {table.name}") as connection:
-                await connection.execute(changed)
+            await self._done(f"write {table.name}", lambda connection: connection.execute(changed))
 
-    @asynccontextmanager
-    async def _writing(self, what: str) -> AsyncIterator[AsyncConnection]:
+    async def _done(self, what: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """Do something in a transaction, in a task of its own.
+
+        Whoever waits for it may be cancelled, or wait no longer; the work itself never is. With SQLAlchemy 2.0.58 and
+        aiosqlite 0.22 a connection that is cancelled within a call never closes, and its process never ends.
+        """
+        task = asyncio.ensure_future(self._in_transaction(work))
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        done, _ = await asyncio.wait({task}, timeout=CALL_SECONDS)
+        if not done:
+            # Nobody asks for what it comes to.
+            task.add_done_callback(lambda over: over.exception())
+            raise StoreError(f"the gateway's database did not {what} within {CALL_SECONDS:g} s")
         try:
-            with anyio.fail_after(CALL_SECONDS):
-                async with self._engine.begin() as connection:
-                    yield connection
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            return task.result()
+        except (SQLAlchemyError, OSError) as error:
             raise StoreError(f"the gateway's database did not {what}: {error}") from error
+
+    async def _in_transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        async with self._engine.begin() as connection:
+            return await work(connection)
 
 
 def _text(view: WorkerView) -> str:

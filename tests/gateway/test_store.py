@@ -1,5 +1,6 @@
 """The gateway's database, SQLite and a real PostgreSQL: one contract, and what happens while it is away or full."""
 
+import asyncio
 import os
 import resource
 import sqlite3
@@ -77,6 +78,15 @@ async def test_no_number_is_given_twice_whoever_asks_at_once(store: Store, url: 
     assert sorted(found) == list(range(2, 152, 10))
     for each in others:
         await each.aclose()
+
+
+async def test_regression_a_process_that_was_ended_while_it_wrote_never_ended(store: Store) -> None:
+    before = asyncio.all_tasks()
+    for milliseconds in range(20):
+        with anyio.move_on_after(milliseconds / 1000):
+            await store.reserve("asked", 1)
+    await store.aclose()
+    assert asyncio.all_tasks() - before == set(), "the loop would wait for them when it is closed"
 
 
 async def test_a_database_that_is_none_or_not_there_is_said(tmp_path: Path) -> None:
