@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from starlette.requests import Request
 
-from ebbflow.gateway.desk import Refused
+from ebbflow.gateway.terms import Refused
 from ebbflow.gateway.wire import ENDPOINT
 
 MOST_BYTES = 256 * 1024

@@ -1,24 +1,23 @@
-"""The gateway's desk: endpoints, who serves them, and what is done with what workers, clients and operators say.
+"""The gateway's desk: who serves the endpoints, and what is done with what workers, clients and operators say.
 
 A worker is routed to while three agree: the operator (its master's adapter) has registered it at an address and has
 renewed its lease, the worker itself says that it is ready, and it says the same address.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ebbflow.core.ids import parse_worker_id
-from ebbflow.gateway.client_keys import ClientKeys
+from ebbflow.gateway.endpoints import Endpoints
 from ebbflow.gateway.journal import Journal, Line
 from ebbflow.gateway.rates import Rate
 from ebbflow.gateway.reports import BadReport, Report, WorkerView, merged
-from ebbflow.gateway.routing import Given, Issue, Numbers, Routing, Wait
-from ebbflow.gateway.store import EndpointRow, Store, StoreError, WorkerRow
+from ebbflow.gateway.routing import Wait
+from ebbflow.gateway.store import Store, StoreError, WorkerRow
+from ebbflow.gateway.terms import Clocks, Counts, Crowded, Refused, Served, Ticket, Unknown
 from ebbflow.gateway.tickets import Signer, new_private_key
 from ebbflow.gateway.wire import worker_of
 
-BLOCK = 1_000_000
-"""Numbers reserved at once: a quarter of an hour at a thousand requests a second, while the database is away."""
 MOST_UNREGISTERED = 10_000
 """Workers that may speak before they are registered; who has the secret makes their tokens."""
 REPORTS_PER_SECOND, REPORTS_AT_ONCE = 20.0, 200.0
@@ -26,48 +25,6 @@ REPORTS_PER_SECOND, REPORTS_AT_ONCE = 20.0, 200.0
 MOST_LEASE_SECONDS = 86_400.0
 STRANGER_SECONDS = 600.0
 """One that nobody has registered, and that has fallen silent, is forgotten after so long."""
-
-
-class Refused(Exception):
-    """Who asks may not; says nothing of why."""
-
-
-class Unknown(Exception):
-    """There is no such endpoint or worker."""
-
-
-class Crowded(Exception):
-    """Too much is asked for at once; says of what."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """What a client is sent to its worker with."""
-
-    given: Given
-    url: str
-    signature: str
-
-
-@dataclass(slots=True)
-class Endpoint:
-    """One endpoint with its queue."""
-
-    row: EndpointRow
-    routing: Routing
-    rate: Rate
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """One registered worker."""
-
-    row: WorkerRow
-    view: WorkerView | None
-    """What it has said; None: nothing."""
-    is_busy: bool
-    lease_seconds: float
-    """How long it may still be routed to."""
 
 
 @dataclass(slots=True)
@@ -78,31 +35,6 @@ class _Registered:
     kept: tuple[object, ...] = ()
     """What of its view the database has."""
     was_leased: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Clocks:
-    """Seconds of a clock that only goes on, and since 1970."""
-
-    monotonic: Callable[[], float]
-    wall: Callable[[], float]
-
-
-@dataclass(slots=True)
-class Counts:
-    """Of what came and was not used."""
-
-    reports: int = 0
-    bad_reports: int = 0
-    forged_reports: int = 0
-    refused: int = 0
-    """Whoever asked without a right to it."""
-    crowded: int = 0
-    """Asked for more than may be."""
-    tickets: int = 0
-    waits: int = 0
-    unsaved: int = 0
-    """Writes that the database did not take; they are tried again with the next change."""
 
 
 class Desk:
@@ -119,10 +51,8 @@ class Desk:
         self.is_saved = False
         """Whether the database took what was last given to it."""
         self._secrets, self._clocks = worker_secrets, clocks
-        self._issue = Issue(Numbers(0, 0), Numbers(0, 0))
         self._rate = Rate(REPORTS_PER_SECOND, REPORTS_AT_ONCE)
-        self._endpoints: dict[str, Endpoint] = {}
-        self._keys = ClientKeys(store, (), clocks.wall)
+        self.endpoints = Endpoints(store, clocks.wall, lambda endpoint, words: self._note(endpoint, "", words))
         self._views: dict[str, WorkerView] = {}
         self._registered: dict[str, _Registered] = {}
         self._signer: Signer | None = None
@@ -135,10 +65,7 @@ class Desk:
         """
         await self.store.prepare()
         self._signer = Signer(await self.store.secret("private key", new_private_key()))
-        await self._reserve()
-        for row in await self.store.endpoints():
-            self._endpoints[row.name] = self._made(row)
-        self._keys = ClientKeys(self.store, await self.store.keys(), self._clocks.wall)
+        await self.endpoints.open()
         now, wall = self._clocks.monotonic(), self._clocks.wall()
         for worker in await self.store.workers():
             lease = min(max(0.0, worker.lease_until - wall), MOST_LEASE_SECONDS)
@@ -147,11 +74,6 @@ class Desk:
             self._views[worker.worker_id] = replace(worker.view, reported_at=now)
             self._tell(worker.worker_id)
         self.is_saved = True
-
-    @property
-    def endpoints(self) -> Mapping[str, Endpoint]:
-        """All of them."""
-        return self._endpoints
 
     @property
     def public_key(self) -> str:
@@ -180,10 +102,11 @@ class Desk:
         """A worker has requests no more, each done or not. Raises as `report`."""
         worker_id = self._whose(token)
         registered = self._registered.get(worker_id)
-        endpoint = self._endpoints.get(registered.row.endpoint) if registered else None
-        for number, is_done in requests if endpoint else ():
-            assert endpoint is not None, "there are none without it"
-            endpoint.routing.settled(worker_id, number, self._clocks.monotonic(), is_done=is_done)
+        if registered is None:
+            return
+        routing = self.endpoints.named(registered.row.endpoint).routing
+        for number, is_done in requests:
+            routing.settled(worker_id, number, self._clocks.monotonic(), is_done=is_done)
 
     def lease_of(self, token: str) -> float:
         """How many seconds a worker may still be routed to; 0: it is not registered, or over. Raises as `report`."""
@@ -200,9 +123,7 @@ class Desk:
             Crowded: too many wait, or ask too often.
             Exhausted: there is no number for it.
         """
-        found = self._endpoints.get(endpoint)
-        if not self._keys.is_of(key, endpoint) or found is None:
-            raise Refused
+        found = self.endpoints.for_client(endpoint, key)
         now = self._clocks.monotonic()
         if not found.rate.lets(endpoint, now):
             raise Crowded(f"more than {found.row.routes_per_second:g} requests a second")
@@ -221,53 +142,6 @@ class Desk:
         )
         return Ticket(answer, url, signature)
 
-    def endpoint_of(self, key: str) -> Endpoint:
-        """Whose key it is.
-
-        Raises:
-            Refused: nobody's.
-        """
-        name = self._keys.endpoint_of(key)
-        if name not in self._endpoints:
-            raise Refused
-        return self._endpoints[name]
-
-    async def make_endpoint(
-        self,
-        name: str,
-        *,
-        max_queue_seconds: float = 30.0,
-        most_waiting: int = 20_000,
-        routes_per_second: float = 10_000.0,
-    ) -> EndpointRow:
-        """Make an endpoint, or change it.
-
-        Raises:
-            StoreError: it could not be kept, so nothing has changed.
-        """
-        known = self._endpoints.get(name)
-        number = known.row.number if known else await self.store.reserve("endpoints", 1)
-        row = EndpointRow(name, number, max_queue_seconds, most_waiting, routes_per_second)
-        await self.store.keep_endpoint(row)
-        if known is None:
-            self._endpoints[name] = self._made(row)
-        else:
-            known.row, known.routing.max_queue_seconds = row, max_queue_seconds
-            known.rate = self._made(row).rate
-        return row
-
-    async def make_key(self, endpoint: str, *, overlap_seconds: float | None = None) -> str:
-        """A new client key, told once; with an overlap, those of before end after it.
-
-        Raises:
-            Unknown: there is no such endpoint.
-            StoreError: it could not be kept, so there is none.
-        """
-        if endpoint not in self._endpoints:
-            raise Unknown(endpoint)
-        self._note(endpoint, "", "a client key was made")
-        return await self._keys.make(endpoint, overlap_seconds=overlap_seconds)
-
     async def register(
         self, endpoint: str, worker_id: str, *, home: str, url: str, lease_seconds: float
     ) -> WorkerView | None:
@@ -277,8 +151,9 @@ class Desk:
             Unknown: there is no such endpoint, or the id is no worker's.
             StoreError: it could not be kept, so it is not registered.
         """
-        if endpoint not in self._endpoints or parse_worker_id(worker_id) is None:
-            raise Unknown(endpoint if endpoint not in self._endpoints else worker_id)
+        self.endpoints.named(endpoint)
+        if parse_worker_id(worker_id) is None:
+            raise Unknown(worker_id)
         known, view = self._registered.get(worker_id), self._views.get(worker_id)
         if view is None or not view.is_fresh(self._clocks.monotonic()):
             return None
@@ -286,12 +161,12 @@ class Desk:
         row = WorkerRow(worker_id, endpoint, home, url, self._clocks.wall() + lease_seconds, is_draining, view)
         await self.store.keep_worker(row)
         if known is not None and known.row.endpoint != endpoint:
-            self._endpoints[known.row.endpoint].routing.forget(worker_id, self._clocks.monotonic())
+            self.endpoints.named(known.row.endpoint).routing.forget(worker_id, self._clocks.monotonic())
         self._registered[worker_id] = _Registered(row, self._clocks.monotonic() + lease_seconds, _kept(view))
         self._tell(worker_id)
         if known is None:
             self._note(endpoint, worker_id, "registered")
-        return view
+        return replace(view, url=view.url or url)
 
     async def renew(self, endpoint: str, worker_ids: Sequence[str], *, lease_seconds: float) -> dict[str, bool]:
         """Let workers be routed to for so long from now; by id, whether each has spoken of late.
@@ -303,7 +178,7 @@ class Desk:
             StoreError: some of them could not be kept.
         """
         now, wall = self._clocks.monotonic(), self._clocks.wall()
-        self.routing(endpoint)
+        self.endpoints.named(endpoint)
         found: dict[str, bool] = {}
         until = wall + lease_seconds
         for worker_id in worker_ids:
@@ -329,7 +204,7 @@ class Desk:
         if known is None:
             raise Unknown(worker_id)
         known.row = replace(known.row, is_draining=is_draining)
-        routing = self._endpoints[known.row.endpoint].routing
+        routing = self.endpoints.named(known.row.endpoint).routing
         routing.drain(worker_id, is_draining=is_draining)
         self._note(known.row.endpoint, worker_id, "drains" if is_draining else "is routed to again")
         await self.store.keep_worker(known.row)
@@ -340,7 +215,7 @@ class Desk:
         known = self._registered.pop(worker_id, None)
         self._views.pop(worker_id, None)
         if known is not None:
-            self._endpoints[known.row.endpoint].routing.forget(worker_id, self._clocks.monotonic())
+            self.endpoints.named(known.row.endpoint).routing.forget(worker_id, self._clocks.monotonic())
             self._note(known.row.endpoint, worker_id, "deregistered")
         await self.store.drop_worker(worker_id)
 
@@ -350,27 +225,17 @@ class Desk:
         Raises:
             Unknown: there is no such endpoint.
         """
-        routing, now = self.routing(endpoint), self._clocks.monotonic()
+        routing, now = self.endpoints.named(endpoint).routing, self._clocks.monotonic()
         return [
             Served(
                 known.row,
-                self._views.get(worker_id),
+                self._view_of(worker_id, known.row.url),
                 routing.is_busy(worker_id),
                 max(0.0, known.leased_until - now),
             )
             for worker_id, known in self._registered.items()
             if known.row.endpoint == endpoint
         ]
-
-    def routing(self, endpoint: str) -> Routing:
-        """An endpoint's queue.
-
-        Raises:
-            Unknown: there is no such endpoint.
-        """
-        if endpoint not in self._endpoints:
-            raise Unknown(endpoint)
-        return self._endpoints[endpoint].routing
 
     async def tend(self) -> None:
         """Every few seconds: end leases, keep what changed, reserve numbers before they are used up."""
@@ -380,7 +245,7 @@ class Desk:
                 known.was_leased = False
                 self._tell(worker_id)
                 self._note(known.row.endpoint, worker_id, "its lease ended: no turn has renewed it")
-        for endpoint in self._endpoints.values():
+        for endpoint in self.endpoints:
             endpoint.routing.sweep(now)
         assert self._signer is not None, "it is open"
         self._signer.forget({known.row.url for known in self._registered.values()})
@@ -391,17 +256,12 @@ class Desk:
                 if view is not None and _kept(view) != known.kept:
                     await self.store.keep_worker(replace(known.row, view=view))
                     known.kept = _kept(view)
-            await self._reserve()
-            await self._keys.drop_ended()
+            await self.endpoints.tend()
             await self.store.check()
             self.is_saved = True
         except StoreError:
             self.counts.unsaved += 1
             self.is_saved = False
-
-    def _made(self, row: EndpointRow) -> Endpoint:
-        rate = Rate(row.routes_per_second, 2 * row.routes_per_second)
-        return Endpoint(row, Routing(self._issue, max_queue_seconds=row.max_queue_seconds), rate)
 
     def _whose(self, token: str) -> str:
         """The worker's id.
@@ -425,10 +285,15 @@ class Desk:
             return
         now = self._clocks.monotonic()
         is_let = known.leased_until >= now and view.url in ("", known.row.url)
-        routing = self._endpoints[known.row.endpoint].routing
-        routing.reported(replace(view, url=known.row.url if is_let and view.url else ""), now)
+        routing = self.endpoints.named(known.row.endpoint).routing
+        routing.reported(replace(view, url=known.row.url if is_let else ""), now)
         if known.row.is_draining and not routing.is_draining(worker_id):
             routing.drain(worker_id)
+
+    def _view_of(self, worker_id: str, url: str) -> WorkerView | None:
+        """What a registered worker says; some of the first generation say no address, which is then its provider's."""
+        view = self._views.get(worker_id)
+        return None if view is None else replace(view, url=view.url or url)
 
     def _note_change(self, before: WorkerView, view: WorkerView) -> None:
         """Keep what a person would want to know of a report."""
@@ -454,17 +319,6 @@ class Desk:
         for worker_id, view in list(self._views.items()):
             if worker_id not in self._registered and now - view.reported_at > STRANGER_SECONDS:
                 del self._views[worker_id]
-
-    async def _reserve(self) -> None:
-        """Have numbers for the next minutes, of which nobody else has any: each block follows some other."""
-        for name, numbers in (("requests", self._issue.requests), ("tickets", self._issue.tickets)):
-            if numbers.left > BLOCK // 2:
-                continue
-            first = await self.store.reserve(name, BLOCK)
-            if numbers.left <= 0:
-                numbers.next, numbers.end, numbers.later = first, first + BLOCK, None
-            else:
-                numbers.later = first, first + BLOCK
 
 
 def _kept(view: WorkerView) -> tuple[object, ...]:

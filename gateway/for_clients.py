@@ -21,9 +21,11 @@ from ebbflow.gateway.asking import (
     text,
     whole,
 )
-from ebbflow.gateway.desk import Clocks, Desk, Endpoint, Ticket
+from ebbflow.gateway.desk import Desk
+from ebbflow.gateway.endpoints import Endpoint
 from ebbflow.gateway.guard import Guard, answered
 from ebbflow.gateway.journal import KEPT
+from ebbflow.gateway.terms import Clocks, Ticket
 
 MOST_NUMBER = 2**53
 """The largest number that every client's JSON keeps."""
@@ -66,7 +68,7 @@ class ForClients:
         if isinstance(answer, Ticket):
             shown = showing.ticket(endpoint, answer)
         else:
-            shown = showing.waiting(endpoint, self._desk.routing(endpoint), answer)
+            shown = showing.waiting(endpoint, self._desk.endpoints.named(endpoint).routing, answer)
         self._timed(now - began)
         return answered(shown)
 
@@ -90,7 +92,7 @@ class ForClients:
 
     async def _endpoints(self, request: Request) -> Response:
         key = client_key(request, {})
-        endpoint = self._desk.endpoint_of(key)
+        endpoint = self._desk.endpoints.of_key(key)
         return answered({"success": True, "results": [_for_the_vendor(endpoint, key)]})
 
     async def _endpoint(self, request: Request) -> Response:
@@ -103,7 +105,7 @@ class ForClients:
 
     def _asked(self, request: Request, data: Mapping[str, object]) -> Endpoint:
         """The endpoint of the key; where a number is said, it must be its own."""
-        endpoint = self._desk.endpoint_of(client_key(request, data))
+        endpoint = self._desk.endpoints.of_key(client_key(request, data))
         said = data.get("id", endpoint.row.number)
         if said != endpoint.row.number or isinstance(said, bool):
             raise Problem(404, f"id: the endpoint of this key has the number {endpoint.row.number}")

@@ -9,10 +9,11 @@ from starlette.routing import Route
 
 from ebbflow.gateway import showing
 from ebbflow.gateway.asking import Problem, body, check_operator, endpoint_name, lease_seconds, number, text, whole
-from ebbflow.gateway.desk import Clocks, Desk
+from ebbflow.gateway.desk import Desk
 from ebbflow.gateway.guard import Guard, Handler, answered, said
 from ebbflow.gateway.metrics import Metrics
 from ebbflow.gateway.openapi import DOCUMENT, page
+from ebbflow.gateway.terms import Clocks
 from ebbflow.gateway.wire import ADDRESS
 
 MOST_WAITING = 1_000_000
@@ -77,12 +78,12 @@ class ForOperators:
         return PlainTextResponse(self._metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     async def _endpoints(self, request: Request) -> Response:
-        rows = (each.row for each in self._desk.endpoints.values())
+        rows = (each.row for each in self._desk.endpoints)
         return answered({"endpoints": [{"name": row.name, "number": row.number} for row in rows]})
 
     async def _make_endpoint(self, request: Request) -> Response:
         name, data = endpoint_name(request), await body(request)
-        row = await self._desk.make_endpoint(
+        row = await self._desk.endpoints.make(
             name,
             max_queue_seconds=float(number(data, "max_queue_seconds", least=0.001, most=86_400, usual=30.0)),
             most_waiting=whole(data, "most_waiting", least=1, most=MOST_WAITING, usual=20_000),
@@ -101,7 +102,7 @@ class ForOperators:
     async def _account(self, request: Request) -> Response:
         """What a master's adapter asks for: the work, and who does it; each figure aged by its own clock."""
         name, now = endpoint_name(request), self._clocks.monotonic()
-        routing = self._desk.routing(name)
+        routing = self._desk.endpoints.named(name).routing
         return answered(
             {
                 "queued_requests": routing.waiting,
@@ -122,12 +123,12 @@ class ForOperators:
         overlap = data.get("overlap_seconds")
         if overlap is not None:
             overlap = float(number(data, "overlap_seconds", least=0, most=10 * 366 * 86_400))
-        key = await self._desk.make_key(endpoint_name(request), overlap_seconds=overlap)
+        key = await self._desk.endpoints.make_key(endpoint_name(request), overlap_seconds=overlap)
         return answered({"key": key}, 201)
 
     async def _log(self, request: Request) -> Response:
         name = endpoint_name(request)
-        self._desk.routing(name)
+        self._desk.endpoints.named(name)
         lines = self._desk.journal.last(name)
         return answered(
             {"lines": [{"at": line.at, "worker_id": line.worker_id, "words": line.words} for line in lines]}

@@ -7,11 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ebbflow.gateway.asking import Problem
-from ebbflow.gateway.desk import Crowded, Desk, Refused, Unknown
+from ebbflow.gateway.desk import Desk
 from ebbflow.gateway.rates import Rate
 from ebbflow.gateway.reports import BadReport
 from ebbflow.gateway.routing import Exhausted
 from ebbflow.gateway.store import StoreError
+from ebbflow.gateway.terms import Crowded, Refused, Unknown
 
 Handler = Callable[[Request], Awaitable[Response]]
 REFUSALS_PER_SECOND, REFUSALS_AT_ONCE = 5.0, 50.0

@@ -75,8 +75,8 @@ class _Figures(Collector):
         load = GaugeMetricFamily(
             "ebbflow_gateway_load_seconds", "What its workers usually take to be loaded; absent: unknown.", labels=label
         )
-        for name, endpoint in self._desk.endpoints.items():
-            routing = endpoint.routing
+        for endpoint in self._desk.endpoints:
+            name, routing = endpoint.row.name, endpoint.routing
             if routing.load_seconds is not None:
                 load.add_metric([name], routing.load_seconds)
             queued.add_metric([name], routing.waiting)

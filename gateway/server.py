@@ -7,8 +7,9 @@ from pathlib import Path
 import uvicorn
 
 from ebbflow.gateway.app import Gateway
-from ebbflow.gateway.desk import Clocks, Desk
+from ebbflow.gateway.desk import Desk
 from ebbflow.gateway.store import Store
+from ebbflow.gateway.terms import Clocks
 
 STOP_SECONDS = 5
 KEEP_ALIVE_SECONDS = 30

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from zlib import crc32
 
-from ebbflow.gateway.desk import Served, Ticket
 from ebbflow.gateway.reports import FRESH_SECONDS, WorkerView
 from ebbflow.gateway.routing import Routing, Wait
+from ebbflow.gateway.terms import Served, Ticket
 
 _ADDRESS = re.compile(r"https?://\S+")
 

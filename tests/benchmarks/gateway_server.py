@@ -16,9 +16,10 @@ from starlette.routing import Route
 
 from ebbflow.gateway import tickets
 from ebbflow.gateway.app import Gateway
-from ebbflow.gateway.desk import Clocks, Desk
+from ebbflow.gateway.desk import Desk
 from ebbflow.gateway.reports import Generation
 from ebbflow.gateway.store import Store
+from ebbflow.gateway.terms import Clocks
 
 OPERATOR, SECRET = "o" * 40, "w" * 40
 ANSWER = {

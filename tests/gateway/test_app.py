@@ -15,8 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ebbflow.gateway.app import Gateway
 from ebbflow.gateway.asking import MOST_BYTES
-from ebbflow.gateway.desk import Clocks, Desk
+from ebbflow.gateway.desk import Desk
 from ebbflow.gateway.store import Store
+from ebbflow.gateway.terms import Clocks
 from ebbflow.gateway.tickets import signed_text
 from ebbflow.gateway.wire import token_of
 from tests.gateway.test_reports import ALL, BUSY
@@ -181,7 +182,7 @@ async def test_a_report_without_our_token_changes_nothing(house: House) -> None:
     assert "url" in (await house.route()).json()
     settled = await house.client.post("/delete_requests/", json={"mtoken": forged, "requests": [{"request_idx": 1}]})
     assert settled.status_code == 401
-    assert house.desk.routing("ep").in_flight == 10
+    assert house.desk.endpoints.named("ep").routing.in_flight == 10
 
 
 async def test_a_worker_is_used_once_it_is_registered_and_says_the_same_address(house: House) -> None:
@@ -195,6 +196,20 @@ async def test_a_worker_is_used_once_it_is_registered_and_says_the_same_address(
     assert "url" not in (await house.route()).json(), "it would send clients elsewhere"
     (account,) = (await house.operator("GET", "endpoints/ep"))["workers"]
     assert (account["other_url"], account["ready"]) == ("http://evil.example:3000", True)
+
+
+async def test_a_worker_of_the_first_generation_that_says_no_address_is_at_its_providers(house: House) -> None:
+    said = {"id": "38250", "loadtime": 2.6e-06, "max_perf": 0.5}
+    await house.report(said=said)
+    assert await house.register() == {"heard": True, "ready": True}
+    (worker,) = (await house.operator("GET", "endpoints/ep"))["workers"]
+    assert (worker["ready"], worker["url"], worker["other_url"]) == (True, URL, "")
+    answer = (await house.route()).json()
+    assert answer["url"] == URL
+    key = serialization.load_pem_public_key((await house.client.get("/pubkey/")).text.encode())
+    assert isinstance(key, rsa.RSAPublicKey)
+    text = signed_text(1, url=URL, cost=10, endpoint="ep", reqnum=answer["reqnum"])
+    key.verify(base64.b64decode(answer["signature"]), text.encode(), padding.PKCS1v15(), hashes.SHA256())
 
 
 async def test_a_lease_that_nobody_renews_ends_and_one_that_is_renewed_goes_on(house: House) -> None:
@@ -228,7 +243,7 @@ async def test_work_is_settled_once_and_twice_is_no_harm(house: House) -> None:
     done = {"mtoken": token_of(ID, SECRET), "requests": [{"request_idx": number, "success": True}] * 2 + [7, {}]}
     for _ in range(2):
         assert (await house.client.post("/delete_requests/", json=done)).status_code == 200
-        assert house.desk.routing("ep").in_flight == 0
+        assert house.desk.endpoints.named("ep").routing.in_flight == 0
     account = await house.operator("GET", "endpoints/ep")
     assert [account[name] for name in ("arrived", "served", "served_units")] == [1, 1, 10]
 

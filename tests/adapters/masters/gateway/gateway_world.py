@@ -13,9 +13,10 @@ from ebbflow.adapters.masters.gateway.settings import GatewaySettings
 from ebbflow.contracts.master import Trouble, worker_at
 from ebbflow.core.worker import Worker
 from ebbflow.gateway.app import Gateway
-from ebbflow.gateway.desk import Clocks, Desk
+from ebbflow.gateway.desk import Desk
 from ebbflow.gateway.reports import FRESH_SECONDS
 from ebbflow.gateway.store import Store
+from ebbflow.gateway.terms import Clocks
 from ebbflow.gateway.wire import token_of
 
 FLEET, HOME, OTHER_HOME, ENDPOINT = "demo", "h0me1", "h0me2", "llama"
