@@ -108,10 +108,15 @@ class Desk:
         for number, is_done in requests:
             routing.settled(worker_id, number, self._clocks.monotonic(), is_done=is_done)
 
-    def lease_of(self, token: str) -> float:
-        """How many seconds a worker may still be routed to; 0: it is not registered, or over. Raises as `report`."""
-        known = self._registered.get(self._whose(token))
-        return max(0.0, known.leased_until - self._clocks.monotonic()) if known else 0.0
+    def lease_of(self, token: str) -> tuple[float, bool]:
+        """How many seconds a worker may still be routed to, and whether it has reported an error. Raises as `report`.
+
+        0: it is not registered, or its lease is over.
+        """
+        worker_id = self._whose(token)
+        known, view = self._registered.get(worker_id), self._views.get(worker_id)
+        seconds = max(0.0, known.leased_until - self._clocks.monotonic()) if known else 0.0
+        return seconds, view is not None and bool(view.error)
 
     def route(
         self, endpoint: str, key: str, *, number: int, cost: float, priority: int, keep_seconds: float
@@ -323,4 +328,4 @@ class Desk:
 
 def _kept(view: WorkerView) -> tuple[object, ...]:
     """What a restart must know of a worker; loads and times are told anew."""
-    return (view.generation, view.instance_id, view.url, view.is_loaded, view.max_perf, view.error)
+    return (view.generation, view.instance_id, view.url, view.is_loaded, view.max_perf, view.error, view.restarts)

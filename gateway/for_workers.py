@@ -61,6 +61,9 @@ class ForWorkers:
         return answered({})
 
     async def _lease(self, request: Request) -> Response:
-        """Whether anybody still wants the worker: by it, one whose fleet has no turns any more ends itself."""
-        seconds = self._desk.lease_of(text(await body(request), "mtoken", MOST_TOKEN))
-        return answered({"leased": seconds > 0, "seconds": seconds})
+        """Whether anybody still wants the worker, and whether it has reported an error.
+
+        By the first its start script ends one whose fleet has no turns any more, by the second it starts it anew.
+        """
+        seconds, is_broken = self._desk.lease_of(text(await body(request), "mtoken", MOST_TOKEN))
+        return answered({"leased": seconds > 0, "seconds": seconds, "broken": is_broken})

@@ -153,6 +153,7 @@ _WORKER = _object(
         "loaded": _YES,
         "busy": _maybe(_YES),
         "error": _TEXT,
+        "error_seconds": _maybe(_COUNT),
         "other_url": _TEXT,
         "report_age_seconds": _maybe(_NUMBER),
         "load_seconds": _maybe(_NUMBER),
@@ -250,9 +251,9 @@ _PATHS: dict[str, Node] = {
     },
     "/lease/": {
         "post": _asked(
-            "Whether anybody still wants this worker",
+            "Whether anybody still wants this worker, and what it has said of itself",
             "workers",
-            _json("For how long", _object({"leased": _YES, "seconds": _COUNT})),
+            _json("For how long", _object({"leased": _YES, "seconds": _COUNT, "broken": _YES})),
             body=_object({"mtoken": _TEXT}),
         )
     },

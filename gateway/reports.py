@@ -71,6 +71,8 @@ class WorkerView:
     working_count: int = 0
     disk_gb: float | None = None
     error: str = ""
+    error_at: float | None = None
+    """When it was first said."""
     offered_per_second: float | None = None
     """Load accepted and rejected since the report before, over the time between both; None: unknown."""
     rejected_per_second: float | None = None
@@ -156,6 +158,7 @@ def merged(known: WorkerView, report: Report, now: float) -> WorkerView:
         working_count=known.working_count if report.working_count is None else report.working_count,
         disk_gb=report.disk_gb if report.disk_gb is not None else known.disk_gb,
         error=report.error or known.error,
+        error_at=known.error_at if known.error or not report.error else now,
         offered_per_second=_rate((report.new_load, report.rejected_load), elapsed, known.offered_per_second),
         rejected_per_second=_rate((report.rejected_load,), elapsed, known.rejected_per_second),
         reported_at=now,

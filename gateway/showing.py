@@ -62,6 +62,7 @@ def worker(served: Served, now: float) -> dict[str, object]:
         "loaded": heard.is_loaded,
         "busy": served.is_busy if is_known else None,
         "error": heard.error,
+        "error_seconds": None if heard.error_at is None else max(0.0, now - heard.error_at),
         "other_url": heard.url if heard.url not in ("", row.url) else "",
         "report_age_seconds": age,
         "load_seconds": heard.load_seconds,

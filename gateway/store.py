@@ -264,6 +264,7 @@ def _text(view: WorkerView) -> str:
         "load_seconds",
         "max_perf",
         "error",
+        "restarts",
         "received",
     )
     return json.dumps({name: getattr(view, name) for name in kept})

@@ -14,7 +14,6 @@ export WORKER_PORT="${WORKER_PORT:-3000}"    # the block's port; Vast maps it to
 mkdir -p "$STATE_FOLDER"
 cd "$STATE_FOLDER"
 export MODEL_LOG="$PWD/model.log"
-: >"$MODEL_LOG"
 
 # A stop of the instance ends this script, and must not destroy what it keeps.
 trap 'kill ${model:-} ${worker:-} 2>/dev/null || true; exit 0' TERM INT
@@ -26,27 +25,39 @@ destroy() {
         curl --silent --show-error --fail --max-time 30 --config - --request DELETE \
             --header 'Content-Type: application/json' --data '{}' "$VAST_API/api/v0/instances/$CONTAINER_ID/"
 }
-is_wanted() {
+ask() {
     printf '{"mtoken": "%s"}' "$MASTER_TOKEN" |
-        curl --silent --fail --max-time 20 --header 'Content-Type: application/json' --data @- "$REPORT_ADDR/lease/" |
-        grep -q '"leased": *true'
+        curl --silent --fail --max-time 20 --header 'Content-Type: application/json' --data @- "$REPORT_ADDR/lease/"
+}
+begin() {
+    : >"$MODEL_LOG"
+    $MODEL_COMMAND >>"$MODEL_LOG" 2>&1 &
+    model=$!
+    "$PYTHON" "$FOLDER/worker.py" &
+    worker=$!
 }
 
-$MODEL_COMMAND >>"$MODEL_LOG" 2>&1 &
-model=$!
-"$PYTHON" "$FOLDER/worker.py" &
-worker=$!
-
-alone=0 said=
+begin
+alone=0 again=
 while [ "$alone" -lt "$ALONE_LOOKS" ]; do
     sleep "$LOOK_SECONDS" &
     wait $! || true
-    if is_wanted; then alone=0; else alone=$((alone + 1)); fi
-    # Its worker software reads this line, and tells the gateway, which leaves the worker at once.
-    if [ -z "$said" ] && ! kill -0 "$model" 2>/dev/null; then
-        said=yes
-        echo "the model server ended" >>"$MODEL_LOG"
-    fi
+    said=$(ask) || said=
+    case $said in *'"leased":true'*) alone=0 ;; *) alone=$((alone + 1)) ;; esac
+    # What its log says, the worker software reads and tells the gateway, which sends it nobody from then on.
+    kill -0 "$model" 2>/dev/null || echo "the model server ended" >>"$MODEL_LOG"
+    # Once it is started anew; at its next error the fleet replaces it.
+    case $said in *'"broken":true'*)
+        if [ -z "$again" ]; then
+            again=yes
+            echo "an error was reported: model server and worker are started anew"
+            kill "$model" "$worker" 2>/dev/null || true
+            sleep 2 &
+            wait $! || true
+            kill -9 "$model" "$worker" 2>/dev/null || true
+            begin
+        fi ;;
+    esac
 done
 
 kill "$model" "$worker" 2>/dev/null || true

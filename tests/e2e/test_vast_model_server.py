@@ -86,7 +86,7 @@ async def test_an_instance_that_nobody_wants_any_more_destroys_itself(
 
 
 @pytest.mark.soak
-async def test_clients_bring_workers_a_broken_one_is_replaced_and_idle_ones_go(
+async def test_clients_bring_workers_a_broken_one_starts_anew_and_then_is_replaced_and_idle_ones_go(
     account: Market,
     gateway: GatewayProcess,
     prefect_server: str,
@@ -112,7 +112,10 @@ async def test_clients_bring_workers_a_broken_one_is_replaced_and_idle_ones_go(
             said, _ = client.communicate(timeout=20)
         assert said.count("200 http://") == 6, said
         (broken,) = ready()
-        await broken_on(account, broken)
+        break_model_of(account, broken)
+        await fleet.turns_until(lambda: gateway.rows()[broken]["restarts"] == 1, "it starts itself anew")
+        await fleet.turns_until(lambda: ready() == {broken}, "and serves again")
+        break_model_of(account, broken)
         with vendor_client(gateway, key, "2", "100") as client:
             await fleet.turns_until(lambda: client.poll() is not None, "another one is rented in its place")
         await fleet.turns_until(lambda: broken not in fleet.workers(), "the broken one is destroyed")
@@ -122,7 +125,7 @@ async def test_clients_bring_workers_a_broken_one_is_replaced_and_idle_ones_go(
         await end_all("EBBFLOW_FLEET", fleet.name)
 
 
-async def broken_on(account: Market, worker_id: str) -> None:
+def break_model_of(account: Market, worker_id: str) -> None:
     """Let the model's log of a worker say that its GPU failed."""
     (instance,) = [each for each in account.api.instances.values() if worker_id in (each.label or "")]
     log = account.api.hosts.disk_of(instance) / "state" / "model.log"

@@ -212,6 +212,22 @@ async def test_a_worker_of_the_first_generation_that_says_no_address_is_at_its_p
     key.verify(base64.b64decode(answer["signature"]), text.encode(), padding.PKCS1v15(), hashes.SHA256())
 
 
+async def test_a_start_script_learns_whether_its_worker_is_wanted_and_whether_it_is_broken(house: House) -> None:
+    async def told() -> dict[str, Any]:
+        answer = await house.client.post("/lease/", json={"mtoken": token_of(ID, SECRET)})
+        return dict(answer.json())
+
+    assert await told() == {"leased": False, "seconds": 0.0, "broken": False}
+    await house.report()
+    await house.register(lease_seconds=60)
+    assert await told() == {"leased": True, "seconds": 60.0, "broken": False}
+    await house.report(error_msg="CUDA error")
+    house.now += 61
+    assert await told() == {"leased": False, "seconds": 0.0, "broken": True}
+    forged = await house.client.post("/lease/", json={"mtoken": token_of(ID, "x" * 32)})
+    assert forged.status_code == 401
+
+
 async def test_a_lease_that_nobody_renews_ends_and_one_that_is_renewed_goes_on(house: House) -> None:
     await house.report()
     await house.register(lease_seconds=60)

@@ -89,7 +89,7 @@ class GatewayAdapter:
         """Workers of this fleet and home; nobody can rename one, so what is known of them is not needed."""
         try:
             with self._limit("members"):
-                rows = parse_rows(await self._account())
+                rows = parse_rows(await self._account(), restart_seconds=self._settings.restart_seconds)
         except FleetError as error:
             return PushMemberList(complete=False, detail=str(error))
         ours = [row for row in rows if self._is_of_fleet(row.worker_id)]

@@ -37,8 +37,12 @@ def parse_demand(account: Mapping[str, object]) -> Demand:
     )
 
 
-def parse_rows(account: Mapping[str, object]) -> tuple[Row, ...]:
+def parse_rows(account: Mapping[str, object], *, restart_seconds: float) -> tuple[Row, ...]:
     """Who is registered at the endpoint.
+
+    Args:
+        account: as the gateway gave it.
+        restart_seconds: how long one that reports its first error has to start itself anew.
 
     Raises:
         MasterUnavailable: the list is none, or an entry is.
@@ -46,10 +50,10 @@ def parse_rows(account: Mapping[str, object]) -> tuple[Row, ...]:
     rows = account.get("workers")
     if not isinstance(rows, list):
         raise MasterUnavailable(f"the gateway gave no list of workers but {rows!r:.60}")
-    return tuple(_row(row) for row in rows)
+    return tuple(_row(row, restart_seconds) for row in rows)
 
 
-def _row(row: object) -> Row:
+def _row(row: object, restart_seconds: float) -> Row:
     if not isinstance(row, dict):
         raise MasterUnavailable(f"the gateway listed {row!r:.60}, which is no worker")
     worker_id, home, url = (row.get(key) for key in ("worker_id", "home", "url"))
@@ -57,7 +61,7 @@ def _row(row: object) -> Row:
         raise MasterUnavailable(f"the gateway listed {row!r:.60}, which has no worker_id, home and url")
     age = row.get("report_age_seconds")
     is_fresh = isinstance(age, int | float) and not isinstance(age, bool) and age <= FRESH_SECONDS
-    busy, speed, error = row.get("busy"), row.get("max_perf"), row.get("error")
+    busy, speed = row.get("busy"), row.get("max_perf")
     is_measured = isinstance(speed, int | float) and not isinstance(speed, bool) and 0 < speed <= MOST
     member = Member(
         worker_id,
@@ -65,7 +69,7 @@ def _row(row: object) -> Row:
         _state(row, is_fresh=is_fresh),
         url=url,
         busy=busy if isinstance(busy, bool) and is_fresh else None,
-        broken=error if isinstance(error, str) else "",
+        broken=_broken(row, restart_seconds),
         units_per_second=float(speed) if is_measured and isinstance(speed, int | float) else None,
     )
     return Row(worker_id, home, member)
@@ -80,6 +84,16 @@ def _state(row: Mapping[str, object], *, is_fresh: bool) -> MemberState:
     # One that says another address than its provider's is sent nobody.
     is_ready = row.get("ready") is True and not row.get("other_url")
     return MemberState.READY if is_ready else MemberState.JOINING
+
+
+def _broken(row: Mapping[str, object], restart_seconds: float) -> str:
+    """What is wrong with one that will not come back; empty: nothing is, or it may be starting anew."""
+    error, seconds, restarts = (row.get(key) for key in ("error", "error_seconds", "restarts"))
+    if not isinstance(error, str) or not error:
+        return ""
+    is_first = isinstance(restarts, int) and restarts == 0
+    is_early = isinstance(seconds, int | float) and not isinstance(seconds, bool) and seconds < restart_seconds
+    return "" if is_first and is_early else error
 
 
 def _number(account: Mapping[str, object], key: str) -> float:

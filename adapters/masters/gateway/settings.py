@@ -43,6 +43,17 @@ class GatewaySettings(BaseModel):
             "renews it. Longer than any pause of turns that must be survived.",
         ),
     ] = 1800
+    restart_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=3600,
+            title="Time to start anew (seconds)",
+            description="A worker that reports an error is sent nobody from then on, and has so long to start itself "
+            "anew, once, as start.sh of deployments/vast-model-server does. After that, or at its next error, it is "
+            "replaced. 0: replaced at once.",
+        ),
+    ] = 180
     worker_networks: list[str] = Field(
         default_factory=list,
         title="Networks of workers",

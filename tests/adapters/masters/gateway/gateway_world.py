@@ -145,6 +145,19 @@ class GatewayWorld:
         self._workers[worker.worker_id] |= {"loadtime": 0.0, "max_perf": 0.0}
         await self._report(worker.worker_id)
 
+    async def fail(self, worker: Worker, error: str) -> None:
+        """What the worker's software says for ever once its model's log says so."""
+        self._workers[worker.worker_id]["error"] = error
+        await self._report(worker.worker_id)
+
+    async def start_anew(self, worker: Worker) -> None:
+        """As its start script does: unmeasured at first, then as before."""
+        said = self._workers[worker.worker_id]
+        loaded = {"loadtime": said["loadtime"], "max_perf": said["max_perf"]}
+        for changes in ({"error": "", "loadtime": 0.0, "max_perf": 0.0}, loaded):
+            said |= changes
+            await self._report(worker.worker_id)
+
     async def add_foreign_member(self) -> str:
         worker_id = f"{FLEET}-9zzz-1-0"
         self._workers[worker_id] = {"url": "http://10.9.9.9:3000", "loadtime": 1.0, "max_perf": 1.0, "working": []}
@@ -197,7 +210,7 @@ class GatewayWorld:
             "cur_load": 10.0 * len(worker["working"]),
             "num_requests_working": len(worker["working"]),
             "working_request_idxs": worker["working"],
-            "error_msg": "",
+            "error_msg": worker.get("error", ""),
         }
         assert (await self._http.post("/worker_status/", json=said)).is_success
 

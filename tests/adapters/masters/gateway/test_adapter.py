@@ -37,6 +37,37 @@ async def test_work_is_told_in_requests_and_in_units_and_a_workers_speed_with_it
     assert (member.units_per_second, member.busy, member.state) == (50.0, True, MemberState.DRAINING)
 
 
+async def test_one_that_reports_its_first_error_has_a_while_to_start_itself_anew_and_is_broken_at_the_next(
+    world: GatewayWorld,
+) -> None:
+    worker = await world.start_worker()
+    await world.adapter().register(worker)
+
+    async def seen(**settings: float) -> tuple[MemberState, str]:
+        (member,) = (await world.adapter(**settings).members()).members
+        return member.state, member.broken
+
+    await world.fail(worker, "CUDA error")
+    assert await seen() == (MemberState.JOINING, "")
+    assert await seen(restart_seconds=0) == (MemberState.JOINING, "CUDA error"), "it is given no time"
+    world.now += 20
+    await world.start_anew(worker)
+    assert await seen() == (MemberState.READY, "")
+    await world.fail(worker, "out of memory")
+    assert await seen() == (MemberState.JOINING, "out of memory"), "that was its second"
+
+
+async def test_one_whose_first_error_lasts_is_broken(world: GatewayWorld) -> None:
+    worker = await world.start_worker()
+    await world.adapter().register(worker)
+    await world.fail(worker, "CUDA error")
+    for _ in range(18):
+        world.now += 10
+        await world._report(worker.worker_id)
+    (member,) = (await world.adapter().members()).members
+    assert (member.state, member.broken) == (MemberState.JOINING, "CUDA error")
+
+
 async def test_a_worker_is_started_with_its_own_token_and_told_where_to_report(world: GatewayWorld) -> None:
     spec = world.adapter(report_address="https://gw.example/").join_spec("demo-0abc-1-7")
     assert spec.environment["REPORT_ADDR"] == "https://gw.example"
@@ -120,14 +151,14 @@ FIGURES = {
     ],
 )
 def test_a_row_is_a_member(changes: dict[str, Any], state: MemberState, busy: bool | None) -> None:
-    (row,) = parse_rows({"workers": [ROW | changes]})
+    (row,) = parse_rows({"workers": [ROW | changes]}, restart_seconds=180)
     assert (row.member.state, row.member.busy) == (state, busy)
 
 
 @pytest.mark.parametrize("rows", [None, {}, ["x"], [{"worker_id": 7}], [ROW | {"home": None}]], ids=str)
 def test_a_list_with_a_hole_is_unknown_as_a_whole(rows: object) -> None:
     with pytest.raises(MasterUnavailable, match="the gateway"):
-        parse_rows({"workers": rows})
+        parse_rows({"workers": rows}, restart_seconds=180)
 
 
 @pytest.mark.parametrize("key", sorted(FIGURES))
