@@ -11,7 +11,7 @@ had come would send them away again under constant demand.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -80,12 +80,13 @@ class TargetQueueTimePolicy(BaseModel):
         """Count workers, the slowest first, until they carry what is to be carried."""
         if not observation.demand.complete:
             return demand_unknown(self.kind, observation)
-        load = self._load(observation)
+        load, idle = self._load(observation), self._idle_seconds(observation)
+        if self._is_over(idle):
+            load = replace(load, per_second=0.0)
         active = max(self.min_load, load.per_second / self.target_util)
         speeds = [worker.units_per_second for worker in observation.workers if worker.is_supply]
         mean = self._speed(speeds, latest(observation.remembered.get("speed")))
         needed = _workers_for(active, [speed or mean for speed in speeds], mean)
-        idle = self._idle_seconds(observation)
         wanted = self._last_one(needed, observation.supply, idle)
         loaded = max(self.cold_mult * active, self.min_cold_load) / mean
         reserve = max(0, min(MOST, math.ceil(loaded - NEARLY)) - wanted, self.cold_workers - wanted)
@@ -142,6 +143,11 @@ class TargetQueueTimePolicy(BaseModel):
         if demand.total or came:
             return 0.0
         return min(604_800.0, (latest(remembered.get("idle_seconds")) or 0.0) + seconds_since_seen(observation))
+
+    def _is_over(self, idle: float) -> bool:
+        """Whether what is left of the average of arrivals would only keep the last worker, for half an hour."""
+        timeout = self.inactivity_timeout_seconds
+        return timeout >= 0 and idle > 0 and idle >= max(timeout, self.half_life_seconds)
 
     def _last_one(self, needed: int, supply: int, idle: float) -> int:
         if self.inactivity_timeout_seconds < 0:

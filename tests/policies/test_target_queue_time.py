@@ -108,6 +108,18 @@ def test_zero_is_allowed_after_a_time_without_requests(timeout: float, idle: flo
     assert decision.total == wanted
 
 
+def test_regression_what_was_left_of_an_average_kept_the_last_worker_for_half_an_hour() -> None:
+    policy = TargetQueueTimePolicy(inactivity_timeout_seconds=100, half_life_seconds=60, units_per_second=1)
+    remembered = {"arrived": (8.0,), "arrivals_per_second": (0.06,), "idle_seconds": (40.0,)}
+    quiet = observed(Demand(arrived=8, served=8, served_units=8.0), (1.0,), remembered)
+    decisions = [policy.decide(quiet)]
+    for _ in range(2):
+        decisions.append(policy.decide(replace(quiet, remembered=decisions[-1].remembers)))
+    assert [decision.total for decision in decisions] == [1, 0, 0]
+    waits = replace(quiet, demand=replace(quiet.demand, queued=1), remembered=decisions[-1].remembers)
+    assert policy.decide(waits).total == 1
+
+
 def test_a_request_ends_idleness() -> None:
     policy = TargetQueueTimePolicy()
     seen = observed(Demand(queued=1), (1.0,), {"idle_seconds": (200.0,)})
