@@ -131,7 +131,8 @@ def merged(known: WorkerView, report: Report, now: float) -> WorkerView:
     """What is known of a worker after a report.
 
     An error stays until the worker is started anew; "loaded" stays, too, since the second generation says it once and
-    then 0. A figure of performance that falls to 0, or a count that falls, is a worker that was started anew.
+    then 0. A figure of performance that falls to 0, a count that falls, or another time of loading is a worker that was
+    started anew.
     """
     if _has_restarted(known, report):
         known = WorkerView(
@@ -172,7 +173,9 @@ def _has_restarted(known: WorkerView, report: Report) -> bool:
         # The others leave keys out, and the second one's loadtime is 0 in every report but one.
         return False
     unmeasured = report.max_perf == 0.0 and known.max_perf > 0
-    return unmeasured or (report.received is not None and report.received < known.received)
+    # A process says for ever how long it took to load; one that finds its figures on its disk never says 0.
+    loaded_anew = None not in (report.load_seconds, known.load_seconds) and report.load_seconds != known.load_seconds
+    return unmeasured or loaded_anew or (report.received is not None and report.received < known.received)
 
 
 def _or(said: float | None, known: float) -> float:

@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,11 @@ async def test_clients_bring_workers_a_broken_one_starts_anew_and_then_is_replac
         assert said.count("200 http://") == 6, said
         (broken,) = ready()
         break_model_of(account, broken)
-        await fleet.turns_until(lambda: gateway.rows()[broken]["restarts"] == 1, "it starts itself anew")
-        await fleet.turns_until(lambda: ready() == {broken}, "and serves again")
+        await until(lambda: bool(gateway.rows()[broken]["error"]), "it tells")
+        await fleet.turn()
+        assert not gateway.rows()[broken]["is_draining"], "it has a while to start itself anew"
+        await until(lambda: gateway.rows()[broken]["restarts"] == 1, "it does")
+        await until(lambda: ready() == {broken}, "and serves again")
         break_model_of(account, broken)
         with vendor_client(gateway, key, "2", "100") as client:
             await fleet.turns_until(lambda: client.poll() is not None, "another one is rented in its place")
@@ -123,6 +126,13 @@ async def test_clients_bring_workers_a_broken_one_starts_anew_and_then_is_replac
         assert gateway.operator("GET", f"endpoints/{ENDPOINT}")["served"] == 8
     finally:
         await end_all("EBBFLOW_FLEET", fleet.name)
+
+
+async def until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, what
+        await anyio.sleep(0.2)
 
 
 def break_model_of(account: Market, worker_id: str) -> None:

@@ -146,3 +146,10 @@ def test_negative_figures_are_none_and_an_error_is_one_short_line() -> None:
     assert "\n" not in report.error
     assert "\x1b" not in report.error
     assert len(report.error) <= 300
+
+
+def test_regression_a_process_that_found_its_figures_on_its_disk_kept_the_error_of_the_one_before() -> None:
+    broken = ALL | {"error_msg": "CUDA error", "loadtime": 2.46}
+    view = after(broken, broken, ALL | {"error_msg": "", "loadtime": 0.65})
+    assert (view.error, view.restarts, view.max_perf) == ("", 1, 188.7)
+    assert after(broken, ALL | {"error_msg": "", "loadtime": 2.46}).error == "CUDA error", "the same process"
