@@ -208,10 +208,12 @@ class Desk:
         known = self._registered.get(worker_id)
         if known is None:
             raise Unknown(worker_id)
+        if known.row.is_draining is not is_draining:
+            # Every turn asks anew.
+            self._note(known.row.endpoint, worker_id, "drains" if is_draining else "is routed to again")
         known.row = replace(known.row, is_draining=is_draining)
         routing = self.endpoints.named(known.row.endpoint).routing
         routing.drain(worker_id, is_draining=is_draining)
-        self._note(known.row.endpoint, worker_id, "drains" if is_draining else "is routed to again")
         await self.store.keep_worker(known.row)
         return routing.is_busy(worker_id)
 

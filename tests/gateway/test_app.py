@@ -270,7 +270,10 @@ async def test_one_that_drains_gets_nothing_more_and_says_whether_it_works(house
     assert "url" in (await house.route()).json()
     assert await house.operator("PUT", f"workers/{ID}/drain") == {"busy": True}
     assert "url" not in (await house.route()).json()
+    await house.operator("PUT", f"workers/{ID}/drain")
     assert await house.operator("DELETE", f"workers/{ID}/drain") == {"busy": True}
+    lines = (await house.operator("GET", "endpoints/ep/log"))["lines"]
+    assert [line["words"] for line in lines][-2:] == ["drains", "is routed to again"], "once, however often it is asked"
     assert "url" in (await house.route(2)).json()
 
 
