@@ -25,6 +25,13 @@ def gateway(
         str | None,
         typer.Option(help="A file, or a URL of SQLAlchemy such as postgresql+asyncpg://HOST/NAME.", show_default=False),
     ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="As other gateways on the same PostgreSQL reach this one; by default this host's name and the port.",
+            show_default=False,
+        ),
+    ] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="PEM; with --tls-key.", show_default=False)] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM.", show_default=False)] = None,
 ) -> None:
@@ -54,11 +61,26 @@ def gateway(
     kept = database or str(Path.cwd() / "gateway.sqlite")
     url = kept if "://" in kept else f"sqlite+aiosqlite:///{Path(kept).resolve()}"
     kind = "https" if tls_certificate else "http"
+    if url.startswith("postgresql") and not (port or address):
+        end(USAGE, "--port 0 on a PostgreSQL: other gateways must find this one, so name a --port, or its --address")
     say(
         f"the gateway listens on {kind}://{host}:{port}, and keeps what it must not forget in {kept.rpartition('@')[2]}"
     )
     pem = (tls_certificate, tls_key) if tls_certificate and tls_key else None
-    serve(url, host=host, port=port, operator_keys=operators, worker_secrets=secrets, tls=pem)
+    serve(
+        url,
+        host=host,
+        port=port,
+        operator_keys=operators,
+        worker_secrets=secrets,
+        tls=pem,
+        address=(address or f"{kind}://{_reached_at(host)}:{port}").rstrip("/"),
+    )
+
+
+def _reached_at(host: str) -> str:
+    """Where a gateway is found that listens everywhere."""
+    return socket.gethostname() if host in ("0.0.0.0", "::") else host
 
 
 def _both(name: str) -> tuple[str, ...]:

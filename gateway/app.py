@@ -14,7 +14,9 @@ from ebbflow.gateway.for_clients import ForClients
 from ebbflow.gateway.for_operators import ForOperators
 from ebbflow.gateway.for_workers import ForWorkers
 from ebbflow.gateway.guard import Guard, said
+from ebbflow.gateway.looking import Looking
 from ebbflow.gateway.metrics import Metrics
+from ebbflow.gateway.outgoing import Outgoing
 from ebbflow.gateway.terms import Clocks
 
 TEND_SECONDS = 2.0
@@ -27,11 +29,16 @@ class Gateway:
         desk: what it knows.
         operator_keys: of the masters' blocks and of people; two while one takes the other's place.
         clocks: of this host.
+        outgoing: asks model servers that report nothing.
     """
 
-    def __init__(self, desk: Desk, *, operator_keys: tuple[str, ...], clocks: Clocks) -> None:
+    def __init__(
+        self, desk: Desk, *, operator_keys: tuple[str, ...], clocks: Clocks, outgoing: Outgoing | None = None
+    ) -> None:
         self.desk = desk
-        guard, metrics = Guard(desk, clocks.monotonic), Metrics(desk, clocks.monotonic)
+        self._outgoing = outgoing or Outgoing()
+        self.looking = Looking(desk, self._outgoing, clocks.monotonic)
+        guard, metrics = Guard(desk, clocks.monotonic, operator_keys), Metrics(desk, clocks.monotonic)
         self.app = Starlette(
             lifespan=self._lifespan,
             exception_handlers={HTTPException: _no_such_path},
@@ -44,13 +51,19 @@ class Gateway:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        await self.desk.open()
-        ends = anyio.Event()
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._tend, ends)
-            yield
-            ends.set()
-        await self.desk.store.aclose()
+        try:
+            await self.desk.open()
+            ends = anyio.Event()
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._tend, ends)
+                group.start_soon(self.looking.go_on, ends)
+                try:
+                    yield
+                finally:
+                    ends.set()
+        finally:
+            await self._outgoing.aclose()
+            await self.desk.store.aclose()
 
     async def _tend(self, ends: anyio.Event) -> None:
         """Every few seconds until the end, which waits for what was begun."""

@@ -4,15 +4,18 @@ A worker is routed to while three agree: the operator (its master's adapter) has
 renewed its lease, the worker itself says that it is ready, and it says the same address.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ebbflow.core.ids import parse_worker_id
 from ebbflow.gateway.endpoints import Endpoints
 from ebbflow.gateway.journal import Journal, Line
+from ebbflow.gateway.plain import PlainServer, PlainState, failed_a_client, view_of
 from ebbflow.gateway.rates import Rate
 from ebbflow.gateway.reports import BadReport, Report, WorkerView, merged
-from ebbflow.gateway.routing import Wait
+from ebbflow.gateway.routing import Routing, Wait
+from ebbflow.gateway.sealing import Sealing
 from ebbflow.gateway.store import Store, StoreError, WorkerRow
 from ebbflow.gateway.terms import Clocks, Counts, Crowded, Refused, Served, Ticket, Unknown
 from ebbflow.gateway.tickets import Signer, new_private_key
@@ -35,6 +38,22 @@ class _Registered:
     kept: tuple[object, ...] = ()
     """What of its view the database has."""
     was_leased: bool = True
+    server: PlainServer | None = None
+    """Of one that reports nothing."""
+    state: PlainState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """A server that reports nothing, for whoever looks at it."""
+
+    worker_id: str
+    url: str
+    server: PlainServer
+    state: PlainState
+    is_missed: bool
+    """Its endpoint's clients wait, so that one that is asleep is to be woken."""
+    is_draining: bool
 
 
 class Desk:
@@ -50,7 +69,10 @@ class Desk:
         self.store, self.counts, self.journal = store, Counts(), Journal()
         self.is_saved = False
         """Whether the database took what was last given to it."""
+        self.unsure_until = -math.inf
+        """Until then another gateway may still send clients to workers, so that nobody is known to have no work."""
         self._secrets, self._clocks = worker_secrets, clocks
+        self._sealing = Sealing(worker_secrets)
         self._rate = Rate(REPORTS_PER_SECOND, REPORTS_AT_ONCE)
         self.endpoints = Endpoints(store, clocks.wall, lambda endpoint, words: self._note(endpoint, "", words))
         self._views: dict[str, WorkerView] = {}
@@ -67,11 +89,18 @@ class Desk:
         self._signer = Signer(await self.store.secret("private key", new_private_key()))
         await self.endpoints.open()
         now, wall = self._clocks.monotonic(), self._clocks.wall()
+        servers = await self.store.servers()
         for worker in await self.store.workers():
             lease = min(max(0.0, worker.lease_until - wall), MOST_LEASE_SECONDS)
-            self._registered[worker.worker_id] = _Registered(worker, now + lease, _kept(worker.view))
+            known = _Registered(worker, now + lease, _kept(worker.view))
+            self._registered[worker.worker_id] = known
             # It was ready when it was last heard of, and has half a minute to say so again.
             self._views[worker.worker_id] = replace(worker.view, reported_at=now)
+            if worker.worker_id in servers:
+                server, sealed = servers[worker.worker_id]
+                known.server = replace(server, key=self._sealing.open(sealed))
+                known.state = PlainState(now, now, is_hot=worker.view.is_loaded, was_hot=worker.view.max_perf > 0)
+                self._show(known)
             self._tell(worker.worker_id)
         self.is_saved = True
 
@@ -145,12 +174,24 @@ class Desk:
         signature = self._signer.sign(
             view.generation, url=url, cost=answer.cost, endpoint=endpoint, reqnum=answer.ticket
         )
-        return Ticket(answer, url, signature)
+        server = self._registered[answer.worker_id].server
+        if server is None:
+            return Ticket(answer, url, signature)
+        return Ticket(answer, url, signature, server.kind, server.wanted.model)
 
     async def register(
-        self, endpoint: str, worker_id: str, *, home: str, url: str, lease_seconds: float
+        self,
+        endpoint: str,
+        worker_id: str,
+        *,
+        home: str,
+        url: str,
+        lease_seconds: float,
+        server: PlainServer | None = None,
     ) -> WorkerView | None:
         """Let a worker be routed to at this address for so long; what it says. None: nothing, and it is not let.
+
+        A server that reports nothing (`server`) is looked at from now on, and routed to once it is hot.
 
         Raises:
             Unknown: there is no such endpoint, or the id is no worker's.
@@ -159,15 +200,25 @@ class Desk:
         self.endpoints.named(endpoint)
         if parse_worker_id(worker_id) is None:
             raise Unknown(worker_id)
-        known, view = self._registered.get(worker_id), self._views.get(worker_id)
-        if view is None or not view.is_fresh(self._clocks.monotonic()):
+        known, view, now = self._registered.get(worker_id), self._views.get(worker_id), self._clocks.monotonic()
+        state = None
+        if server is not None:
+            is_same = known is not None and known.server is not None and known.row.url == url
+            state = known.state if known is not None and is_same else PlainState(now, now)
+            assert state is not None, "one that is looked at has a state"
+            view = view_of(worker_id, url, server, state, others_load=0.0)
+        if view is None or not view.is_fresh(now):
             return None
         is_draining = known.row.is_draining if known else False
         row = WorkerRow(worker_id, endpoint, home, url, self._clocks.wall() + lease_seconds, is_draining, view)
         await self.store.keep_worker(row)
+        if server is not None and (known is None or known.server != server):
+            await self.store.keep_server(worker_id, server, self._sealing.seal(server.key))
         if known is not None and known.row.endpoint != endpoint:
             self.endpoints.named(known.row.endpoint).routing.forget(worker_id, self._clocks.monotonic())
-        self._registered[worker_id] = _Registered(row, self._clocks.monotonic() + lease_seconds, _kept(view))
+        now = self._clocks.monotonic()
+        self._registered[worker_id] = _Registered(row, now + lease_seconds, _kept(view), server=server, state=state)
+        self._views[worker_id] = view
         self._tell(worker_id)
         if known is None:
             self._note(endpoint, worker_id, "registered")
@@ -199,8 +250,57 @@ class Desk:
                 await self.store.keep_worker(known.row)
         return found
 
-    async def drain(self, worker_id: str, *, is_draining: bool) -> bool:
-        """Route nothing more to a worker, or again; whether it has work.
+    def servers(self) -> Iterator[LookedAt]:
+        """Those that report nothing, and whose lease holds."""
+        now = self._clocks.monotonic()
+        for worker_id, known in list(self._registered.items()):
+            if known.server is None or known.state is None or known.leased_until < now:
+                continue
+            is_missed = self.endpoints.named(known.row.endpoint).routing.waiting > 0
+            yield LookedAt(worker_id, known.row.url, known.server, known.state, is_missed, known.row.is_draining)
+
+    def looked(self, worker_id: str, url: str, change: Callable[[PlainState], PlainState]) -> None:
+        """A look or a test of a server came to something; one that was forgotten, or is elsewhere now, is not changed.
+
+        Args:
+            worker_id: whose it was.
+            url: where it was.
+            change: from how it was to how it is.
+        """
+        known = self._registered.get(worker_id)
+        if known is None or known.state is None or known.row.url != url:
+            return
+        known.state = change(known.state)
+        before = self._views[worker_id]
+        self._show(known)
+        self._tell(worker_id)
+        self._note_change(before, self._views[worker_id])
+
+    def done(self, endpoint: str, key: str, number: int, *, is_done: bool) -> bool:
+        """A client is done with a request at a server that reports nothing, or was not served; whether it was open.
+
+        Raises:
+            Refused: its key is none of this endpoint's.
+        """
+        routing = self.endpoints.for_client(endpoint, key).routing
+        worker_id = routing.settled_by_client(number, self._clocks.monotonic(), is_done=is_done)
+        known = self._registered.get(worker_id)
+        if known is not None and known.state is not None and not is_done:
+            self.looked(worker_id, known.row.url, failed_a_client)
+        return bool(worker_id)
+
+    def _show(self, known: _Registered) -> None:
+        """Make of a server that is looked at what a worker would say of itself."""
+        assert known.server is not None, "it is looked at"
+        assert known.state is not None, "it is looked at"
+        worker_id = known.row.worker_id
+        view = view_of(worker_id, known.row.url, known.server, known.state, others_load=0.0)
+        routing = self.endpoints.named(known.row.endpoint).routing
+        others = max(0, (view.shown_requests or 0) - routing.given_to(worker_id))
+        self._views[worker_id] = replace(view, cur_load=others * routing.usual_cost)
+
+    async def drain(self, worker_id: str, *, is_draining: bool) -> bool | None:
+        """Route nothing more to a worker, or again; whether it has work. None: it is silent, and nobody knows.
 
         Raises:
             Unknown: it is not registered.
@@ -215,7 +315,7 @@ class Desk:
         routing = self.endpoints.named(known.row.endpoint).routing
         routing.drain(worker_id, is_draining=is_draining)
         await self.store.keep_worker(known.row)
-        return routing.is_busy(worker_id)
+        return self._is_busy(routing, worker_id)
 
     async def deregister(self, worker_id: str) -> None:
         """Forget a worker; one that is not known is forgotten already."""
@@ -237,8 +337,9 @@ class Desk:
             Served(
                 known.row,
                 self._view_of(worker_id, known.row.url),
-                routing.is_busy(worker_id),
+                self._is_busy(routing, worker_id),
                 max(0.0, known.leased_until - now),
+                known.server.kind if known.server else "",
             )
             for worker_id, known in self._registered.items()
             if known.row.endpoint == endpoint
@@ -296,6 +397,12 @@ class Desk:
         routing.reported(replace(view, url=known.row.url if is_let else ""), now)
         if known.row.is_draining and not routing.is_draining(worker_id):
             routing.drain(worker_id)
+
+    def _is_busy(self, routing: Routing, worker_id: str) -> bool | None:
+        if routing.is_busy(worker_id):
+            return True
+        is_sure = self._clocks.monotonic() >= self.unsure_until and routing.knows_busy(worker_id)
+        return False if is_sure else None
 
     def _view_of(self, worker_id: str, url: str) -> WorkerView | None:
         """What a registered worker says; some of the first generation say no address, which is then its provider's."""

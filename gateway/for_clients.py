@@ -46,6 +46,7 @@ class ForClients:
         self._desk, self._clocks, self._timed = desk, clocks, timed
         self.routes = [
             Route("/route/", guard(self._route), methods=["POST"]),
+            Route("/done/", guard(self._done), methods=["POST"]),
             Route("/get_endpoint_workers/", guard(self._workers), methods=["POST"]),
             Route("/get_endpoint_logs/", guard(self._logs), methods=["POST"]),
             Route("/api/v0/endptjobs/", guard(self._endpoints)),
@@ -71,6 +72,16 @@ class ForClients:
             shown = showing.waiting(endpoint, self._desk.endpoints.named(endpoint).routing, answer)
         self._timed(now - began)
         return answered(shown)
+
+    async def _done(self, request: Request) -> Response:
+        """From clients of servers that report nothing: a request is over, or was not served there."""
+        data = await body(request)
+        key, endpoint = client_key(request, data), text(data, "endpoint")
+        success = data.get("success", True)
+        if not isinstance(success, bool):
+            raise Problem(400, "success: true or false is expected")
+        request_idx = whole(data, "request_idx", least=1, most=MOST_NUMBER, usual=0)
+        return answered({"settled": self._desk.done(endpoint, key, request_idx, is_done=success)})
 
     async def _workers(self, request: Request) -> Response:
         """For the vendor's client, which takes a list and nothing else."""

@@ -13,6 +13,7 @@ from ebbflow.gateway.desk import Desk
 from ebbflow.gateway.guard import Guard, Handler, answered, said
 from ebbflow.gateway.metrics import Metrics
 from ebbflow.gateway.openapi import DOCUMENT, page
+from ebbflow.gateway.registration import server_of
 from ebbflow.gateway.terms import Clocks
 from ebbflow.gateway.wire import ADDRESS
 
@@ -52,6 +53,7 @@ class ForOperators:
             ours(f"{endpoint}/leases", POST=self._leases),
             ours(f"{endpoint}/workers/{{worker_id}}", PUT=self._register, DELETE=self._deregister),
             ours("/operator/workers/{worker_id}/drain", PUT=self._drain, DELETE=self._drain),
+            ours("/operator/servers/check", POST=self._check_server),
             ours("/metrics", GET=self._show_metrics),
             Route("/healthz", guard(self._health)),
             Route("/readyz", guard(self._ready)),
@@ -145,9 +147,17 @@ class ForOperators:
             home=text(data, "home", 20, usual=""),
             url=url.rstrip("/"),
             lease_seconds=lease_seconds(data),
+            server=server_of(data["server"]) if data.get("server") is not None else None,
         )
         is_ready = view is not None and view.is_ready(self._clocks.monotonic())
-        return answered({"heard": view is not None, "ready": is_ready})
+        # A server that reports nothing is heard of once its model has answered.
+        is_heard = view is not None and (is_ready or view.request_seconds is None)
+        return answered({"heard": is_heard, "ready": is_ready, "error": view.error if view else ""})
+
+    async def _check_server(self, request: Request) -> Response:
+        """Whether servers of this kind can be looked after; nothing is changed."""
+        server_of(await body(request))
+        return answered({"ok": True})
 
     async def _deregister(self, request: Request) -> Response:
         endpoint_name(request)

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from ebbflow.gateway.asking import Problem
 from ebbflow.gateway.desk import Desk
+from ebbflow.gateway.peers import client_of
 from ebbflow.gateway.rates import Rate
 from ebbflow.gateway.reports import BadReport
 from ebbflow.gateway.routing import Exhausted
@@ -15,8 +16,8 @@ from ebbflow.gateway.store import StoreError
 from ebbflow.gateway.terms import Crowded, Refused, Unknown
 
 Handler = Callable[[Request], Awaitable[Response]]
-REFUSALS_PER_SECOND, REFUSALS_AT_ONCE = 5.0, 50.0
-"""Of one address; who is refused more often is told to wait, and nothing of what it sends is read."""
+REFUSALS_PER_SECOND, REFUSALS_AT_ONCE = 5.0, 500
+"""Of one address, behind which many may be; who is refused more often is told to wait."""
 
 
 class Guard:
@@ -25,10 +26,11 @@ class Guard:
     Args:
         desk: keeps the counts.
         monotonic: seconds of a clock that only goes on.
+        operator_keys: by which other gateways prove who they are.
     """
 
-    def __init__(self, desk: Desk, monotonic: Callable[[], float]) -> None:
-        self._counts, self._monotonic = desk.counts, monotonic
+    def __init__(self, desk: Desk, monotonic: Callable[[], float], operator_keys: tuple[str, ...]) -> None:
+        self._counts, self._monotonic, self._keys = desk.counts, monotonic, operator_keys
         self._refusals = Rate(REFUSALS_PER_SECOND, REFUSALS_AT_ONCE)
 
     def __call__(self, handler: Handler) -> Handler:
@@ -58,8 +60,7 @@ class Guard:
 
     def _refused(self, request: Request) -> Response:
         self._counts.refused += 1
-        host = request.client.host if request.client else ""
-        if self._refusals.lets(host, self._monotonic()):
+        if self._refusals.lets(client_of(request, self._keys), self._monotonic()):
             return said(401, "Authentication failed")
         return said(429, "too many refusals from this address: wait a second", retry_after_seconds=1)
 

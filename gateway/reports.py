@@ -81,6 +81,12 @@ class WorkerView:
     started_at: float = -math.inf
     """When it was first heard of since its last start."""
     restarts: int = 0
+    request_seconds: float | None = None
+    """Of one that reports nothing and is looked at: the longest that a request takes. None: it reports."""
+    shown_requests: int | None = None
+    """Of such a one: requests that it shows, running and waiting; None: it shows none."""
+    is_silent: bool = False
+    """Of such a one: it has served and does not answer now, so that nobody knows whether it works."""
 
     def is_fresh(self, now: float) -> bool:
         """Whether it spoke of late; a clock that went back says nothing."""
@@ -93,7 +99,7 @@ class WorkerView:
     @property
     def is_busy(self) -> bool:
         """Whether it has anything to do; an open session counts, also while its GPU rests."""
-        return bool(self.working) or self.working_count > 0
+        return bool(self.working) or self.working_count > 0 or bool(self.shown_requests)
 
 
 def read(data: object) -> Report:

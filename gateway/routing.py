@@ -22,6 +22,8 @@ ALIVE_SECONDS = 6.0
 """A client polls every five seconds at most; nothing is set aside for one that has not."""
 UNUSED_SECONDS = 35.0
 """A ticket with which nobody came to its worker for so long is taken back from the account."""
+ON_THEIR_WAY_SECONDS = 15.0
+"""A client with a ticket may come to a worker so late, or the worker's figures may be so old."""
 SWEEP_SECONDS = 1.0
 REMEMBERED = 20_000
 """Requests that have left a worker, and may come back under their number."""
@@ -217,6 +219,11 @@ class Routing:
         worker = self._workers.get(worker_id)
         return worker is not None and (worker.view.is_busy or bool(worker.given))
 
+    def knows_busy(self, worker_id: str) -> bool:
+        """Whether that is known: of one that is silent, only if it was given something."""
+        worker = self._workers.get(worker_id)
+        return worker is None or not worker.view.is_silent or bool(worker.given)
+
     def poll(self, number: int, *, cost: float, priority: int, keep_seconds: float, now: float) -> Given | Wait:
         """A client asks for a worker, or asks again.
 
@@ -252,6 +259,9 @@ class Routing:
         worker = self._workers.setdefault(view.worker_id, _Worker(view))
         began_anew = view.restarts != worker.view.restarts
         worker.view = view
+        if view.request_seconds is not None:
+            self._settle_by_looks(worker, now, began_anew=began_anew)
+            return
         for assigned in list(worker.given.values()):
             # The older two generations name no requests: what they were given is in their next report, or was.
             is_over = assigned.is_seen or (view.generation < 3 and assigned.ticket > 0)
@@ -262,6 +272,47 @@ class Routing:
         worker.pending = sum(each.request.cost for each in worker.given.values() if each.is_counted)
         self._offer(worker)
         self._set_aside(now)
+
+    def _settle_by_looks(self, worker: _Worker, now: float, *, began_anew: bool) -> None:
+        """One that reports nothing shows at most how many it has: fewer than it was given, so the oldest are done."""
+        given = [each for each in worker.given.values() if each.ticket]
+        if began_anew:
+            over = given
+        elif worker.view.shown_requests is None:
+            over = []
+        else:
+            # A client may take a while to come to it, and its figures are old.
+            old = [each for each in given if now - each.given_at > ON_THEIR_WAY_SECONDS]
+            over = sorted(old, key=lambda each: each.given_at)[: max(0, len(old) - worker.view.shown_requests)]
+        for assigned in over:
+            self._serve(assigned, is_done=not began_anew)
+        self._offer(worker)
+        self._set_aside(now)
+
+    def settled_by_client(self, number: int, now: float, *, is_done: bool) -> str:
+        """A client is done at its worker, or says that it was not served; its worker's id where that is believed.
+
+        Who reports by itself is not spoken for by others. What is not open changes nothing.
+        """
+        assigned = self._assigned.get(number)
+        if assigned is None or not assigned.ticket:
+            return ""
+        worker = self._workers[assigned.worker_id]
+        if worker.view.request_seconds is None:
+            return ""
+        self._serve(assigned, is_done=is_done)
+        self._set_aside(now)
+        return assigned.worker_id
+
+    def given_to(self, worker_id: str) -> int:
+        """How many a worker was given, by ticket, that are not settled."""
+        worker = self._workers.get(worker_id)
+        return 0 if worker is None else sum(each.ticket > 0 for each in worker.given.values())
+
+    @property
+    def usual_cost(self) -> float:
+        """Of a request, by those that were served; 1 before the first one."""
+        return self.totals.served_units / self.totals.served if self.totals.served else 1.0
 
     def settled(self, worker_id: str, number: int, now: float, *, is_done: bool = True) -> bool:
         """A worker has a request no more, done or not; whether it was open. What is not changes nothing."""
@@ -298,9 +349,14 @@ class Routing:
         for request in [each for each in self._waiting.values() if now - each.polled_at > each.keep_seconds]:
             self._unqueue(request)
         for assigned in list(self._assigned.values()):
-            is_vain = not assigned.ticket and now - assigned.request.polled_at > ALIVE_SECONDS
-            is_unused = assigned.ticket > 0 and not assigned.is_seen and now - assigned.given_at > UNUSED_SECONDS
-            if is_vain or is_unused:
+            if not assigned.ticket:
+                if now - assigned.request.polled_at > ALIVE_SECONDS:
+                    self._take_back(assigned)
+                continue
+            longest = self._workers[assigned.worker_id].view.request_seconds
+            if longest is not None and now - assigned.given_at > longest:
+                self._serve(assigned, is_done=True)
+            elif longest is None and not assigned.is_seen and now - assigned.given_at > UNUSED_SECONDS:
                 self._take_back(assigned)
         self._perf = sum(each.view.max_perf for each in self._workers.values() if self._can_serve(each, now))
         self._learn(now)

@@ -5,9 +5,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from ebbflow.gateway.app import Gateway
 from ebbflow.gateway.desk import Desk
+from ebbflow.gateway.peers import Peers
+from ebbflow.gateway.seat import PostgresSeat
+from ebbflow.gateway.several import Several
 from ebbflow.gateway.store import Store
 from ebbflow.gateway.terms import Clocks
 
@@ -23,8 +27,9 @@ def serve(
     operator_keys: tuple[str, ...],
     worker_secrets: tuple[str, ...],
     tls: tuple[Path, Path] | None = None,
+    address: str = "",
 ) -> None:
-    """Answer until a signal comes.
+    """Answer until a signal comes; on a PostgreSQL as one of several.
 
     Args:
         database: URL of SQLAlchemy.
@@ -33,12 +38,22 @@ def serve(
         operator_keys: of the masters' blocks and of people.
         worker_secrets: shared with the masters' blocks.
         tls: certificate and key, PEM.
+        address: as other gateways on the same database reach this one.
     """
     clocks = Clocks(time.monotonic, time.time)
-    desk = Desk(Store(database), worker_secrets=worker_secrets, clocks=clocks)
-    gateway = Gateway(desk, operator_keys=operator_keys, clocks=clocks)
+
+    def make() -> Gateway:
+        desk = Desk(Store(database), worker_secrets=worker_secrets, clocks=clocks)
+        return Gateway(desk, operator_keys=operator_keys, clocks=clocks)
+
+    app: ASGIApp
+    if database.startswith("postgresql"):
+        seat, peers = PostgresSeat(database, address), Peers(operator_keys[0])
+        app = Several(seat, make, address=address, operator_keys=operator_keys, peers=peers, monotonic=clocks.monotonic)
+    else:
+        app = make().app
     settings = uvicorn.Config(
-        gateway.app,
+        app,
         host=host,
         port=port,
         # A query may hold a client's key.

@@ -18,6 +18,8 @@ _ADDRESS = re.compile(r"https?://\S+")
 
 def ticket(endpoint: str, given: Ticket) -> dict[str, object]:
     """With which a client goes to its worker."""
+    # What it is, only of one that is no worker of the vendor's: its old clients pass on what they do not know.
+    what = {"kind": given.kind, "model": given.model} if given.kind else {}
     return {
         "endpoint": endpoint,
         "url": given.url,
@@ -27,6 +29,7 @@ def ticket(endpoint: str, given: Ticket) -> dict[str, object]:
         "request_idx": given.given.request,
         "signature": given.signature,
         "__request_id": token_hex(16),
+        **what,
     }
 
 
@@ -71,6 +74,7 @@ def worker(served: Served, now: float) -> dict[str, object]:
         "offered_per_second": heard.offered_per_second if is_known else None,
         "rejected_per_second": heard.rejected_per_second if is_known else None,
         "restarts": heard.restarts,
+        "kind": served.kind,
     }
 
 

@@ -29,6 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from ebbflow.gateway.kinds.kind import Wanted
+from ebbflow.gateway.plain import PlainServer
 from ebbflow.gateway.reports import WorkerView
 
 T = TypeVar("T")
@@ -69,6 +71,15 @@ _WORKERS = Table(
     Column("is_draining", Boolean, nullable=False),
     Column("view", Text, nullable=False),
 )
+_SERVERS = Table(
+    "gateway_servers",
+    _METADATA,
+    Column("worker_id", String(60), primary_key=True),
+    Column("server", Text, nullable=False),
+    Column("sealed_key", Text, nullable=False),
+)
+SCHEMA = 1
+"""Of the tables; a gateway that is older than what it finds does not touch it."""
 BUSY_SECONDS = 5.0
 CALL_SECONDS = 10.0
 """For one thing that is asked of the database."""
@@ -76,6 +87,10 @@ CALL_SECONDS = 10.0
 
 class StoreError(Exception):
     """The database did not do it; says what was tried."""
+
+
+class NewerTables(Exception):
+    """A newer gateway has used the database; says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +148,22 @@ class Store:
 
         Raises:
             StoreError: the database cannot be used.
+            NewerTables: a newer gateway has used it.
         """
         await self._done("prepare its tables", lambda connection: connection.run_sync(_METADATA.create_all))
+
+        async def version(connection: AsyncConnection) -> int:
+            found = await connection.scalar(select(_NUMBERS.c.next).where(_NUMBERS.c.name == "schema"))
+            if found is None:
+                await connection.execute(insert(_NUMBERS).values(name="schema", next=SCHEMA))
+            return SCHEMA if found is None else int(found)
+
+        made_for = await self._repeated("read the version of its tables", version)
+        if made_for > SCHEMA:
+            raise NewerTables(
+                f"the gateway's database has tables of version {made_for}, and this gateway knows {SCHEMA}: it was "
+                "used by a newer ebbflow, so install that one here"
+            )
 
     async def check(self) -> None:
         """Ask it something.
@@ -153,7 +182,7 @@ class Store:
                 await connection.execute(insert(_SECRETS).values(name=name, value=made))
             return made if found is None else bytes(found)
 
-        return await self._done(f"keep {name}", kept)
+        return await self._repeated(f"keep {name}", kept)
 
     async def reserve(self, name: str, count: int) -> int:
         """The first of so many numbers that nobody else gets."""
@@ -166,7 +195,7 @@ class Store:
                 found = 1 + count
             return int(found) - count
 
-        return await self._done(f"reserve {name}", reserved)
+        return await self._repeated(f"reserve {name}", reserved)
 
     async def endpoints(self) -> Sequence[EndpointRow]:
         """All of them."""
@@ -199,8 +228,21 @@ class Store:
 
     async def drop_worker(self, worker_id: str) -> None:
         """Forget it."""
-        dropped = delete(_WORKERS).where(_WORKERS.c.worker_id == worker_id)
-        await self._done("drop a worker", lambda connection: connection.execute(dropped))
+
+        async def dropped(connection: AsyncConnection) -> None:
+            await connection.execute(delete(_WORKERS).where(_WORKERS.c.worker_id == worker_id))
+            await connection.execute(delete(_SERVERS).where(_SERVERS.c.worker_id == worker_id))
+
+        await self._done("drop a worker", dropped)
+
+    async def servers(self) -> Mapping[str, tuple[PlainServer, str]]:
+        """By worker id: what was registered of servers that report nothing, and their sealed keys."""
+        return {row["worker_id"]: (_server(row["server"]), row["sealed_key"]) for row in await self._all(_SERVERS)}
+
+    async def keep_server(self, worker_id: str, server: PlainServer, sealed_key: str) -> None:
+        """Make it, or change it; its key is kept as it was sealed."""
+        values = {"worker_id": worker_id, "server": _server_text(server), "sealed_key": sealed_key}
+        await self._kept(_SERVERS, "worker_id", values)
 
     async def aclose(self) -> None:
         """Let what was begun end, and close its connections."""
@@ -221,13 +263,16 @@ class Store:
             if (await connection.execute(changed)).rowcount == 0:
                 await connection.execute(insert(table).values(**values))
 
+        await self._repeated(f"write {table.name}", write)
+
+    async def _repeated(self, what: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """The same, once more where another process has made the row meanwhile."""
         try:
-            await self._done(f"write {table.name}", write)
+            return await self._done(what, work)
         except StoreError as error:
             if not isinstance(error.__cause__, IntegrityError):
                 raise
-            # Another process has made it meanwhile.
-            await self._done(f"write {table.name}", lambda connection: connection.execute(changed))
+            return await self._done(what, work)
 
     async def _done(self, what: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Do something in a transaction, in a task of its own.
@@ -272,3 +317,13 @@ def _text(view: WorkerView) -> str:
 
 def _view(text: str) -> WorkerView:
     return WorkerView(**json.loads(text))
+
+
+def _server_text(server: PlainServer) -> str:
+    """Without its key."""
+    return json.dumps({name: value for name, value in asdict(server).items() if name != "key"})
+
+
+def _server(text: str) -> PlainServer:
+    said = json.loads(text)
+    return PlainServer(**{**said, "wanted": Wanted(**said["wanted"])})

@@ -27,6 +27,9 @@ class Ticket:
     given: Given
     url: str
     signature: str
+    kind: str = ""
+    """Of a server that reports nothing: which one it is; empty: the vendor's worker software answers there."""
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,12 @@ class Served:
     row: WorkerRow
     view: WorkerView | None
     """What it has said; None: nothing."""
-    is_busy: bool
+    is_busy: bool | None
+    """None: nobody knows."""
     lease_seconds: float
     """How long it may still be routed to."""
+    kind: str = ""
+    """Of a server that reports nothing."""
 
 
 @dataclass(frozen=True, slots=True)

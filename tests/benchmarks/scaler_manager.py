@@ -130,9 +130,9 @@ async def _burst(scheduler: RealScheduler, workers: Workers, *, kills: bool) -> 
     done_at: list[float] = []
 
     def is_done() -> bool:
-        if victims and len(scheduler.began()) >= TASKS // 4:
+        if victims and len(scheduler.began()) >= TASKS // 4 and (there := list(workers().values())):
             victims.clear()
-            kill_at_once(next(iter(workers().values())))
+            kill_at_once(there[0])
         if not done_at and client.poll() is not None:
             done_at.append(time.monotonic())
         return bool(done_at)

@@ -123,7 +123,7 @@ class Loop(GatewayWorld):
     """Everything, and a clock that passes only here."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(f"sqlite+aiosqlite:///{folder / 'gateway.sqlite'}")
         self.machines = Machines(self)
         self._ledger = MemoryLedger(clock=lambda: self.now, kept_home=HOME)
         self._clients: list[_Client] = []

@@ -15,6 +15,7 @@ import httpx
 from ebbflow.gateway.wire import token_of
 from ebbflow.standins.process import answers, end_group, free_port, running
 from tests.extra_environment import environment
+from tests.gateway.front import front_of
 
 OPERATOR, SECRET = "o" * 40, "w" * 40
 SECRETS = {"EBBFLOW_GATEWAY_OPERATOR_KEY": OPERATOR, "EBBFLOW_GATEWAY_WORKER_SECRET": SECRET}
@@ -52,14 +53,15 @@ class GatewayProcess:
         self._running = ExitStack()
 
     def start(self) -> None:
+        self.process = self._started(self.port)
+
+    def _started(self, port: int) -> subprocess.Popen[bytes]:
         self._starts += 1
-        words = command("gateway", "--port", str(self.port), "--database", self._database)
+        words = command("gateway", "--port", str(port), "--database", self._database)
         log = self.folder / f"gateway-{self._starts}.log"
         given = {**os.environ, **SECRETS}
-        ready = f"{self.address}/healthz"
-        self.process = self._running.enter_context(
-            running(words, environment=given, log=log, is_ready=lambda: answers(ready))
-        )
+        ready = f"http://127.0.0.1:{port}/healthz"
+        return self._running.enter_context(running(words, environment=given, log=log, is_ready=lambda: answers(ready)))
 
     def kill(self) -> None:
         """As the kernel ends it when memory is short."""
@@ -95,6 +97,45 @@ class GatewayProcess:
     def words(self) -> list[str]:
         """What the endpoint's log says."""
         return [line["words"] for line in self.operator("GET", f"endpoints/{ENDPOINT}/log")["lines"]]
+
+
+class GatewayPair(GatewayProcess):
+    """Two of them on one PostgreSQL behind a front, of which the one that decides may be killed."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        super().__init__(folder, url)
+        self.ports = (free_port(), free_port())
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.port = self._running.enter_context(front_of(self.ports))
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.http.base_url = httpx.URL(self.address)
+
+    def start(self) -> None:
+        """Whichever does not run."""
+        for port in self.ports:
+            if port not in self.processes:
+                self.processes[port] = self._started(port)
+
+    def kill(self) -> None:
+        """The one that decides."""
+        (port,) = [port for port in self.ports if self.decides(port)]
+        process = self.processes.pop(port)
+        process.send_signal(signal.SIGKILL)
+        process.wait(timeout=20)
+
+    def decides(self, port: int) -> bool:
+        """Whether it is the one at this port; the process that was killed is not."""
+        with suppress(httpx.TransportError):
+            return bool(httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=5).json()["decides"])
+        return False
+
+
+@contextmanager
+def gateway_pair(folder: Path, url: str) -> Iterator[GatewayPair]:
+    made = GatewayPair(folder, url)
+    with closing(made):
+        made.start()
+        yield made
 
 
 @contextmanager

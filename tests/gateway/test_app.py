@@ -16,10 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from ebbflow.gateway.app import Gateway
 from ebbflow.gateway.asking import MOST_BYTES
 from ebbflow.gateway.desk import Desk
+from ebbflow.gateway.guard import REFUSALS_AT_ONCE
 from ebbflow.gateway.store import Store
 from ebbflow.gateway.terms import Clocks
 from ebbflow.gateway.tickets import signed_text
 from ebbflow.gateway.wire import token_of
+from tests.gateway.street import Street
 from tests.gateway.test_reports import ALL, BUSY
 
 OPERATOR, SECRET = "operator-key", "s" * 32
@@ -30,22 +32,34 @@ pytestmark = pytest.mark.anyio
 
 
 class House:
-    """A gateway on a file, whose clock a test moves, and which it may end and start again."""
+    """A gateway on a file, whose clock a test moves, and which it may end and start again.
 
-    def __init__(self, folder: Path) -> None:
-        self.url = f"sqlite+aiosqlite:///{folder / 'gateway.sqlite'}"
+    Args:
+        url: of its database; on a PostgreSQL there are two, and requests go to one and the other in turn.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.now, self.clock_off, self.key = 1000.0, 0.0, ""
-        self.desk: Desk
+        self.street = Street()
+
+    @property
+    def desk(self) -> Desk:
+        """Of the one that decides."""
+        (desk,) = self.street.desks()
+        return desk
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[httpx.AsyncClient]:
         clocks = Clocks(lambda: self.now, lambda: 1e9 + self.now + self.clock_off)
-        self.desk = Desk(Store(self.url, busy_seconds=0.1), worker_secrets=(SECRET,), clocks=clocks)
-        gateway = Gateway(self.desk, operator_keys=(OPERATOR,), clocks=clocks)
-        transport = httpx.ASGITransport(app=gateway.app)
+
+        def make() -> Gateway:
+            desk = Desk(Store(self.url, busy_seconds=0.1), worker_secrets=(SECRET,), clocks=clocks)
+            return Gateway(desk, operator_keys=(OPERATOR,), clocks=clocks)
+
         async with (
-            gateway.app.router.lifespan_context(gateway.app),
-            httpx.AsyncClient(transport=transport, base_url="http://gateway") as client,
+            self.street.opened(self.url, make, operator_keys=(OPERATOR,), clocks=clocks),
+            httpx.AsyncClient(transport=self.street, base_url="http://gateway") as client,
         ):
             self.client = client
             yield client
@@ -74,8 +88,8 @@ class House:
 
 
 @pytest.fixture
-async def house(anyio_backend: str, tmp_path: Path) -> AsyncIterator[House]:
-    house = House(tmp_path)
+async def house(anyio_backend: str, database_url: str) -> AsyncIterator[House]:
+    house = House(database_url)
     async with house.running():
         await house.open()
         yield house
@@ -201,7 +215,7 @@ async def test_a_worker_is_used_once_it_is_registered_and_says_the_same_address(
 async def test_a_worker_of_the_first_generation_that_says_no_address_is_at_its_providers(house: House) -> None:
     said = {"id": "38250", "loadtime": 2.6e-06, "max_perf": 0.5}
     await house.report(said=said)
-    assert await house.register() == {"heard": True, "ready": True}
+    assert await house.register() == {"heard": True, "ready": True, "error": ""}
     (worker,) = (await house.operator("GET", "endpoints/ep"))["workers"]
     assert (worker["ready"], worker["url"], worker["other_url"]) == (True, URL, "")
     answer = (await house.route()).json()
@@ -330,8 +344,8 @@ async def test_an_operator_is_told_what_would_be_right(
     assert answer.json()["error"].startswith(says)
 
 
-async def test_a_restart_keeps_key_numbers_workers_and_places(tmp_path: Path) -> None:
-    house = House(tmp_path)
+async def test_a_restart_keeps_key_numbers_workers_and_places(database_url: str) -> None:
+    house = House(database_url)
     async with house.running() as client:
         await house.open()
         await house.report(said=ALL | {"url": URL})
@@ -353,8 +367,8 @@ async def test_a_restart_keeps_key_numbers_workers_and_places(tmp_path: Path) ->
         assert "url" not in (await house.route()).json(), "it has not spoken since"
 
 
-async def test_regression_leases_that_turns_had_renewed_were_over_after_a_restart(tmp_path: Path) -> None:
-    house = House(tmp_path)
+async def test_regression_leases_that_turns_had_renewed_were_over_after_a_restart(database_url: str) -> None:
+    house = House(database_url)
     async with house.running():
         await house.open()
         await house.report()
@@ -368,6 +382,7 @@ async def test_regression_leases_that_turns_had_renewed_were_over_after_a_restar
         assert "url" in (await house.route()).json(), "its lease was renewed a moment ago"
 
 
+@pytest.mark.parametrize("database_url", ["one on a file"], indirect=True)
 async def test_while_the_database_is_away_routes_go_on_and_then_all_is_kept(house: House) -> None:
     await house.report()
     await house.register()
@@ -425,8 +440,8 @@ async def test_a_worker_that_floods_is_told_to_stop_and_another_is_not(house: Ho
 
 
 async def test_an_address_that_is_refused_again_and_again_is_told_to_wait_and_a_key_still_opens(house: House) -> None:
-    answers = [(await house.route(key="wrong")).status_code for _ in range(55)]
-    assert (answers[:50], answers[50:]) == ([401] * 50, [429] * 5)
+    answers = [(await house.route(key="wrong")).status_code for _ in range(REFUSALS_AT_ONCE + 5)]
+    assert (answers[:-5], answers[-5:]) == ([401] * REFUSALS_AT_ONCE, [429] * 5)
     assert (await house.route()).status_code == 200, "others may share the address"
 
 
@@ -528,8 +543,9 @@ async def test_the_page_names_every_path_and_needs_no_network(house: House) -> N
     assert "http" not in shown.replace("http://HOST:PORT", "")
 
 
-async def test_two_gateways_on_one_database_give_no_number_twice(tmp_path: Path) -> None:
-    first, second = House(tmp_path), House(tmp_path)
+async def test_two_gateways_on_one_file_give_no_number_twice(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'gateway.sqlite'}"
+    first, second = House(url), House(url)
     async with first.running():
         await first.open()
         async with second.running():

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.gateway.conftest import fresh
 from tests.gateway.processes import (
     FOLDER,
     GatewayProcess,
     VendorWorker,
     asked,
+    gateway_pair,
     gateway_process,
     until,
     vendor_client,
     vendor_workers,
 )
-
-pytestmark = pytest.mark.soak
 
 OPENING = """
 import asyncio, json, os, ssl
@@ -54,10 +54,21 @@ asyncio.run(main())
 """
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with gateway_process(tmp_path_factory.mktemp("vendor")) as made:
-        yield made
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("one", marks=pytest.mark.endurance),
+        pytest.param("two on a PostgreSQL", marks=pytest.mark.soak),
+    ],
+)
+def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    folder = tmp_path_factory.mktemp("vendor")
+    if request.param == "one":
+        with gateway_process(folder) as made:
+            yield made
+        return
+    with gateway_pair(folder, fresh(request.getfixturevalue("postgres_server"))) as pair:
+        yield pair
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import httpx
 
 from ebbflow.adapters.http import HttpClient, NoAnswer
 from ebbflow.adapters.masters.gateway.answers import parse_demand, parse_rows
-from ebbflow.adapters.masters.gateway.settings import GatewaySettings
+from ebbflow.adapters.masters.gateway.settings import GatewaySettings, PlainServers
 from ebbflow.adapters.masters.time_limit import time_limit
 from ebbflow.adapters.redaction import Redaction
 from ebbflow.core.errors import ConfigError, FleetError, MasterRejected, MasterUnavailable
@@ -73,9 +73,24 @@ class GatewayAdapter:
         try:
             with self._limit("probe"):
                 await self._account()
+                await self._check_servers()
         except (MasterUnavailable, MasterRejected) as error:
             return Health(reachable=False, detail=str(error))
         return Health(reachable=True)
+
+    async def _check_servers(self) -> None:
+        """Let the gateway say whether it can look after such servers.
+
+        Raises:
+            ConfigError: it cannot; names the field.
+        """
+        servers = self._settings.plain_servers
+        if servers is None:
+            return
+        try:
+            await self._call("POST", "servers/check", _said(servers), repeats=1)
+        except MasterRejected as error:
+            raise ConfigError(f"plain_servers of the master's block: {error}") from error
 
     async def demand(self) -> Demand:
         """What waits at the endpoint and what its workers were given."""
@@ -105,6 +120,8 @@ class GatewayAdapter:
 
     def join_spec(self, worker_id: str, capabilities: Sequence[str] = ()) -> JoinSpec:
         """What the vendor's worker software reads: where it reports, and the token by which it is known."""
+        if self._settings.plain_servers is not None:
+            return JoinSpec()
         return JoinSpec(
             environment={
                 "REPORT_ADDR": self._settings.report_address or self._settings.address,
@@ -118,15 +135,19 @@ class GatewayAdapter:
         """Tell the gateway at which address the worker is, once it has spoken there."""
         if worker.url is None:
             return Registration(False, f"{worker.worker_id} has no address yet")
+        told: dict[str, object] = {"url": worker.url, "home": self._home, "lease_seconds": self._settings.lease_seconds}
+        servers = self._settings.plain_servers
+        if servers is not None:
+            told["server"] = _said(servers)
+        path = f"endpoints/{self._settings.endpoint}/workers/{worker.worker_id}"
         with self._limit("register"):
-            answer = await self._call(
-                "PUT",
-                f"endpoints/{self._settings.endpoint}/workers/{worker.worker_id}",
-                {"url": worker.url, "home": self._home, "lease_seconds": self._settings.lease_seconds},
-            )
+            answer = await self._call("PUT", path, told)
         if answer.get("heard") is True:
             return Registration(True)
-        return Registration(False, f"{worker.worker_id} does not report to the gateway yet")
+        if servers is None:
+            return Registration(False, f"{worker.worker_id} does not report to the gateway yet")
+        error = one_line(str(answer.get("error") or "it loads, or its test prompt is not answered yet"), 200)
+        return Registration(False, f"{worker.worker_id} does not serve yet: {error}")
 
     async def deregister(self, worker: Worker) -> None:
         """Let the gateway forget it."""
@@ -215,6 +236,11 @@ class GatewayAdapter:
 
 class _AbsentError(MasterRejected):
     """There is no such endpoint or worker."""
+
+
+def _said(servers: PlainServers) -> dict[str, object]:
+    """As the gateway is told: the one place where their key is taken out."""
+    return {**servers.model_dump(exclude={"api_key"}), "api_key": servers.api_key.get_secret_value()}
 
 
 def _object(answer: httpx.Response) -> Mapping[str, object] | None:

@@ -9,6 +9,91 @@ from ebbflow.core.addresses import check_network
 from ebbflow.gateway.wire import ENDPOINT, LEAST_LETTERS
 
 
+class PlainServers(BaseModel):
+    """Workers that are model servers as they come, and report nothing: the gateway looks at them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    kind: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=40,
+            title="Kind",
+            description="Which server: vllm, sglang, tgi, tei, llamacpp, ollama, comfyui, triton, litserve, rayserve, "
+            "infinity or bentoml.",
+        ),
+    ]
+    model: Annotated[
+        str,
+        Field(max_length=300, title="Model", description="As the server's answers name it; empty: whichever it has."),
+    ] = ""
+    api_key: SecretStr = Field(
+        default=SecretStr(""),
+        title="Its key",
+        description="That the server wants with every request; empty: none. Clients bring their own: the gateway hands "
+        "it to nobody.",
+    )
+    prompt: Annotated[
+        str,
+        Field(
+            max_length=100_000,
+            title="Test prompt",
+            description="A worker serves once this was answered: a text, or the JSON body that the server takes. Empty:"
+            " the kind's own, where it has one.",
+        ),
+    ] = ""
+    prompt_path: Annotated[
+        str,
+        Field(
+            max_length=300,
+            title="Path of the test prompt",
+            description="Where only you know it, such as /predict; empty: the kind's own.",
+        ),
+    ] = ""
+    metrics_port: (
+        Annotated[
+            int,
+            Field(
+                ge=1,
+                le=65_535,
+                title="Port of its figures",
+                description="Where that is not the port of its address: Triton, Ray Serve.",
+            ),
+        ]
+        | None
+    ) = None
+    units_per_second: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=1e12,
+            title="Units of work a second",
+            description="What one server does, in the units in which clients say the cost of a request.",
+        ),
+    ] = 1.0
+    loading_seconds: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=86_400,
+            title="Loading time (seconds)",
+            description="Refused, silent and not ready mean that it loads, for so long; after it, it is broken and "
+            "replaced.",
+        ),
+    ] = 1800.0
+    request_seconds: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=86_400,
+            title="Longest request (seconds)",
+            description="A request of which neither its client nor the server tells that it is done counts for so "
+            "long.",
+        ),
+    ] = 600.0
+
+
 class GatewaySettings(BaseModel):
     """A gateway: where it is asked, where its workers report, and with which secrets."""
 
@@ -54,6 +139,12 @@ class GatewaySettings(BaseModel):
             "replaced. 0: replaced at once.",
         ),
     ] = 180
+    plain_servers: PlainServers | None = Field(
+        default=None,
+        title="Plain model servers",
+        description="Set it where workers are model servers that report nothing; without it they run Vast's worker "
+        "software, which reports.",
+    )
     worker_networks: list[str] = Field(
         default_factory=list,
         title="Networks of workers",

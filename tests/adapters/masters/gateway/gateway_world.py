@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,6 +17,7 @@ from ebbflow.gateway.reports import FRESH_SECONDS
 from ebbflow.gateway.store import Store
 from ebbflow.gateway.terms import Clocks
 from ebbflow.gateway.wire import token_of
+from tests.gateway.street import Street
 
 FLEET, HOME, OTHER_HOME, ENDPOINT = "demo", "h0me1", "h0me2", "llama"
 OPERATOR, SECRET = "o" * 40, "w" * 40
@@ -68,9 +68,10 @@ class GatewayWorld:
         Trouble.NONSENSE,
     )
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, url: str) -> None:
         self.now, self.key = 1000.0, ""
-        self._url = f"sqlite+aiosqlite:///{folder / 'gateway.sqlite'}"
+        self._url = url
+        self._street = Street()
         self._line = _Line()
         self._running = AsyncExitStack()
         self._workers: dict[str, dict[str, Any]] = {}
@@ -84,10 +85,14 @@ class GatewayWorld:
     async def open(self) -> None:
         """Start the gateway's process."""
         clocks = Clocks(lambda: self.now, lambda: 1e9 + self.now)
-        self.desk = Desk(Store(self._url), worker_secrets=(SECRET,), clocks=clocks)
-        gateway = Gateway(self.desk, operator_keys=(OPERATOR,), clocks=clocks)
-        await self._running.enter_async_context(gateway.app.router.lifespan_context(gateway.app))
-        self._line.inner = httpx.ASGITransport(app=gateway.app)
+
+        def make() -> Gateway:
+            desk = Desk(Store(self._url), worker_secrets=(SECRET,), clocks=clocks)
+            return Gateway(desk, operator_keys=(OPERATOR,), clocks=clocks)
+
+        opened = self._street.opened(self._url, make, operator_keys=(OPERATOR,), clocks=clocks)
+        await self._running.enter_async_context(opened)
+        self._line.inner = self._street
         self._http = await self._running.enter_async_context(
             httpx.AsyncClient(transport=self._line.inner, base_url="http://gateway:7870")
         )
@@ -189,7 +194,8 @@ class GatewayWorld:
         self._line.trouble = None
 
     async def restart_master(self) -> None:
-        await self.desk.tend()
+        for desk in self._street.desks():
+            await desk.tend()
         await self.close()
         await self.open()
 
@@ -216,8 +222,9 @@ class GatewayWorld:
 
 
 @asynccontextmanager
-async def gateway_world(folder: Path) -> AsyncIterator[GatewayWorld]:
-    world = GatewayWorld(folder)
+async def gateway_world(url: str) -> AsyncIterator[GatewayWorld]:
+    """At a database of this URL."""
+    world = GatewayWorld(url)
     await world.open()
     try:
         await world.operator("PUT", f"endpoints/{ENDPOINT}")

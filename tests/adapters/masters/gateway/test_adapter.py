@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def world(anyio_backend: str, tmp_path: Path) -> AsyncIterator[GatewayWorld]:
-    async with gateway_world(tmp_path) as world:
+    async with gateway_world(f"sqlite+aiosqlite:///{tmp_path / 'gateway.sqlite'}") as world:
         yield world
 
 

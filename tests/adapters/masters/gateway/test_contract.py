@@ -1,16 +1,18 @@
-"""Our adapter of the gateway, at a whole gateway, passes the suite of masters into which addresses are pushed."""
+"""Our adapter of the gateway, at one and at two that share a database, passes the suite of masters that take addresses."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from ebbflow.contracts import PushMasterContract
 from tests.adapters.masters.gateway.gateway_world import GatewayWorld, gateway_world
+from tests.gateway.conftest import database_url, postgres_server
+
+__all__ = ["TestGatewayAdapter", "database_url", "postgres_server"]
 
 
 class TestGatewayAdapter(PushMasterContract):
     @pytest.fixture
-    async def world(self, anyio_backend: str, tmp_path: Path) -> AsyncIterator[GatewayWorld]:
-        async with gateway_world(tmp_path) as world:
+    async def world(self, anyio_backend: str, database_url: str) -> AsyncIterator[GatewayWorld]:
+        async with gateway_world(database_url) as world:
             yield world
