@@ -23,6 +23,12 @@ class Street(httpx.AsyncBaseTransport):
         self._desks: dict[str, Callable[[], Desk | None]] = {}
         self._turn: Iterator[str] = iter(())
 
+    @property
+    def only(self) -> ASGIApp:
+        """The one gateway."""
+        (app,) = self._apps.values()
+        return app
+
     def desks(self) -> list[Desk]:
         """Of those that decide."""
         return [desk for found in self._desks.values() if (desk := found()) is not None]

@@ -1,6 +1,8 @@
 """The gateway over HTTP, on a database file: what workers, clients and operators get, also after a restart."""
 
+import asyncio
 import base64
+import json
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -12,7 +14,9 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.types import Message, Scope
 
+from ebbflow.gateway import asking
 from ebbflow.gateway.app import Gateway
 from ebbflow.gateway.asking import MOST_BYTES
 from ebbflow.gateway.desk import Desk
@@ -552,3 +556,43 @@ async def test_two_gateways_on_one_file_give_no_number_twice(tmp_path: Path) -> 
             second.key = first.key
             given = [(await house.route()).json()["request_idx"] for _ in range(3) for house in (first, second)]
     assert len(set(given)) == 6
+
+
+@pytest.mark.parametrize("database_url", ["one on a file"], indirect=True)
+@pytest.mark.parametrize("comes", ["never", "in pieces", "at last"])
+async def test_a_body_is_waited_for_and_not_for_ever(house: House, comes: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "BODY_SECONDS", 0.2)
+    whole = json.dumps({"endpoint": "ep", "api_key": house.key}).encode()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield whole[:9]
+        await asyncio.sleep(5 if comes == "never" else 0.02)
+        yield whole[9:]
+
+    async def receive() -> Message:
+        if comes == "at last":
+            await asyncio.sleep(0.02)
+            return {"type": "http.request", "body": whole, "more_body": False}
+        piece = await anext(coming)
+        return {"type": "http.request", "body": piece, "more_body": not piece.endswith(whole[9:])}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    coming, sent = pieces(), list[Message]()
+    await house.street.only(_post("/route/"), receive, send)
+    assert sent[0]["status"] == (408 if comes == "never" else 200)
+
+
+def _post(path: str) -> Scope:
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "headers": [],
+        "client": ("10.0.0.2", 1),
+        "server": ("gateway", 80),
+        "scheme": "http",
+        "root_path": "",
+    }
