@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-HOST_AND_PORT = re.compile(r"[A-Za-z0-9.\-]+:[0-9]{1,5}|\[[0-9A-Fa-f:]+\]:[0-9]{1,5}")
+PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+"""1 to 65535."""
+HOST_AND_PORT = re.compile(rf"(?:[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:]+\]):{PORT}")
 """An address without a scheme, such as login1:6379."""
 _METADATA = frozenset(
     ipaddress.ip_address(text)

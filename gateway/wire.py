@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 
+from ebbflow.core.addresses import PORT
 from ebbflow.core.ids import parse_worker_id
 
 BETWEEN = "."
@@ -17,8 +18,7 @@ LEAST_LETTERS = 32
 """Of a secret, and of an operator's key."""
 ENDPOINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 """The name of one."""
-_PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-ADDRESS = re.compile(rf"https?://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):{_PORT}/?")
+ADDRESS = re.compile(rf"https?://([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):{PORT}/?")
 """Of a worker, and nothing more."""
 
 
