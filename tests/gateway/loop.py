@@ -3,11 +3,11 @@
 A machine boots, loads its model and serves one request at a time. One that was stopped has its model on its disk.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ebbflow.adapters.masters.gateway.adapter import GatewayAdapter
 from ebbflow.core.instance import Instance, InstanceList, InstanceState, LaunchRequest, ProviderCaps
@@ -127,6 +127,7 @@ class Loop(GatewayWorld):
         self.machines = Machines(self)
         self._ledger = MemoryLedger(clock=lambda: self.now, kept_home=HOME)
         self._clients: list[_Client] = []
+        self._most_clients = 0
         self.served = 0
 
     def let_clients_come(self, count: int) -> None:
@@ -192,15 +193,19 @@ class Loop(GatewayWorld):
             machine.work = [(number, ends_at) for number, ends_at in machine.work if number not in done]
             entries = [{"request_idx": number, "success": True, "status": "Success"} for number in done]
             await self._say("/delete_requests/", mtoken=token_of(machine.worker_id, SECRET), requests=entries)
-            self.served += len(done)
-            for client in self._clients:
-                if client.number in done:
-                    client.number, client.is_served, client.asks_at = 0, False, self.now + 1
-            self._clients = self._clients[: self._most_clients] + [
-                client for client in self._clients[self._most_clients :] if client.is_served
-            ]
+            self._finished(done)
         if done or self.now % REPORT_SECONDS < 1:
             await self._tell(machine)
+
+    def _finished(self, numbers: Sequence[int]) -> None:
+        """These requests are served."""
+        self.served += len(numbers)
+        for client in self._clients:
+            if client.number in numbers:
+                client.number, client.is_served, client.asks_at = 0, False, self.now + 1
+        self._clients = self._clients[: self._most_clients] + [
+            client for client in self._clients[self._most_clients :] if client.is_served
+        ]
 
     async def _tell(self, machine: _Machine) -> None:
         is_loaded = self.now >= machine.runs_at
@@ -235,9 +240,12 @@ class Loop(GatewayWorld):
         return dict(answer.json()) if answer.content and answer.text.startswith("{") else {}
 
 
+L = TypeVar("L", bound=Loop)
+
+
 @asynccontextmanager
-async def loop_world(folder: Path) -> AsyncIterator[Loop]:
-    world = Loop(folder)
+async def opened(world: L) -> AsyncIterator[L]:
+    """A world whose gateway has its endpoint, and its clients a key."""
     await world.open()
     try:
         # One request at a time: nobody waits at a worker.

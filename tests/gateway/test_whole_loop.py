@@ -9,7 +9,7 @@ from ebbflow.decision.limits import Limits
 from ebbflow.decision.placement.shares import ProviderEntry
 from ebbflow.fleet.model import Fleet
 from ebbflow.policies.busy_ratio import BusyRatioPolicy
-from tests.gateway.loop import MACHINES, MASTER, Look, loop_world
+from tests.gateway.loop import MACHINES, MASTER, Look, Loop, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ FLEET = Fleet(
 
 async def test_the_set_that_settled_at_one_whatever_the_load_follows_a_load_step_into_its_band(tmp_path: Path) -> None:
     """Its counter of busy instances was always 0, so the loop around a right formula never left its least size."""
-    async with loop_world(tmp_path) as world:
+    async with opened(Loop(tmp_path)) as world:
         calm = await world.turns(FLEET, 200)
         assert {look.hot for _, look in calm[6:]} == {1}
 
