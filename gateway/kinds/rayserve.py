@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from ebbflow.gateway.kinds.judging import answered, not_ready, own_prompt, unready
 from ebbflow.gateway.kinds.kind import Ask, Judgement, KeyHeader, Kind, Port, Reading, Said, Standing, Wanted
-from ebbflow.gateway.kinds.prometheus import samples, total, whole
+from ebbflow.gateway.kinds.prometheus import samples, whole
 
 
 class RayServe:
@@ -36,7 +36,7 @@ class RayServe:
             Standing.READY,
             running=whole(metrics, "ray_serve_replica_processing_queries"),
             queued=whole(metrics, "ray_serve_deployment_queued_queries"),
-            served=total(metrics, "ray_serve_num_http_requests_total"),
+            served=_served(metrics),
         )
 
     def test(self, wanted: Wanted) -> Ask | None:
@@ -46,6 +46,13 @@ class RayServe:
     def judge(self, wanted: Wanted, said: Said) -> Judgement:
         """A full queue is 503."""
         return answered(wanted, said)
+
+
+def _served(metrics: Said) -> float | None:
+    every = samples(metrics, "ray_serve_num_http_requests_total")
+    # Each look at its health is one of them.
+    of_clients = [each.value for each in every if not each.labels.get("route", "").startswith("/-/")]
+    return sum(of_clients) if of_clients else None
 
 
 def _has_replicas(metrics: Said) -> bool:

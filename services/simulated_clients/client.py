@@ -169,7 +169,8 @@ class Client:
         if ticket.model:
             payload = {"model": ticket.model, **payload}
         if self._asking.model_key:
-            headers["Authorization"] = f"Bearer {self._asking.model_key}"
+            # Each kind of server looks at one of them.
+            headers |= {"Authorization": f"Bearer {self._asking.model_key}", "X-API-Key": self._asking.model_key}
         return self._asking.path or PLAIN_PATH, payload, headers
 
     async def _read(self, life: Life, answer: httpx.Response) -> None:

@@ -8,11 +8,13 @@ from tests.gateway.kinds.saying import HOT, LOADING, NOT_YET, READY, SILENT, WRO
 
 SUCCESS = Said(200, "success")
 OF = 'application="default",deployment="Model"'
+LOOKS = 'ray_serve_num_http_requests_total{application="",route="/-/healthz",status_code="200"} 62.0'
 BUSY = (
     f"ray_serve_deployment_queued_queries{{{OF}}} 2.0",
     f'ray_serve_replica_processing_queries{{{OF},replica="a"}} 3.0',
     'ray_serve_num_http_requests_total{route="/",status_code="200"} 8.0',
     'ray_serve_num_http_requests_total{route="/",status_code="503"} 1.0',
+    LOOKS,
 )
 ONE = f'ray_serve_deployment_replica_healthy{{{OF},replica="a"}} 1.0'
 GONE = f'ray_serve_deployment_replica_healthy{{{OF},replica="b"}} 0.0'
@@ -25,6 +27,7 @@ STARTING = (f"ray_serve_deployment_status{{{OF}}} 3.0", 'ray_serve_application_s
     [
         (SUCCESS, figures(*BUSY, ONE), READY, (3, 2, 9.0)),
         (SUCCESS, figures(*BUSY, ONE, GONE, f"{SECOND} 2.0"), READY, (3, 2, 9.0)),
+        (SUCCESS, figures(LOOKS, ONE), READY, (None, None, None)),
         (SUCCESS, figures(*BUSY, ONE, f"{SECOND} 0.0"), LOADING, (None, None, None)),
         (SUCCESS, figures(*BUSY, GONE), LOADING, (None, None, None)),
         (SUCCESS, figures(*BUSY, *STARTING), LOADING, (None, None, None)),
@@ -33,7 +36,8 @@ STARTING = (f"ray_serve_deployment_status{{{OF}}} 3.0", 'ray_serve_application_s
         (SILENT, SILENT, LOADING, (None, None, None)),
     ],
     ids=[
-        "busy", "two deployments, one with a replica that left", "one of two deployments", "its only replica left",
+        "busy", "two deployments, one with a replica that left", "only our looks came yet",
+        "one of two deployments", "its only replica left",
         "its replica is on its way", "no figures", "no application", "refused",
     ],
 )  # fmt: skip

@@ -139,9 +139,12 @@ async def test_ray_serve_is_ready_once_a_replica_is_and_not_by_its_health(tmp_pa
         # Its health is good already, its replica is not there yet.
         assert (await without_figures.test(WANTED)).verdict is Verdict.NOT_YET
         assert (await talk.look(WANTED)).standing is Standing.LOADING
-        await talk.looks_until(WANTED, is_ready, READY_SECONDS)
+        seen = await talk.looks_until(WANTED, is_ready, READY_SECONDS)
         assert (await talk.test(WANTED)).verdict is Verdict.HOT
         assert (await talk.test(Wanted(prompt='{"other": 4}'))).verdict is Verdict.WRONG
+        # It counts our looks, and we do not.
+        assert len(seen) > 9
+        assert (seen[-1].served or 0) < len(seen)
         assert processes_with(MARK, word)
     assert not processes_with(MARK, word)
 

@@ -64,7 +64,9 @@ def test_a_temporary_folder_that_cannot_be_one_is_refused(folder: str) -> None:
         RaySettings(address="http://login1:8265", join_address="login1:6379", temp_folder=folder)
 
 
-@pytest.mark.parametrize("address", ["http://login1:6379", "login1", "login1:port", "", "login1:6379/x", "a b:1", "login1:99999", "login1:0"])
+@pytest.mark.parametrize(
+    "address", ["http://login1:6379", "login1", "login1:port", "", "login1:6379/x", "a b:1", "login1:99999", "login1:0"]
+)
 def test_an_address_to_join_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="join_address is host:port, for instance login1:6379, without a scheme"):
         RaySettings(address="http://login1:8265", join_address=address)
