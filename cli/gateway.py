@@ -56,7 +56,9 @@ def gateway(
                 REFUSED,
                 f"it cannot listen on {host}:{port} ({error.strerror or error}): choose another --host or --port",
             )
+    from ebbflow.core.text import one_line
     from ebbflow.gateway.server import serve
+    from ebbflow.gateway.store import NewerTables, StoreError
 
     kept = database or str(Path.cwd() / "gateway.sqlite")
     url = kept if "://" in kept else f"sqlite+aiosqlite:///{Path(kept).resolve()}"
@@ -67,15 +69,19 @@ def gateway(
         f"the gateway listens on {kind}://{host}:{port}, and keeps what it must not forget in {kept.rpartition('@')[2]}"
     )
     pem = (tls_certificate, tls_key) if tls_certificate and tls_key else None
-    serve(
-        url,
-        host=host,
-        port=port,
-        operator_keys=operators,
-        worker_secrets=secrets,
-        tls=pem,
-        address=(address or f"{kind}://{_reached_at(host)}:{port}").rstrip("/"),
-    )
+    reached_at = (address or f"{kind}://{_reached_at(host)}:{port}").rstrip("/")
+    try:
+        serve(
+            url,
+            host=host,
+            port=port,
+            operator_keys=operators,
+            worker_secrets=secrets,
+            tls=pem,
+            address=reached_at,
+        )
+    except (NewerTables, StoreError) as error:
+        end(REFUSED, one_line(str(error), 500))
 
 
 def _reached_at(host: str) -> str:

@@ -1,5 +1,6 @@
 """The gateway as a process."""
 
+import asyncio
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from ebbflow.gateway.desk import Desk
 from ebbflow.gateway.peers import Peers
 from ebbflow.gateway.seat import PostgresSeat
 from ebbflow.gateway.several import Several
-from ebbflow.gateway.store import Store
+from ebbflow.gateway.store import Store, StoreError
 from ebbflow.gateway.terms import Clocks
 
 STOP_SECONDS = 5
@@ -39,7 +40,12 @@ def serve(
         worker_secrets: shared with the masters' blocks.
         tls: certificate and key, PEM.
         address: as other gateways on the same database reach this one.
+
+    Raises:
+        NewerTables: a newer gateway has used the database.
+        StoreError: the database is a file, and cannot be used; a server that is away is waited for.
     """
+    asyncio.run(_look_at(database))
     clocks = Clocks(time.monotonic, time.time)
 
     def make() -> Gateway:
@@ -67,3 +73,15 @@ def serve(
     )
     with suppress(KeyboardInterrupt):
         uvicorn.Server(settings).run()
+
+
+async def _look_at(database: str) -> None:
+    """Say what is wrong with it before anything is answered."""
+    store = Store(database)
+    try:
+        await store.prepare()
+    except StoreError:
+        if database.startswith("sqlite"):
+            raise
+    finally:
+        await store.aclose()

@@ -1,4 +1,4 @@
-"""A recorded day of clients at a fixed fleet and at ours, in virtual time: lost requests, p95 of the first token, dollars.
+"""A recorded day of clients at a fixed fleet and at ours, in virtual time: losses, p95 of the first token, dollars.
 
 The gateway, the turns and the adapter are the real ones; machines and clients are played. A machine serves one request
 at a time, takes a minute until its model is loaded, or twelve seconds where it was stopped with the model on its disk.

@@ -4,17 +4,22 @@ import asyncio
 import os
 import resource
 import sqlite3
+import subprocess
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import pytest
 
+from ebbflow.gateway.kinds.kind import Wanted
+from ebbflow.gateway.plain import PlainServer
 from ebbflow.gateway.reports import WorkerView
-from ebbflow.gateway.store import EndpointRow, KeyRow, Store, StoreError, WorkerRow
+from ebbflow.gateway.store import SCHEMA, EndpointRow, KeyRow, Store, StoreError, WorkerRow
 from ebbflow.gateway.wire import token_of
+from ebbflow.standins.process import free_port
 from tests.gateway.postgres import Postgres, postgres
-from tests.gateway.processes import SECRET, GatewayProcess, gateway_process, until
+from tests.gateway.processes import SECRET, SECRETS, GatewayProcess, command, gateway_process, until
 
 pytestmark = pytest.mark.anyio
 VIEW = WorkerView("demo-0abc-1-0", instance_id="38250", url="http://10.0.0.1:3000", is_loaded=True, max_perf=188.7)
@@ -60,6 +65,35 @@ async def test_what_is_kept_is_there_for_the_next_process(store: Store, url: str
     await other.drop_worker(WORKER.worker_id)
     assert (list(await store.keys()), list(await store.workers())) == ([], [])
     await other.aclose()
+
+
+async def test_a_plain_server_is_kept_without_its_key_and_forgotten_with_its_worker(store: Store, url: str) -> None:
+    server = PlainServer("vllm", Wanted("tide-7b"), key="sk-model", metrics_port=8002)
+    await store.keep_worker(WORKER)
+    await store.keep_server(WORKER.worker_id, server, "sealed")
+    other = Store(url)
+    await other.prepare()
+    assert await other.servers() == {WORKER.worker_id: (replace(server, key=""), "sealed")}
+    await other.drop_worker(WORKER.worker_id)
+    assert await store.servers() == {}
+    await other.aclose()
+
+
+@pytest.mark.parametrize("database_url", ["one on a file", "two on a PostgreSQL"], indirect=True)
+def test_an_older_gateway_leaves_the_tables_of_a_newer_one_alone_and_says_what_to_install(database_url: str) -> None:
+    async def use_it_newer() -> None:
+        made = Store(database_url)
+        await made.prepare()
+        await made.reserve("schema", 1)
+        await made.aclose()
+
+    asyncio.run(use_it_newer())
+    words = command("gateway", "--port", str(free_port()), "--database", database_url)
+    done = subprocess.run(words, env={**os.environ, **SECRETS}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 4
+    said = " ".join((done.stdout + done.stderr).split())
+    assert f"tables of version {SCHEMA + 1}, and this gateway knows {SCHEMA}" in said
+    assert "install that one here" in said
 
 
 async def test_no_number_is_given_twice_whoever_asks_at_once(store: Store, url: str) -> None:

@@ -9,7 +9,9 @@ from ebbflow.decision.limits import Limits
 from ebbflow.decision.placement.shares import ProviderEntry
 from ebbflow.fleet.model import Fleet
 from ebbflow.policies.busy_ratio import BusyRatioPolicy
-from tests.gateway.loop import MACHINES, MASTER, Look, Loop, opened
+from ebbflow.services.simulated_clients.summary import summary_of
+from tests.benchmarks import recorded_day
+from tests.gateway.loop import LOAD_SECONDS, MACHINES, MASTER, Look, Loop, opened
 
 pytestmark = pytest.mark.anyio
 
@@ -54,3 +56,29 @@ async def test_the_set_that_settled_at_one_whatever_the_load_follows_a_load_step
 def busy_share(look: Look) -> float:
     """As the older system has it, for at least one hot instance."""
     return (look.busy + 1) / (look.hot + 0.05)
+
+
+@pytest.mark.soak
+async def test_two_recorded_hours_cost_less_than_a_fixed_fleets_and_lose_nobody() -> None:
+    seconds = 7200.0
+    arrivals = recorded_day.arrivals_of(recorded_day.TRACE, seconds=seconds)
+    found = {
+        name: summary_of(
+            await recorded_day.play(fleet, seconds=recorded_day.BEFORE_SECONDS + seconds, arrivals=arrivals),
+            endpoint="llama",
+        )
+        for name, fleet in recorded_day.fleets().items()
+    }
+    assert {sum(each.lost.values()) for each in found.values()} == {0}
+    assert {each.successful for each in found.values()} == {len(arrivals)}
+    assert (found["ours"].usd or 0.0) < 0.9 * (found["fixed"].usd or 0.0)
+    more = (found["ours"].first_token_seconds.p95 or 0.0) - (found["fixed"].first_token_seconds.p95 or 0.0)
+    assert more < LOAD_SECONDS[False]
+
+
+def test_the_table_of_the_day_is_of_these_numbers() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "simulate-clients.md").read_text()
+    assert f"fixed fleet of {recorded_day.FIXED_WORKERS} | ours, up to {recorded_day.FIXED_WORKERS}" in page
+    assert f"`{recorded_day.TRACE}`" in page
+    assert f"`waiting_worth: {recorded_day.WAITING_WORTH:g}`" in page
+    assert f"a turn every {recorded_day.TURN_SECONDS:g} s" in page

@@ -1,4 +1,4 @@
-"""Our adapter of the gateway, at one and at two that share a database, passes the suite of masters that take addresses."""
+"""Our adapter, at one gateway and at two that share a database, passes the suite of masters that take addresses."""
 
 from collections.abc import AsyncIterator
 
