@@ -1,6 +1,6 @@
 """`python -m ebbflow.cli`: the command, where its script is not on the PATH."""
 
-from ebbflow.cli.main import run
+from ebbflow.cli.start import run
 
 if __name__ == "__main__":
     run()

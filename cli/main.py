@@ -11,6 +11,7 @@ from ebbflow.cli.endpoint import endpoint
 from ebbflow.cli.gateway import gateway
 from ebbflow.cli.init import init
 from ebbflow.cli.overrides import end_one, pause, pin, resume, scale, unpin
+from ebbflow.cli.runner import run_turn, runner
 from ebbflow.cli.simulate_clients import simulate_clients
 from ebbflow.cli.speaking import EXIT_CODES
 from ebbflow.cli.start_worker import start_worker
@@ -44,13 +45,10 @@ app.command()(unpin)
 app.add_typer(override, name="override")
 app.command()(version)
 app.command()(waiting_room)
+app.command()(runner)
+app.command()(run_turn)
 app.command()(gateway)
 app.command()(endpoint)
 app.command()(simulate_clients)
 # An extension of SwarmUI may pass arguments to a start script.
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(start_worker)
-
-
-def run() -> None:
-    """The entry point of the installed command."""
-    app()

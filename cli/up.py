@@ -26,6 +26,12 @@ def up(
         Path, typer.Argument(help="The fleet's file, or its folder; a blocks.yaml beside it is saved with it.")
     ] = Path("prefect.yaml"),
     start: Annotated[bool, typer.Option("--start", help="Switch its schedule on.")] = False,
+    runner: Annotated[
+        bool,
+        typer.Option(
+            "--runner", help="Its turns go through `ebbflow runner`, which then takes the place of a Prefect worker."
+        ),
+    ] = False,
 ) -> None:
     """Save a fleet's blocks, make its work pool, deploy it; its schedule stays off until --start.
 
@@ -38,7 +44,7 @@ def up(
         text = read(path)
         blocks = path.with_name("blocks.yaml")
         missing = run(
-            lambda: _up(path, text, read(blocks) if blocks.exists() else None, start=start),
+            lambda: _up(path, text, read(blocks) if blocks.exists() else None, start=start, runner=runner),
             interrupted="what was started runs on: `ebbflow up` goes on from here, `ebbflow down` ends it",
         )
     for said in missing:
@@ -47,7 +53,7 @@ def up(
     end(NOT_RIGHT if missing and start else FINE)
 
 
-async def _up(path: Path, text: str, blocks: str | None, *, start: bool) -> Sequence[str]:
+async def _up(path: Path, text: str, blocks: str | None, *, start: bool, runner: bool) -> Sequence[str]:
     """Make everything, and say each step; what is missing for turns to come."""
     from ebbflow.blocks.from_file import register_types
     from ebbflow.cli.local import Local
@@ -69,7 +75,7 @@ async def _up(path: Path, text: str, blocks: str | None, *, start: bool) -> Sequ
             say(f"work pool {pool} {'is made' if await make_pool(client, pool) else 'is there'}")
         await local.make_sure_of_worker(client)
         async with _schedules_kept(client, checked.fleets, start=start) as on:
-            await _deploy(client, path, text, checked.fleets, start=start)
+            await _deploy(client, path, text, checked.fleets, start=start, runner=runner)
         say(f"deployed: {', '.join(on)}")
         for name in sorted(name for name, keys in on.items() if keys):
             say(f"the schedule of {name} is on")
@@ -124,13 +130,19 @@ async def _schedules_kept(
 
 
 async def _deploy(
-    client: "PrefectClient", path: Path, text: str, fleets: "Sequence[DeployedFleet]", *, start: bool
+    client: "PrefectClient",
+    path: Path,
+    text: str,
+    fleets: "Sequence[DeployedFleet]",
+    *,
+    start: bool,
+    runner: bool,
 ) -> None:
     from ebbflow.cli.deploying import deploy
     from ebbflow.flows.ending import begin_again
 
     try:
-        await deploy(path, text, {each.index for each in fleets})
+        await deploy(path, text, {each.index for each in fleets}, by_runner=runner)
         for fleet in {each.fleet.name: each.fleet for each in fleets}.values():
             if start and await begin_again(client, fleet):
                 say(f"fleet {fleet.name!r} is no longer wound down")

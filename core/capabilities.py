@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 from ebbflow.core.errors import ConfigError
 
@@ -21,6 +22,12 @@ def amounts(words: Iterable[str]) -> dict[str, float]:
     Raises:
         ConfigError: names the word that is not one, or the name that stands twice.
     """
+    return dict(_amounts(tuple(words)))
+
+
+# The same few sets are compared many times in every decision about a large fleet.
+@lru_cache(maxsize=4096)
+def _amounts(words: tuple[str, ...]) -> Mapping[str, float]:
     found: dict[str, float] = {}
     for word in words:
         parts = _WORD.fullmatch(word)
@@ -41,10 +48,15 @@ def capability_set(given: Mapping[str, float]) -> tuple[str, ...]:
 
 def fits(offered: Iterable[str], required: Iterable[str]) -> bool:
     """Whether a worker that offers this can do work that requires that; everything fits work that requires nothing."""
-    wanted = amounts(required)
+    return _fits(tuple(offered), tuple(required))
+
+
+@lru_cache(maxsize=16_384)
+def _fits(offered: tuple[str, ...], required: tuple[str, ...]) -> bool:
+    wanted = _amounts(required)
     if not wanted:
         return True
-    have = amounts(offered)
+    have = _amounts(offered)
     return all(have.get(name, 0.0) >= amount for name, amount in wanted.items())
 
 

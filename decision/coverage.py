@@ -4,7 +4,8 @@ A worker counts for one want. The most demanding wants choose first, each taking
 that those who can do more are left for what needs them.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from ebbflow.core.capabilities import amounts, fits
 from ebbflow.core.plan import Want
@@ -23,14 +24,23 @@ def missing(wants: Sequence[Want], workers: Sequence[Worker]) -> tuple[Want, ...
         wants: by capability set.
         workers: those that are supply.
     """
-    left = sorted(workers, key=lambda worker: _demands(worker.capabilities))
+    return missing_of(wants, Counter(worker.capabilities for worker in workers))
+
+
+def missing_of(wants: Sequence[Want], kinds: Mapping[tuple[str, ...], int]) -> tuple[Want, ...]:
+    """The same, of so many workers of each capability set."""
+    # Of two that are as able, the name decides.
+    left = {kind: kinds[kind] for kind in sorted(kinds, key=lambda kind: (_demands(kind), kind))}
     short = {}
     for place in sorted(range(len(wants)), key=lambda place: _demands(wants[place].capabilities), reverse=True):
-        want = wants[place]
-        able = [worker for worker in left if fits(worker.capabilities, want.capabilities)][: want.count]
-        taken = {id(worker) for worker in able}
-        left = [worker for worker in left if id(worker) not in taken]
-        short[place] = want.count - len(able)
+        lacking = wants[place].count
+        for kind, count in left.items():
+            if not lacking:
+                break
+            if count and fits(kind, wants[place].capabilities):
+                taken = min(count, lacking)
+                left[kind], lacking = count - taken, lacking - taken
+        short[place] = lacking
     return tuple(Want(want.capabilities, short[place]) for place, want in enumerate(wants) if short[place] > 0)
 
 

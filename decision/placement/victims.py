@@ -9,12 +9,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from heapq import heapify, heappop, heappush
 
 from ebbflow.core.lifecycle import SUPPLY, WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Reason, Want
 from ebbflow.core.worker import Worker
-from ebbflow.decision.coverage import is_typed, missing, total
+from ebbflow.decision.coverage import is_typed, missing_of, total
 from ebbflow.decision.limits import Bounded, Limits
 from ebbflow.decision.placement.shares import PlacementRules, ProviderShare, Victim
 
@@ -154,46 +155,120 @@ def _pick(
     by_provider: Mapping[str, tuple[int, ProviderShare]],
     limits: Limits,
 ) -> tuple[Victim, ...]:
-    victims: list[Victim] = []
     gone = {victim.worker_id for victim in before}
-    while len(victims) < count:
-        # What a person forced is used up first; nobody who works goes for the rest.
-        asked = bounded if len(victims) < bounded.forced else replace(bounded, forced=0)
-        left = [worker for worker in workers if worker.worker_id not in gone]
-        candidates = [worker for worker in left if _may_go(worker, by_provider[worker.provider][1], asked, limits)]
-        if not asked.hurried and not asked.forced:
-            candidates = _spared(candidates, left, asked, by_provider)
-        if not candidates:
-            break
-        models = Counter(worker.model for worker in left)
-        holders = Counter(word for worker in left for word in worker.capabilities)
-        worth = _worth(left)
-        chosen = min(candidates, key=lambda worker: _order(worker, asked, by_provider, models, holders, worth))
-        victims.append(Victim(chosen.worker_id, _why(chosen, asked), forced=_is_forced(chosen, asked)))
-        gone.add(chosen.worker_id)
+    left = _Left([worker for worker in workers if worker.worker_id not in gone], by_provider)
+    victims: list[Victim] = []
+    # What a person forced is used up first; nobody who works goes for the rest.
+    for asked, most in ((bounded, min(count, bounded.forced)), (replace(bounded, forced=0), count)):
+        victims += left.taken(most - len(victims), asked, limits)
     return tuple(victims)
 
 
-def _spared(
-    candidates: Sequence[Worker],
-    left: Sequence[Worker],
-    bounded: Bounded,
-    by_provider: Mapping[str, tuple[int, ProviderShare]],
-) -> list[Worker]:
-    """Those whom neither a base nor what they alone can do keeps in the fleet."""
-    here = Counter(worker.provider for worker in left)
-    short = total(missing(bounded.wanted, left)) if is_typed(bounded.wanted) else 0
-    return [
-        worker
-        for worker in candidates
-        if here[worker.provider] > by_provider[worker.provider][1].base_workers
-        and (not is_typed(bounded.wanted) or _is_surplus(worker, left, bounded.wanted, short))
-    ]
+class _Left:
+    """Those who are left while one after the other goes.
+
+    Each who goes may change the place of others: who has become the last one of its model, or the last who can do
+    something. So places are looked at anew when they come up, and not all of them each time.
+
+    Args:
+        workers: all of them.
+        by_provider: place and share of each provider.
+    """
+
+    def __init__(self, workers: Sequence[Worker], by_provider: Mapping[str, tuple[int, ProviderShare]]) -> None:
+        self._workers = {worker.worker_id: worker for worker in workers}
+        self._by_provider = by_provider
+        self._models = Counter(worker.model for worker in workers)
+        self._holders = Counter(word for worker in workers for word in worker.capabilities)
+        self._here = Counter(worker.provider for worker in workers)
+        self._kinds = Counter(worker.capabilities for worker in workers)
+        self._unmeasured = sum(not worker.units_per_second for worker in workers)
+        self._unpriced = sum(not worker.usd_per_hour for worker in workers)
+
+    def taken(self, count: int, asked: Bounded, limits: Limits) -> list[Victim]:
+        """So many that may go, the first ones first; fewer where nobody else may."""
+        if count <= 0:
+            return []
+        spares = not asked.hurried and not asked.forced
+        surplus = _Surplus(asked.wanted, self._kinds) if spares and is_typed(asked.wanted) else None
+        able = [
+            worker
+            for worker in self._workers.values()
+            if _may_go(worker, self._by_provider[worker.provider][1], asked, limits)
+        ]
+        line, victims = self._line(able, asked), list[Victim]()
+        aside: dict[tuple[str, ...], list[Worker]] = {}
+        while line and len(victims) < count:
+            place, worker_id = heappop(line)
+            worker = self._workers[worker_id]
+            if (now := self._place(worker, asked)) != place:
+                heappush(line, (now, worker_id))
+                continue
+            if spares and self._here[worker.provider] <= self._by_provider[worker.provider][1].base_workers:
+                continue
+            if surplus is not None and not surplus.has(worker.capabilities):
+                aside.setdefault(worker.capabilities, []).append(worker)
+                continue
+            victims.append(Victim(worker_id, _why(worker, asked), forced=_is_forced(worker, asked)))
+            is_measured_alike = self._remove(worker)
+            if surplus is not None:
+                surplus.remove(worker.capabilities)
+                for kind in [kind for kind in aside if surplus.has(kind)]:
+                    for back in aside.pop(kind):
+                        heappush(line, (self._place(back, asked), back.worker_id))
+            if not is_measured_alike:
+                line = self._line([self._workers[each] for _, each in line], asked)
+        return victims
+
+    def _line(self, workers: Sequence[Worker], asked: Bounded) -> list[tuple[tuple[object, ...], str]]:
+        made = [(self._place(worker, asked), worker.worker_id) for worker in workers]
+        heapify(made)
+        return made
+
+    def _place(self, worker: Worker, asked: Bounded) -> tuple[object, ...]:
+        worth = 0.0 if self._unmeasured else _worth(worker, has_prices=not self._unpriced)
+        return _order(worker, asked, self._by_provider, self._models, self._holders, worth)
+
+    def _remove(self, worker: Worker) -> bool:
+        """It goes; False: what others are worth is counted otherwise now."""
+        before = (self._unmeasured > 0, self._unpriced > 0)
+        del self._workers[worker.worker_id]
+        self._models[worker.model] -= 1
+        self._here[worker.provider] -= 1
+        self._kinds[worker.capabilities] -= 1
+        for word in worker.capabilities:
+            self._holders[word] -= 1
+        self._unmeasured -= not worker.units_per_second
+        self._unpriced -= not worker.usd_per_hour
+        return before == (self._unmeasured > 0, self._unpriced > 0)
 
 
-def _is_surplus(worker: Worker, left: Sequence[Worker], wanted: Sequence[Want], short: int) -> bool:
-    """Whether everything that is wanted can be done as well without it."""
-    return total(missing(wanted, [each for each in left if each is not worker])) <= short
+class _Surplus:
+    """Whether everything that is wanted can be done as well without one of a kind.
+
+    Args:
+        wanted: by the policy.
+        kinds: how many of each capability set are left.
+    """
+
+    def __init__(self, wanted: Sequence[Want], kinds: Mapping[tuple[str, ...], int]) -> None:
+        self._wanted, self._kinds = wanted, dict(kinds)
+        self._short = total(missing_of(wanted, self._kinds))
+        self._without: dict[tuple[str, ...], int] = {}
+        """What is missing without one of a kind, by kind."""
+
+    def has(self, kind: tuple[str, ...]) -> bool:
+        """Whether one of this kind is not needed."""
+        if kind not in self._without:
+            fewer = {**self._kinds, kind: self._kinds[kind] - 1}
+            self._without[kind] = total(missing_of(self._wanted, fewer))
+        return self._without[kind] <= self._short
+
+    def remove(self, kind: tuple[str, ...]) -> None:
+        """One of this kind, of which there is one too many, goes."""
+        self._short = self._without[kind]
+        self._kinds[kind] -= 1
+        self._without.clear()
 
 
 def _order(
@@ -202,7 +277,7 @@ def _order(
     by_provider: Mapping[str, tuple[int, ProviderShare]],
     models: Mapping[str | None, int],
     holders: Mapping[str, int],
-    worth: Mapping[str, float],
+    worth: float,
 ) -> tuple[object, ...]:
     """Who goes first has the smallest."""
     return (
@@ -212,26 +287,20 @@ def _order(
         worker.model is not None and models[worker.model] == 1,
         any(holders[word] == 1 for word in worker.capabilities),
         -by_provider[worker.provider][0],
-        worth.get(worker.worker_id, 0.0),
+        worth,
         -(worker.idle_seconds or 0.0),
         worker.worker_id,
     )
 
 
-def _worth(workers: Sequence[Worker]) -> Mapping[str, float]:
-    """What each does for its price, in steps of a tenth, so that noise in what is measured moves nobody.
+def _worth(worker: Worker, *, has_prices: bool) -> float:
+    """What it does for its price, in steps of a tenth, so that noise in what is measured moves nobody.
 
-    Empty where some are not measured: they would be the worst or the best by a guess. Without prices, speed alone.
+    0 for all where some are not measured: they would be the worst or the best by a guess. Without prices, speed alone.
     Source: Vast's documentation: best price-performance first, the worst is removed first.
     """
-    if not all(worker.units_per_second for worker in workers):
-        return {}
-    has_prices = all(worker.usd_per_hour for worker in workers)
-    return {
-        worker.worker_id: round(math.log(worker.units_per_second / price, WORTH_STEP))
-        for worker in workers
-        if worker.units_per_second and (price := worker.usd_per_hour if has_prices else 1.0)
-    }
+    price = worker.usd_per_hour if has_prices else 1.0
+    return round(math.log(worker.units_per_second / price, WORTH_STEP)) if worker.units_per_second and price else 0.0
 
 
 def _is_forced(worker: Worker, bounded: Bounded) -> bool:

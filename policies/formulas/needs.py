@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ebbflow.core.capabilities import amounts
 from ebbflow.core.lifecycle import WorkerState
@@ -63,6 +64,11 @@ def serving(observation: Observation) -> int:
 
 def names(words: Iterable[str]) -> frozenset[str]:
     """What a capability set names, amounts left aside."""
+    return _names(tuple(words))
+
+
+@lru_cache(maxsize=4096)
+def _names(words: tuple[str, ...]) -> frozenset[str]:
     return frozenset(amounts(words))
 
 

@@ -133,7 +133,7 @@ def test_at_a_terminal_it_asks_for_what_no_option_says(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-c",
-        "from ebbflow.cli.main import run; run()",
+        "from ebbflow.cli.start import run; run()",
         "init",
         "slurm",
         "mine",

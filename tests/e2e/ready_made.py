@@ -81,7 +81,7 @@ class ReadyMade:
         """Look, save, make, deploy: what its page says before anything runs."""
         assert "ebbflow check\n   ebbflow up\n" in self.page
         for word in ("check", "up"):
-            command = [sys.executable, "-c", "from ebbflow.cli.main import run; run()", word]
+            command = [sys.executable, "-c", "from ebbflow.cli.start import run; run()", word]
             done = await anyio.run_process(command, env=dict(environment), cwd=self.folder, check=False)
             said = (done.stdout + done.stderr).decode()
             # Its master is an example's; where another test saved the blocks before, it is asked already.

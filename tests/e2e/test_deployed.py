@@ -18,7 +18,6 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 
-from ebbflow.fleet.deployed import PREFECT_WORKER
 from ebbflow.flows.deploying import switch_schedules
 from ebbflow.standins.process import running
 from tests.e2e.prefect_house import PrefectHouse, flow_run
@@ -68,14 +67,16 @@ async def prefect(environment: Mapping[str, str], folder: Path, *words: str) -> 
 def deployments(world: World, *, scheduled: bool, **sections: Any) -> list[dict[str, Any]]:
     """What stands in a `prefect.yaml` for one fleet."""
     fleet = world.fleet_json(**sections)
-    pool = {"name": POOL, **ONE_PYTHON}
     flows = {"autoscale": "autoscale", "scale-up": "scale_up", "scale-down": "scale_down", "override": "override"}
     rows: list[dict[str, Any]] = [
         {
             "name": world.name,
             "entrypoint": f"ebbflow.flows.{function}:{function}",
             "parameters": {"fleet": fleet},
-            "work_pool": pool,
+            "work_pool": {
+                "name": POOL,
+                "job_variables": {"command": f"ebbflow run-turn ebbflow.flows.{function}:{function}"},
+            },
             "tags": [f"fleet:{world.name}"],
         }
         for function in flows.values()
@@ -108,7 +109,7 @@ async def site(
         await prefect(environment, folder, "work-pool", "create", POOL, "--type", "process")
         await prefect(environment, folder, "deploy", "--all")
         log = folder / "worker.log"
-        command = [sys.executable, "-m", "prefect", *PREFECT_WORKER, "--pool", POOL]
+        command = [sys.executable, "-m", "ebbflow.cli", "runner", "--pool", POOL]
         with running(command, environment=environment, log=log):
             yield Site(worlds, expiring, lowered, crashing, spoken, log, environment)
             await prefect(environment, folder, "work-pool", "pause", POOL)

@@ -1,0 +1,59 @@
+"""`ebbflow runner` and `ebbflow up --runner`: whose runs go through it, and what is refused."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from ebbflow.cli.deploying import _to_deploy
+from ebbflow.cli.main import app
+
+FILE = """
+deployments:
+  - name: sdxl
+    entrypoint: ebbflow.flows.autoscale.autoscale
+    work_pool: {name: gpu-hosts, job_variables: {env: {A: b}}}
+    schedules: [{interval: 60}]
+  - name: sdxl
+    entrypoint: ebbflow.flows.scale_up.scale_up
+    work_pool: {name: gpu-hosts, job_variables: {command: their own}}
+  - name: theirs
+    entrypoint: their/flows.py:flow
+    work_pool: {name: gpu-hosts}
+"""
+
+
+def commands(*, by_runner: bool) -> list[str | None]:
+    rows = yaml.safe_load(_to_deploy(FILE, {0, 1}, by_runner=by_runner))["deployments"]
+    return [row["work_pool"].get("job_variables", {}).get("command") for row in rows]
+
+
+def test_runs_of_our_flows_go_through_the_turn_server_where_nobody_has_said_otherwise() -> None:
+    assert commands(by_runner=True) == ["ebbflow run-turn ebbflow.flows.autoscale.autoscale", "their own", None]
+    assert commands(by_runner=False) == [None, "their own", None]
+
+
+def test_what_a_person_has_set_besides_stays() -> None:
+    (row, *_) = yaml.safe_load(_to_deploy(FILE, {0, 1}, by_runner=True))["deployments"]
+    assert row["work_pool"]["job_variables"]["env"] == {"A": "b"}
+    assert row["schedules"] == [{"interval": 60, "active": False}]
+
+
+@pytest.mark.parametrize("pool", ["", "a b", "--type=x"])
+def test_a_pool_that_is_none_is_refused(pool: str) -> None:
+    result = CliRunner().invoke(app, ["runner", f"--pool={pool}"])
+    assert result.exit_code == 2
+    assert "the name of a work pool would be right" in result.output
+
+
+def test_what_is_started_for_every_turn_imports_nothing_that_takes_long() -> None:
+    script = (
+        "import sys; sys.argv = ['ebbflow', 'run-turn', '--what']\n"
+        "from ebbflow.cli.start import run\n"
+        "try:\n    run()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'typer', 'prefect', 'pydantic', 'anyio', 'asyncio', 'yaml'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
