@@ -296,7 +296,7 @@ class Desk:
         worker_id = known.row.worker_id
         view = view_of(worker_id, known.row.url, known.server, known.state, others_load=0.0)
         routing = self.endpoints.named(known.row.endpoint).routing
-        others = max(0, (view.shown_requests or 0) - routing.given_to(worker_id))
+        others = max(0, view.least_requests - routing.given_to(worker_id))
         self._views[worker_id] = replace(view, cur_load=others * routing.usual_cost)
 
     async def drain(self, worker_id: str, *, is_draining: bool) -> bool | None:

@@ -125,15 +125,21 @@ def view_of(worker_id: str, url: str, server: PlainServer, state: PlainState, *,
         restarts=state.restarts,
         request_seconds=server.request_seconds,
         shown_requests=_shown(reading) if is_heard else None,
+        least_requests=_at_least(reading) if is_heard else 0,
         # What it was last seen to do it may still do, though it does not answer.
         is_silent=state.was_hot and not is_heard,
     )
 
 
 def _shown(reading: Reading | None) -> int | None:
+    """All that it has; a queue alone says nothing of what runs."""
     if reading is None or reading.running is None:
-        return None if reading is None else reading.queued or None
+        return None
     return reading.running + (reading.queued or 0)
+
+
+def _at_least(reading: Reading | None) -> int:
+    return 0 if reading is None else (reading.running or 0) + (reading.queued or 0)
 
 
 def _has_restarted(before: Reading, now: Reading) -> bool:

@@ -85,6 +85,8 @@ class WorkerView:
     """Of one that reports nothing and is looked at: the longest that a request takes. None: it reports."""
     shown_requests: int | None = None
     """Of such a one: requests that it shows, running and waiting; None: it shows none."""
+    least_requests: int = 0
+    """Of such a one: so many it has at least, where it shows a part."""
     is_silent: bool = False
     """Of such a one: it has served and does not answer now, so that nobody knows whether it works."""
 
@@ -99,7 +101,7 @@ class WorkerView:
     @property
     def is_busy(self) -> bool:
         """Whether it has anything to do; an open session counts, also while its GPU rests."""
-        return bool(self.working) or self.working_count > 0 or bool(self.shown_requests)
+        return bool(self.working) or self.working_count > 0 or self.least_requests > 0
 
 
 def read(data: object) -> Report:

@@ -100,21 +100,24 @@ def test_one_that_failed_a_client_is_tested_before_the_next() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reading", "shown"),
+    ("reading", "shown", "least"),
     [
-        (Reading(Standing.READY), None),
-        (Reading(Standing.READY, running=2), 2),
-        (Reading(Standing.READY, running=2, queued=3), 5),
-        # A queue alone: that nothing waits says nothing of what runs.
-        (Reading(Standing.READY, queued=0), None),
-        (Reading(Standing.READY, queued=4), 4),
-        (Reading(Standing.LOADING, running=0, queued=0), None),
+        (Reading(Standing.READY), None, 0),
+        (Reading(Standing.READY, running=2), 2, 2),
+        (Reading(Standing.READY, running=2, queued=3), 5, 5),
+        # A queue alone says nothing of what runs, so that nobody is done because it is short.
+        (Reading(Standing.READY, queued=0), None, 0),
+        (Reading(Standing.READY, queued=4), None, 4),
+        (Reading(Standing.LOADING, running=3, queued=0), None, 0),
     ],
 )
-def test_what_a_server_does_not_tell_is_unknown_and_never_nothing(reading: Reading, shown: int | None) -> None:
+def test_what_a_server_does_not_tell_is_unknown_and_never_nothing(
+    reading: Reading, shown: int | None, least: int
+) -> None:
     state = after((10.0, READY), (11.0, HOT), (12.0, reading))
     view = view_of(ID, URL, SERVER, state, others_load=0.0)
-    assert (view.shown_requests, view.is_silent) == (shown, reading.standing is Standing.LOADING)
+    assert (view.shown_requests, view.least_requests) == (shown, least)
+    assert (view.is_busy, view.is_silent) == (least > 0, reading.standing is Standing.LOADING)
 
 
 def test_a_key_is_sealed_under_the_gateways_secret_and_opened_under_the_one_before_it() -> None:
