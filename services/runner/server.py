@@ -30,8 +30,6 @@ ASK_SECONDS = 5.0
 """For what a client says first."""
 OLD = 75
 """Exit code (EX_TEMPFAIL) of a server that is older than what is installed: start another one."""
-RUN_OF_ONE = "PREFECT__"
-"""Variables that are one run's own; other settings of Prefect must be as they were when it was imported."""
 
 
 class TurnServer:
@@ -43,7 +41,6 @@ class TurnServer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._settings = _settings_of(os.environ)
         self._files = _source_files()
         self._clients: dict[int, socket.socket] = {}
         """By child."""
@@ -110,8 +107,6 @@ class TurnServer:
             return "the client's standard files did not come"
         if self._is_old():
             return "the installed code is newer than this server, which ends"
-        if _settings_of(environment) != self._settings:
-            return "the run's settings of Prefect are others than this server's"
         threads = threading.active_count(), len(os.listdir("/proc/self/task"))
         if threads != (1, 1):
             return f"it has {max(threads)} threads, and a process with several cannot be copied"
@@ -218,14 +213,6 @@ def _end_with_client(connection: socket.socket) -> None:
         connection.settimeout(None)
         receive(connection)
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _settings_of(environment: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in environment.items()
-        if name.startswith("PREFECT_") and not name.startswith(RUN_OF_ONE)
-    }
 
 
 def _source_files() -> dict[str, int]:

@@ -27,7 +27,7 @@ from tests.e2e.world import PrefectWorld, PrefectWorlds, World, opened_worlds
 pytestmark = pytest.mark.anyio
 
 POOL = "e2e-processes"
-INTERVAL = 40
+INTERVAL = 24
 ONE_PYTHON = {"job_variables": {"command": f"{sys.executable} -m prefect.engine"}}
 """For a work pool of tests: of the two Pythons that a process worker begins in a row for each run, the second alone."""
 PATIENCE_SECONDS = 300.0
@@ -147,6 +147,9 @@ async def test_a_deployed_fleet_lives_through_schedules_requests_and_an_override
     assert any(name.startswith(f"{site.lowered.name}: -1 (") for name in names), names
     failed = [run.name for run in runs if run.state and (run.state.is_failed() or run.state.is_crashed())]
     assert failed == [], site.log.read_text()[-4000:]
+    said = site.log.read_text()
+    assert "turn server" in said
+    assert "not by the turn server" not in said, "every run was its child"
     async with get_client() as client:
         # The other tests of the site would wait for their runs behind these.
         await switch_schedules(client, {f"autoscale/{world.name}": () for world in both})

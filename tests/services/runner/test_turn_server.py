@@ -111,14 +111,6 @@ def test_where_there_is_no_server_to_be_trusted_the_plain_command_runs(tmp_path:
     assert ("not by the turn server" in done.stderr) == bool(what)
 
 
-def test_settings_of_prefect_that_are_others_than_the_servers_make_it_a_python_of_its_own(
-    place: Path, server: subprocess.Popen[str]
-) -> None:
-    done = run(AUTOSCALE, **{SOCKET: str(place), "PREFECT_API_URL": "http://127.0.0.1:9/api"})
-    assert "the run's settings of Prefect are others than this server's" in done.stderr
-    assert ENGINE_SAID in done.stderr
-
-
 def test_a_client_that_goes_before_its_word_leaves_nothing_behind(place: Path, server: subprocess.Popen[str]) -> None:
     connection = asked(place)
     said, _ = receive(connection)
