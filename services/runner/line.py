@@ -67,7 +67,9 @@ def send(connection: socket.socket, said: Mapping[str, object], files: Sequence[
     beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", files))] if files else []
     try:
         sent = connection.sendmsg([raw], beside)
-        connection.sendall(raw[sent:])
+        # Nothing is left as a rule, and sending nothing fails where the other side has read all, answered and gone.
+        while sent < len(raw):
+            sent += connection.send(raw[sent:])
     except OSError as error:
         raise Broken(str(error)) from error
 

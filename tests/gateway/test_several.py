@@ -140,12 +140,18 @@ class Town:
 
 @pytest.fixture
 async def town(anyio_backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Town]:
-    # They look when a test says so, and a request that nobody answers is not held for long.
+    # They look when a test says so.
     monkeypatch.setattr(several, "LOOK_SECONDS", 0.02)
-    monkeypatch.setattr(several, "HOLD_SECONDS", 0.3)
+    monkeypatch.setattr(several, "HOLD_SECONDS", 30)
     monkeypatch.setattr(Several, "_go_on", _stand_still)
     async with Town(tmp_path).opened() as made:
         yield made
+
+
+@pytest.fixture
+def impatient(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that nobody answers is not held for long."""
+    monkeypatch.setattr(several, "HOLD_SECONDS", 0.3)
 
 
 async def _stand_still(self: Several, ends: object) -> None:
@@ -189,6 +195,7 @@ async def test_while_nobody_decides_a_request_waits_and_is_then_answered(town: T
     assert (await asked).json()["url"] == URL
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_where_nobody_decides_for_long_one_is_told_to_ask_again(town: Town) -> None:
     await town.serve()
     await town.apps["first"]._end_term()
@@ -196,6 +203,7 @@ async def test_where_nobody_decides_for_long_one_is_told_to_ask_again(town: Town
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_one_that_is_cut_off_goes_on_for_a_while_and_then_sends_nobody_anywhere(town: Town) -> None:
     await town.serve()
     town.seats.cut_off = {"http://first"}
@@ -216,6 +224,7 @@ async def test_one_that_is_alone_goes_on_however_long_its_database_is_away(town:
     assert (await town.route("first")).json()["url"] == URL
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_who_took_the_seat_of_one_that_may_live_says_of_no_worker_that_it_is_idle(town: Town) -> None:
     await town.serve()
     town.seats.cut_off, town.seats.holder = {"http://first"}, ""

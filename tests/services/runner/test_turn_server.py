@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -193,6 +194,22 @@ def test_a_place_that_others_could_have_made_is_none(tmp_path: Path) -> None:
         check_place(tmp_path / "s")
     with pytest.raises(Unsafe, match=f"longer than the {MOST_PATH_BYTES} bytes"):
         check_place(tmp_path / ("s" * 120))
+
+
+class Gone(socket.socket):
+    """The other side has read all and gone before the sender comes back."""
+
+    def sendmsg(self, *given: Any) -> int:
+        (buffers, *_) = given
+        return sum(len(each) for each in buffers)
+
+    def send(self, *given: Any) -> int:
+        raise BrokenPipeError
+
+
+def test_regression_a_line_failed_whose_answer_came_before_its_sender_was_back() -> None:
+    with closing(Gone(socket.AF_UNIX, socket.SOCK_STREAM)) as gone:
+        send(gone, {"a": 1})
 
 
 def test_a_line_that_does_not_end_is_not_read_for_ever() -> None:
