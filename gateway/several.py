@@ -140,7 +140,7 @@ class Several:
     async def _try(self) -> None:
         before = await self._seat.take(self._address)
         if before is None:
-            self._holder = (await self._seat.holder()).address
+            self._follow((await self._seat.holder()).address)
             return
         number = before.number + 1
         is_sure = await self._has_left(before.address, number)
@@ -156,13 +156,19 @@ class Several:
         before = await self._seat.take(self._address)
         if before is None:
             await self._end_term()
-            self._holder = (await self._seat.holder()).address
+            self._follow((await self._seat.holder()).address)
         elif before.number == term.number:
             # Nobody had it meanwhile, so nothing has changed but its number.
             term.number, term.held_at = before.number + 1, self._monotonic()
         else:
             await self._end_term()
             await self._begin_term(self._make(), before.number + 1)
+
+    def _follow(self, address: str) -> None:
+        """Hand on to who has the seat."""
+        if address == self._address and address != self._holder:
+            _LOG.error("another gateway that decides is at %s too: give each an --address of its own", address)
+        self._holder = address
 
     async def _has_left(self, address: str, number: int) -> bool:
         """Whether who had the seat before decides no more, as far as that can be known."""

@@ -265,6 +265,15 @@ async def test_one_that_had_its_seat_again_after_another_begins_anew_with_what_t
     assert (await town.route("first")).json()["url"] == URL
 
 
+async def test_two_that_say_one_address_are_told_apart_by_nobody_so_the_log_says_it(
+    town: Town, caplog: pytest.LogCaptureFixture
+) -> None:
+    town.seats.last = Holder("http://second", 1)
+    await town.apps["second"].look()
+    await town.apps["second"].look()
+    assert caplog.text.count("another gateway that decides is at http://second too: give each an --address") == 1
+
+
 @pytest.mark.parametrize("proof", ["", "wrong"])
 async def test_nobody_else_makes_one_stand_down(town: Town, proof: str) -> None:
     answer = await town.ask("first", "POST", "/peer/stand-down", json={"number": 99}, headers={PROOF: proof})
