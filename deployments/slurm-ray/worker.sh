@@ -19,12 +19,15 @@ ray=$(command -v ray) || { echo "no ray on $(hostname): set RAY_SETUP or PATH in
 python=$(sed -n '1s/^#!//p' "$ray")
 echo "${EBBFLOW_WORKER_ID:-a worker} on $(hostname): $("$ray" --version), $($python --version), $RAY_CPUS CPUs, $RAY_GPUS GPUs"
 
+# Passed on to `ray start` alone, it drains: what runs is finished. To every process of the job at once it ends them.
+# It may come before there is anybody to pass it on to.
+started= told=
+trap 'told=1; [[ -z $started ]] || kill -TERM "$started" 2>/dev/null || true' TERM INT
 "$ray" start "$@" --num-cpus="$RAY_CPUS" --num-gpus="$RAY_GPUS" --resources="$RAY_RESOURCES" --disable-usage-stats \
     ${RAY_MEMORY_BYTES:+--memory="$RAY_MEMORY_BYTES"} \
     ${RAY_OBJECT_STORE_BYTES:+--object-store-memory="$RAY_OBJECT_STORE_BYTES"} &
 started=$!
-# Passed on to `ray start` alone, it drains: what runs is finished. To every process of the job at once it ends them.
-trap 'kill -TERM "$started" 2>/dev/null || true' TERM INT
+[[ -z $told ]] || kill -TERM "$started" 2>/dev/null || true
 while kill -0 "$started" 2>/dev/null; do wait "$started" && code=0 || code=$?; done
 # Sockets and logs of this worker alone: why a node did not start stands there.
 for word in "$@"; do
