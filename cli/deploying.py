@@ -30,14 +30,14 @@ ANYWHERE = [{"prefect.deployments.steps.set_working_directory": {"directory": "/
 """A `pull:` that every host can follow, for flows that come with a package."""
 
 
-async def deploy(path: Path, text: str, ours: Collection[int], *, by_runner: bool = False) -> None:
+async def deploy(path: Path, text: str, ours: Collection[int], *, runs_by: str = "") -> None:
     """Deploy everything in a Prefect file by Prefect's own command, with the schedules of ours switched off.
 
     Args:
         path: the file's; it is deployed from its folder.
         text: the file's.
         ours: which of its deployments are of our flows, by their places.
-        by_runner: let their runs go through the turn server of `ebbflow runner`.
+        runs_by: the command of their runs, before the entrypoint; empty: Prefect's own.
 
     Raises:
         FleetError: Prefect refused it, or nothing can be written beside it; holds the end of what it said.
@@ -45,7 +45,7 @@ async def deploy(path: Path, text: str, ours: Collection[int], *, by_runner: boo
     beside = path.with_name(BESIDE)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all", "--prefect-file", beside.name]
     try:
-        beside.write_text(_to_deploy(text, ours, by_runner=by_runner), encoding="utf-8")
+        beside.write_text(_to_deploy(text, ours, runs_by=runs_by), encoding="utf-8")
         for left in reversed(range(MAX_DEPLOYS)):
             with anyio.fail_after(DEPLOY_SECONDS):
                 done = await anyio.run_process(command, cwd=path.parent, check=False, stderr=subprocess.STDOUT)
@@ -65,7 +65,7 @@ async def deploy(path: Path, text: str, ours: Collection[int], *, by_runner: boo
     raise FleetError(f"`prefect deploy` ended with code {done.returncode}: {_as_written(said[-2000:], text)}")
 
 
-def _to_deploy(text: str, ours: Collection[int], *, by_runner: bool) -> str:
+def _to_deploy(text: str, ours: Collection[int], *, runs_by: str) -> str:
     """The file with schedules of ours off; and where it is silent, without the folder that this is called in.
 
     Without a `pull:` Prefect stores that folder, and a worker on another host looks for it in vain.
@@ -78,9 +78,9 @@ def _to_deploy(text: str, ours: Collection[int], *, by_runner: bool) -> str:
     for index, row in enumerate(rows):
         if index in ours and row.get("schedules"):
             row["schedules"] = [{**schedule, "active": False} for schedule in row["schedules"]]
-        if index in ours and by_runner and str(row.get("entrypoint", "")).startswith(OURS):
+        if index in ours and runs_by and str(row.get("entrypoint", "")).startswith(OURS):
             pool = row.get("work_pool") or {}
-            variables = {"command": f"ebbflow run-turn {row['entrypoint']}", **(pool.get("job_variables") or {})}
+            variables = {"command": f"{runs_by} {row['entrypoint']}", **(pool.get("job_variables") or {})}
             row["work_pool"] = {**pool, "job_variables": variables}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 

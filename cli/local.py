@@ -51,15 +51,20 @@ class Local:
         for service in self.servers:
             say(str(await self.background.make_sure(service)))
 
-    async def make_sure_of_worker(self, client: "PrefectClient") -> None:
-        """Start the pool's worker where none asks the pool for work.
+    @property
+    def run_turn(self) -> str:
+        """The command of a run that goes through the runner: here by this Python, else by the one of its host."""
+        return services.RUN_TURN_HERE if self.asked.prefect_worker else services.RUN_TURN
+
+    async def make_sure_of_worker(self, client: "PrefectClient", *, by_runner: bool = False) -> None:
+        """Start the pool's worker, or the runner in its place, where none asks the pool for work.
 
         Raises:
             FleetError: as above.
         """
         from ebbflow.flows.standings import is_polled, pool_of
 
-        service = services.worker(self.asked)
+        service = services.worker(self.asked, by_runner=by_runner)
         if service is None:
             return
         name = self.asked.prefect_worker or ""

@@ -4,6 +4,7 @@
 outlives the command, as a worker of a local provider is, and is kept and found again by the same code.
 """
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from ebbflow.cli.folders import KEPT, SERVICES_FILE, SETTINGS_FILE
 from ebbflow.core.errors import ConfigError
 from ebbflow.fleet.deployed import PREFECT_WORKER
 
+RUN_TURN = "ebbflow run-turn"
+RUN_TURN_HERE = shlex.join([sys.executable, "-m", "ebbflow.cli", "run-turn"])
 SERVER, MASTER, WORKER = "prefect-server", "swarmui-master", "prefect-worker"
 
 
@@ -118,10 +121,13 @@ def servers(services: Services, folder: Path, *, api_url: str | None) -> Iterato
         yield Service(MASTER, what, command, f"{services.swarmui_master}/API/GetNewSession", method="POST")
 
 
-def worker(services: Services) -> Service | None:
-    """The Prefect worker, once its pool is there; None where the file asks for none."""
+def worker(services: Services, *, by_runner: bool = False) -> Service | None:
+    """The Prefect worker, or the runner in its place, once its pool is there; None where the file asks for none."""
     if services.prefect_worker is None:
         return None
+    if by_runner:
+        runner = _python("ebbflow.cli", "runner", "--pool", services.prefect_worker, "--name", "ebbflow-up")
+        return Service(WORKER, f"runner of pool {services.prefect_worker}", runner)
     words = (*PREFECT_WORKER, "--pool", services.prefect_worker, "--name", "ebbflow-up")
     return Service(WORKER, f"Prefect worker of pool {services.prefect_worker}", _python("prefect", *words))
 

@@ -73,9 +73,9 @@ async def _up(path: Path, text: str, blocks: str | None, *, start: bool, runner:
         pools = sorted({each.work_pool for each in checked.fleets} - {""})
         for pool in pools:
             say(f"work pool {pool} {'is made' if await make_pool(client, pool) else 'is there'}")
-        await local.make_sure_of_worker(client)
+        await local.make_sure_of_worker(client, by_runner=runner)
         async with _schedules_kept(client, checked.fleets, start=start) as on:
-            await _deploy(client, path, text, checked.fleets, start=start, runner=runner)
+            await _deploy(client, path, text, checked.fleets, start=start, runs_by=local.run_turn if runner else "")
         say(f"deployed: {', '.join(on)}")
         for name in sorted(name for name, keys in on.items() if keys):
             say(f"the schedule of {name} is on")
@@ -136,13 +136,13 @@ async def _deploy(
     fleets: "Sequence[DeployedFleet]",
     *,
     start: bool,
-    runner: bool,
+    runs_by: str,
 ) -> None:
     from ebbflow.cli.deploying import deploy
     from ebbflow.flows.ending import begin_again
 
     try:
-        await deploy(path, text, {each.index for each in fleets}, by_runner=runner)
+        await deploy(path, text, {each.index for each in fleets}, runs_by=runs_by)
         for fleet in {each.fleet.name: each.fleet for each in fleets}.values():
             if start and await begin_again(client, fleet):
                 say(f"fleet {fleet.name!r} is no longer wound down")

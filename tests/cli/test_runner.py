@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from ebbflow.cli.deploying import _to_deploy
 from ebbflow.cli.main import app
+from ebbflow.cli.services import RUN_TURN, RUN_TURN_HERE, Services, worker
 
 FILE = """
 deployments:
@@ -26,7 +27,7 @@ deployments:
 
 
 def commands(*, by_runner: bool) -> list[str | None]:
-    rows = yaml.safe_load(_to_deploy(FILE, {0, 1}, by_runner=by_runner))["deployments"]
+    rows = yaml.safe_load(_to_deploy(FILE, {0, 1}, runs_by=RUN_TURN if by_runner else ""))["deployments"]
     return [row["work_pool"].get("job_variables", {}).get("command") for row in rows]
 
 
@@ -36,9 +37,28 @@ def test_runs_of_our_flows_go_through_the_turn_server_where_nobody_has_said_othe
 
 
 def test_what_a_person_has_set_besides_stays() -> None:
-    (row, *_) = yaml.safe_load(_to_deploy(FILE, {0, 1}, by_runner=True))["deployments"]
+    (row, *_) = yaml.safe_load(_to_deploy(FILE, {0, 1}, runs_by=RUN_TURN))["deployments"]
     assert row["work_pool"]["job_variables"]["env"] == {"A": "b"}
     assert row["schedules"] == [{"interval": 60, "active": False}]
+
+
+def test_a_folder_that_asks_for_a_worker_gets_the_runner_and_runs_by_this_python() -> None:
+    asked = Services(prefect_worker="walk")
+    plain, by_runner = worker(asked), worker(asked, by_runner=True)
+    assert plain is not None
+    assert by_runner is not None
+    assert plain.command[:3] == (sys.executable, "-m", "prefect")
+    assert by_runner.command == (
+        sys.executable,
+        "-m",
+        "ebbflow.cli",
+        "runner",
+        "--pool",
+        "walk",
+        "--name",
+        "ebbflow-up",
+    )
+    assert RUN_TURN_HERE.startswith(sys.executable), "a plain worker that is there already finds it too"
 
 
 @pytest.mark.parametrize("pool", ["", "a b", "--type=x"])
