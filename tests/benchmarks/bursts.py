@@ -31,7 +31,8 @@ async def paid_seconds(is_done: Callable[[], bool], workers: Callable[[], int]) 
     """Worker-seconds until the work is done and nobody is left; a worker is paid for from its start to its end."""
     paid, seen = 0.0, time.monotonic()
     begun, count = seen, 1
-    while count or not is_done():
+    # Asked each time, also while workers are there: it notes when the work was done.
+    while not is_done() or count:
         await asyncio.sleep(LOOK_SECONDS)
         count, now = await asyncio.to_thread(workers), time.monotonic()
         paid, seen = paid + count * (now - seen), now
