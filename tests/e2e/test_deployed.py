@@ -64,8 +64,12 @@ async def prefect(environment: Mapping[str, str], folder: Path, *words: str) -> 
     return done.stdout.decode()
 
 
-def deployments(world: World, *, scheduled: bool, **sections: Any) -> list[dict[str, Any]]:
-    """What stands in a `prefect.yaml` for one fleet."""
+BY_RUNNER = "ebbflow run-turn"
+BY_A_WORKER = f"{sys.executable} -m prefect.flow_engine"
+
+
+def deployments(world: World, *, scheduled: bool, runs_by: str = BY_A_WORKER, **sections: Any) -> list[dict[str, Any]]:
+    """What stands in a `prefect.yaml` for one fleet, whose runs are started so."""
     fleet = world.fleet_json(**sections)
     flows = {"autoscale": "autoscale", "scale-up": "scale_up", "scale-down": "scale_down", "override": "override"}
     rows: list[dict[str, Any]] = [
@@ -75,7 +79,7 @@ def deployments(world: World, *, scheduled: bool, **sections: Any) -> list[dict[
             "parameters": {"fleet": fleet},
             "work_pool": {
                 "name": POOL,
-                "job_variables": {"command": f"ebbflow run-turn ebbflow.flows.{function}:{function}"},
+                "job_variables": {"command": f"{runs_by} ebbflow.flows.{function}:{function}"},
             },
             "tags": [f"fleet:{world.name}"],
         }
@@ -99,9 +103,9 @@ async def site(
         expiring, lowered = await worlds(interval_seconds=INTERVAL), await worlds(interval_seconds=INTERVAL)
         crashing, spoken = await worlds("--start_seconds", "12"), await worlds(interval_seconds=INTERVAL)
         rows = [
-            *deployments(expiring, scheduled=True),
-            *deployments(lowered, scheduled=True),
-            *deployments(crashing, scheduled=False),
+            *deployments(expiring, scheduled=True, runs_by=BY_RUNNER),
+            *deployments(lowered, scheduled=True, runs_by=BY_RUNNER),
+            *deployments(crashing, scheduled=False, runs_by=BY_RUNNER),
         ]
         pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}]
         # JSON is YAML.
@@ -202,7 +206,7 @@ async def test_the_command_is_a_persons_word_over_a_deployed_fleet_and_tells_wha
     folder = world.folder / "fleet"
     folder.mkdir()
     pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}]
-    rows = deployments(world, scheduled=True)
+    rows = deployments(world, scheduled=True, runs_by=BY_RUNNER)
     (folder / "prefect.yaml").write_text(json.dumps({"name": "spoken", "pull": pull, "deployments": rows}))
     (folder / "blocks.yaml").write_text(json.dumps({"blocks": [another_master(world)]}))
     for _ in range(2):
