@@ -216,12 +216,18 @@ class Desk:
             await self.store.keep_server(worker_id, server, self._sealing.seal(server.key))
         if known is not None and known.row.endpoint != endpoint:
             self.endpoints.named(known.row.endpoint).routing.forget(worker_id, self._clocks.monotonic())
-        now = self._clocks.monotonic()
-        self._registered[worker_id] = _Registered(row, now + lease_seconds, _kept(view), server=server, state=state)
-        self._views[worker_id] = view
+        now, latest = self._clocks.monotonic(), self._registered.get(worker_id)
+        if latest is not None and latest.state is not None and latest.row.url == url:
+            # A look may have come to something while the database wrote.
+            state = latest.state if server is not None else None
+        made = _Registered(row, now + lease_seconds, _kept(view), server=server, state=state)
+        self._registered[worker_id] = made
+        if server is not None:
+            self._show(made)
         self._tell(worker_id)
         if known is None:
             self._note(endpoint, worker_id, "registered")
+        view = self._views[worker_id]
         return replace(view, url=view.url or url)
 
     async def renew(self, endpoint: str, worker_ids: Sequence[str], *, lease_seconds: float) -> dict[str, bool]:

@@ -75,14 +75,18 @@ class Peers:
         return await self._sent(method, address + target, given, body, CALL_SECONDS)
 
     async def ask_to_stand_down(self, address: str, number: int) -> bool:
-        """Tell one that another has the seat; whether it has understood.
+        """Tell one that another has the seat; whether it says that it decides no more. Any other answer is none.
 
         Raises:
             PeerUnreachable: it does not answer.
         """
         body = orjson.dumps({"number": number})
         answer = await self._sent("POST", address + STAND_DOWN, {PROOF: self._proof}, body, ASK_SECONDS)
-        return answer.status_code == 200
+        try:
+            told = orjson.loads(answer.content)
+        except ValueError:
+            return False
+        return answer.status_code == 200 and isinstance(told, dict) and told.get("decides") is False
 
     async def aclose(self) -> None:
         """Close connections."""

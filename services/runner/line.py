@@ -50,8 +50,10 @@ def check_peer(connection: socket.socket) -> None:
     """See that this user is on the other side.
 
     Raises:
-        Unsafe: another is.
+        Unsafe: another is, or this system does not tell.
     """
+    if not hasattr(socket, "SO_PEERCRED"):
+        raise Unsafe("this system does not tell who is on the other side of a socket")
     pid, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     if uid != os.getuid():
         raise Unsafe(f"process {pid} of another user answers")

@@ -131,6 +131,7 @@ class Day(Loop):
         machine.work.append((number, self.now + request.service_seconds))
 
     def _finished(self, numbers: Sequence[int]) -> None:
+        self.served += len(numbers)
         for number in numbers:
             request = self._open.pop(number)
             request.life.ended_at, request.life.tokens = self.now, request.life.tokens_asked
@@ -150,7 +151,6 @@ class Day(Loop):
         running = sum(not machine.is_stopped for machine in rented)
         usd_per_hour = running * USD_PER_HOUR + (len(rented) - running) * STORAGE_USD_PER_HOUR
         self.looks.append(Look(self.now, running, Price(usd_per_hour)))
-        served = sum(life.is_served for life in self.lives[-1:])
         self.moments.append(
             Moment(
                 self.now - self.began_at,
@@ -158,7 +158,7 @@ class Day(Loop):
                 len(self.lives),
                 len(self._open),
                 len(self._waiting),
-                served,
+                self.served,
                 0,
                 running,
             )

@@ -327,5 +327,12 @@ async def test_a_gateway_whose_machine_refuses_is_gone_and_one_that_is_silent_ma
     await silent.aclose()
 
 
+@pytest.mark.parametrize("answer", [b"", b"ok", b"[]", b"{}", b'{"decides": true}', b'{"decides": 0}'])
+async def test_whatever_else_answers_at_its_address_has_not_stood_down(answer: bytes) -> None:
+    peers = Peers(OPERATOR, httpx.MockTransport(lambda request: httpx.Response(200, content=answer)))
+    assert not await peers.ask_to_stand_down("http://gateway", 2)
+    await peers.aclose()
+
+
 def _silent(request: httpx.Request) -> httpx.Response:
     raise httpx.ReadTimeout("no answer", request=request)
