@@ -4,6 +4,7 @@
 started it starts another one.
 """
 
+import atexit
 import gc
 import importlib
 import os
@@ -182,6 +183,7 @@ def _live(connection: socket.socket, said: Mapping[str, object], files: list[int
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
+        _finish()
         with suppress(OSError, ValueError):
             sys.stdout.flush()
             sys.stderr.flush()
@@ -205,6 +207,14 @@ def _run(said: Mapping[str, object]) -> int:
     refresh_global_settings_context()
     setup_logging()
     return flow_engine._main()
+
+
+def _finish() -> None:
+    """What the interpreter does at its end, which a copy of a process must not reach: the last log lines are sent."""
+    with suppress(Exception):
+        threading._shutdown()  # type: ignore[attr-defined]
+    with suppress(Exception):
+        atexit._run_exitfuncs()
 
 
 def _end_with_client(connection: socket.socket) -> None:
