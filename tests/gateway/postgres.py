@@ -1,5 +1,7 @@
 """A real PostgreSQL on loopback, in a temporary folder, that a test may stop for a while. Debian's package."""
 
+import asyncio
+import itertools
 import os
 import shutil
 import subprocess
@@ -9,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from ebbflow.standins.process import free_port
 
@@ -27,6 +31,7 @@ class Postgres:
 
     def __init__(self, programs: Path, folder: Path, account: str | None) -> None:
         self._programs, self._folder, self._account = programs, folder, account
+        self._numbers = itertools.count(1)
         self.port = free_port()
         self.url = f"postgresql+asyncpg://ebbflow@127.0.0.1:{self.port}/postgres"
 
@@ -40,6 +45,22 @@ class Postgres:
 
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "--wait", "--pgdata", str(self._folder), "--mode", "immediate")
+
+    def empty_database(self) -> str:
+        """The URL of a new one."""
+        # The number is the server's own: pytest imports a conftest under a second name, with globals of its own.
+        name = f"gateway_{next(self._numbers)}"
+
+        async def make() -> None:
+            engine = create_async_engine(self.url, isolation_level="AUTOCOMMIT")
+            try:
+                async with engine.connect() as connection:
+                    await connection.execute(text(f"CREATE DATABASE {name}"))
+            finally:
+                await engine.dispose()
+
+        asyncio.run(make())
+        return self.url.rpartition("/")[0] + f"/{name}"
 
     def is_running(self) -> bool:
         return (self._folder / "postmaster.pid").exists()

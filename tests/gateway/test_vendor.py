@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.conftest import fresh
 from tests.gateway.processes import (
     FOLDER,
     GatewayProcess,
@@ -67,7 +66,7 @@ def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         with gateway_process(folder) as made:
             yield made
         return
-    with gateway_pair(folder, fresh(request.getfixturevalue("postgres_server"))) as pair:
+    with gateway_pair(folder, request.getfixturevalue("postgres_server").empty_database()) as pair:
         yield pair
 
 
