@@ -45,7 +45,6 @@ _PATHS: dict[str, Node] = {
             "clients",
             answer_of("A ticket, or a place in the queue", {"anyOf": [TICKET, WAIT]}),
             body=ROUTE,
-            more=SERVER,
         )
     },
     "/done/": {
@@ -95,7 +94,12 @@ _PATHS: dict[str, Node] = {
         )
     },
     "/pubkey/": {
-        "get": asked("The key by which workers check tickets", "everybody", text_of("PEM", "text/plain; charset=utf-8"))
+        "get": asked(
+            "The key by which workers check tickets",
+            "everybody",
+            text_of("PEM", "text/plain; charset=utf-8"),
+            more=SERVER,
+        )
     },
     "/worker_status/": {
         "post": asked("A worker tells how it does", "workers", answer_of("It was taken", an_object({})), body=REPORT)
@@ -146,7 +150,6 @@ _PATHS: dict[str, Node] = {
                 },
                 [],
             ),
-            more=SERVER,
         ),
     },
     "/operator/endpoints/{name}/keys": {
@@ -156,7 +159,7 @@ _PATHS: dict[str, Node] = {
             "operators",
             answer_of("It, told once", an_object({"key": TEXT})),
             body=an_object({"overlap_seconds": maybe({**NUMBER, "minimum": 0, "maximum": 316_224_000})}, []),
-            more={**ABSENT, **SERVER},
+            more=ABSENT,
             status=201,
         ),
     },
@@ -178,7 +181,7 @@ _PATHS: dict[str, Node] = {
             "operators",
             answer_of("By worker id, whether it spoke of late", {"type": "object", "additionalProperties": YES}),
             body=an_object({"worker_ids": a_list(TEXT), "lease_seconds": LEASE}, ["worker_ids"]),
-            more={**ABSENT, **SERVER},
+            more=ABSENT,
         ),
     },
     "/operator/endpoints/{name}/workers/{worker_id}": {
@@ -196,9 +199,9 @@ _PATHS: dict[str, Node] = {
                 },
                 ["url"],
             ),
-            more={**ABSENT, **SERVER, **NOT_SO},
+            more={**ABSENT, **NOT_SO},
         ),
-        "delete": asked("Forget a worker", "operators", answer_of("It is forgotten", an_object({})), more=SERVER),
+        "delete": asked("Forget a worker", "operators", answer_of("It is forgotten", an_object({}))),
     },
     "/operator/workers/{worker_id}/drain": {
         "parameters": [WORKER_ID],
@@ -206,13 +209,13 @@ _PATHS: dict[str, Node] = {
             "Route nothing more to a worker",
             "operators",
             answer_of("Whether it works; null: it is silent", an_object({"busy": maybe(YES)})),
-            more={**ABSENT, **SERVER},
+            more=ABSENT,
         ),
         "delete": asked(
             "Route to it again",
             "operators",
             answer_of("Whether it works; null: it is silent", an_object({"busy": maybe(YES)})),
-            more={**ABSENT, **SERVER},
+            more=ABSENT,
         ),
     },
     "/operator/servers/check": {

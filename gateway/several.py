@@ -92,7 +92,7 @@ class Several:
             return
         request = Request(scope, receive)
         if scope["path"] == "/healthz":
-            answer = answered({"ok": True, "decides": self._term is not None})
+            answer = self._health(request)
         elif scope["path"] == STAND_DOWN:
             answer = await self._stand_down(request)
         elif (gateway := self._deciding()) is not None:
@@ -213,6 +213,14 @@ class Several:
             if self._terms:
                 await asyncio.wait(self._terms)
 
+    def _health(self, request: Request) -> Response:
+        """Of this one, whoever decides."""
+        if request.method in ("GET", "HEAD"):
+            return answered({"ok": True, "decides": self._term is not None})
+        answer = said(405, "Method Not Allowed: /docs names what can be asked")
+        answer.headers["Allow"] = "GET, HEAD"
+        return answer
+
     def _deciding(self) -> Gateway | None:
         """The gateway here, where it decides; not while another may have our seat, and trust in our silence by now."""
         term = self._term
@@ -259,7 +267,8 @@ class Several:
         """What who has the seat answers; None: nobody does now."""
         if self._holder in ("", self._address):
             return None
-        target = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        # As it came: put together anew, a path may hold what no address can.
+        target = request.scope["raw_path"].decode("latin-1") + (f"?{request.url.query}" if request.url.query else "")
         client = request.client.host if request.client else ""
         try:
             found = await self._peers.hand_on(self._holder, request.method, target, request.headers, raw, client=client)

@@ -22,8 +22,8 @@ FIGURE: Node = {"type": "number", "minimum": -MOST, "maximum": MOST}
 A_URL: Node = {"type": "string", "pattern": f"^{ADDRESS.pattern}$", "maxLength": 300}
 ERROR: Node = {"type": "object", "required": ["error"], "properties": {"error": TEXT}}
 NAME: Node = {"type": "string", "pattern": f"^{ENDPOINT.pattern}$"}
-REFUSALS = {400: "A field is not what it should be", 401: "Authentication failed", 429: "Ask again later"}
-SERVER = {503: "The database does not answer: ask again"}
+SERVER = {503: "No gateway decides now, or the database does not answer: ask again"}
+REFUSALS = {400: "A field is not what it should be", 401: "Authentication failed", 429: "Ask again later", **SERVER}
 
 
 def an_object(properties: Node, required: list[str] | None = None) -> Node:

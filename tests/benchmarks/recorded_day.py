@@ -107,8 +107,8 @@ class Day(Loop):
         self._see()
 
     def _asks(self, request: _Request) -> None:
-        (desk,) = self._street.desks()
-        answer = desk.route(
+        (gateway,) = self._street.gateways()
+        answer = gateway.desk.route(
             ENDPOINT,
             self.key,
             number=request.number,
@@ -137,11 +137,11 @@ class Day(Loop):
             request.life.ended_at, request.life.tokens = self.now, request.life.tokens_asked
 
     async def _say(self, path: str, **body: Any) -> dict[str, Any]:
-        (desk,) = self._street.desks()
+        (gateway,) = self._street.gateways()
         if path == "/worker_status/":
-            desk.report(read(body))
+            gateway.desk.report(read(body))
         else:
-            desk.settle(body["mtoken"], [(each["request_idx"], True) for each in body["requests"]])
+            gateway.desk.settle(body["mtoken"], [(each["request_idx"], True) for each in body["requests"]])
         return {}
 
     def _see(self) -> None:

@@ -3,12 +3,12 @@
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import httpx
 from starlette.types import ASGIApp
 
 from ebbflow.gateway.app import Gateway
-from ebbflow.gateway.desk import Desk
 from ebbflow.gateway.peers import Peers
 from ebbflow.gateway.seat import PostgresSeat
 from ebbflow.gateway.several import Several
@@ -20,7 +20,7 @@ class Street(httpx.AsyncBaseTransport):
 
     def __init__(self) -> None:
         self._apps: dict[str, ASGIApp] = {}
-        self._desks: dict[str, Callable[[], Desk | None]] = {}
+        self._deciding: list[Callable[[], Gateway | None]] = []
         self._turn: Iterator[str] = iter(())
 
     @property
@@ -29,9 +29,9 @@ class Street(httpx.AsyncBaseTransport):
         (app,) = self._apps.values()
         return app
 
-    def desks(self) -> list[Desk]:
-        """Of those that decide."""
-        return [desk for found in self._desks.values() if (desk := found()) is not None]
+    def gateways(self) -> list[Gateway]:
+        """Those that decide."""
+        return [gateway for found in self._deciding if (gateway := found()) is not None]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         host = request.url.host if request.url.host in self._apps else next(self._turn)
@@ -42,12 +42,13 @@ class Street(httpx.AsyncBaseTransport):
         self, url: str, make: Callable[[], Gateway], *, operator_keys: tuple[str, ...], clocks: Clocks
     ) -> AsyncIterator[None]:
         """Gateways that answer until the block ends: one on a file, two on a PostgreSQL."""
-        self._apps, self._desks = {}, {}
+        self._apps, self._deciding = {}, []
         async with AsyncExitStack() as stack:
             if url.startswith("sqlite"):
                 gateway = make()
                 await stack.enter_async_context(gateway.app.router.lifespan_context(gateway.app))
-                self._apps["only"], self._desks["only"] = gateway.app, lambda: gateway.desk
+                self._apps["only"] = gateway.app
+                self._deciding.append(lambda: gateway)
             for name in () if self._apps else ("first", "second"):
                 several = Several(
                     PostgresSeat(url, f"http://{name}"),
@@ -57,7 +58,12 @@ class Street(httpx.AsyncBaseTransport):
                     peers=Peers(operator_keys[0], self),
                     monotonic=clocks.monotonic,
                 )
-                self._apps[name], self._desks[name] = several, lambda each=several: each.leading and each.leading.desk  # type: ignore[misc]
+                self._apps[name] = several
+                self._deciding.append(partial(_leading, several))
                 await stack.enter_async_context(several.router.lifespan_context(several.router))
             self._turn = itertools.cycle(list(self._apps))
             yield
+
+
+def _leading(several: Several) -> Gateway | None:
+    return several.leading

@@ -50,8 +50,8 @@ class House:
     @property
     def desk(self) -> Desk:
         """Of the one that decides."""
-        (desk,) = self.street.desks()
-        return desk
+        (gateway,) = self.street.gateways()
+        return gateway.desk
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[httpx.AsyncClient]:

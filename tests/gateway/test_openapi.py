@@ -10,12 +10,12 @@ import pytest
 
 from ebbflow.gateway.wire import token_of
 from tests.extra_environment import environment
-from tests.gateway.processes import OPERATOR, SECRET, GatewayProcess, gateway_process
+from tests.gateway.processes import OPERATOR, SECRET, GatewayPair, GatewayProcess, gateway_pair, gateway_process
 
 pytestmark = pytest.mark.soak
 
-EXAMPLES = 25
-"""Of each operation and phase."""
+EXAMPLES = {GatewayProcess: 25, GatewayPair: 10}
+"""Of each operation and phase; most of what two are asked is handed on, which takes longer."""
 SEED = 20261129
 CONFIG = """
 # A test prompt that its kind can make nothing of has the right shape.
@@ -24,11 +24,17 @@ positive_data_acceptance.expected-statuses = ["2xx", "3xx", 401, 403, 404, 409, 
 """
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with gateway_process(tmp_path_factory.mktemp("fuzzed")) as made:
-        made.endpoint()
-        yield made
+@pytest.fixture(scope="module", params=["one on a file", "two on a PostgreSQL"])
+def gateway(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    folder = tmp_path_factory.mktemp("fuzzed")
+    made = (
+        gateway_process(folder)
+        if request.param == "one on a file"
+        else gateway_pair(folder, request.getfixturevalue("postgres_server").empty_database())
+    )
+    with made as started:
+        started.endpoint()
+        yield started
 
 
 @pytest.mark.parametrize("tag", ["clients", "operators", "workers", "everybody"])
@@ -44,7 +50,7 @@ def test_what_it_answers_is_what_its_description_says(gateway: GatewayProcess, t
             tag,
             *(["--header", f"Authorization: Bearer {key}"] if key else []),
             "--max-examples",
-            str(EXAMPLES),
+            str(EXAMPLES[type(gateway)]),
             "--seed",
             str(SEED),
             "--no-color",
@@ -58,7 +64,7 @@ def test_what_it_answers_is_what_its_description_says(gateway: GatewayProcess, t
     )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     (asked,) = re.findall(r"(\d+) generated", done.stdout)
-    assert int(asked) >= EXAMPLES
+    assert int(asked) >= EXAMPLES[type(gateway)]
 
 
 def test_after_all_that_it_does_its_work(gateway: GatewayProcess) -> None:

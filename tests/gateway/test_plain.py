@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import MetaData, select
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from ebbflow.adapters.masters.gateway.adapter import GatewayAdapter
 from ebbflow.adapters.masters.gateway.settings import GatewaySettings
@@ -22,6 +23,7 @@ from ebbflow.gateway.plain import PlainServer, PlainState, failed_a_client, judg
 from ebbflow.gateway.sealing import Sealing
 from ebbflow.gateway.store import Store
 from ebbflow.gateway.terms import Clocks
+from tests.gateway.street import Street
 from tests.gateway.test_app import ID, SECRET, URL
 
 pytestmark = pytest.mark.anyio
@@ -157,27 +159,38 @@ class Model:
 
 
 class Place:
-    """A gateway that asks one model server."""
+    """A gateway that asks one model server; on a PostgreSQL there are two, and requests go to one and the other."""
 
     def __init__(self, url: str) -> None:
-        self._url, self.now, self.model, self.key = url, 1000.0, Model(), ""
-        self.gateway: Gateway
+        self.url, self.now, self.model, self.key = url, 1000.0, Model(), ""
+        self._street = Street()
+
+    @property
+    def gateway(self) -> Gateway:
+        """The one that decides."""
+        (gateway,) = self._street.gateways()
+        return gateway
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
+    async def running(self, *, is_new: bool = True) -> AsyncIterator[None]:
+        """Until the block ends; a new one has an endpoint without workers, and a client's key."""
         clocks = Clocks(lambda: self.now, lambda: 1e9 + self.now)
-        self.gateway = Gateway(
-            Desk(Store(self._url), worker_secrets=(SECRET,), clocks=clocks),
-            operator_keys=(OPERATOR,),
-            clocks=clocks,
-            outgoing=Outgoing(httpx.MockTransport(self.model)),
-        )
-        transport = httpx.ASGITransport(app=self.gateway.app)
+
+        def make() -> Gateway:
+            return Gateway(
+                Desk(Store(self.url), worker_secrets=(SECRET,), clocks=clocks),
+                operator_keys=(OPERATOR,),
+                clocks=clocks,
+                outgoing=Outgoing(httpx.MockTransport(self.model)),
+            )
+
         async with (
-            self.gateway.app.router.lifespan_context(self.gateway.app),
-            httpx.AsyncClient(transport=transport, base_url="http://gateway") as self._http,
+            self._street.opened(self.url, make, operator_keys=(OPERATOR,), clocks=clocks),
+            httpx.AsyncClient(transport=self._street, base_url="http://gateway") as self._http,
         ):
-            self._transport = transport
+            if is_new:
+                await self.operator("PUT", "endpoints/ep")
+                self.key = (await self.operator("POST", "endpoints/ep/keys")).json()["key"]
             yield
 
     def adapter(self, **server: object) -> GatewayAdapter:
@@ -190,7 +203,7 @@ class Place:
         }
         settings = GatewaySettings.model_validate(given)
         assert "sk-model" not in repr(settings)
-        return GatewayAdapter(settings, fleet="demo", home="h0me1", transport=self._transport)
+        return GatewayAdapter(settings, fleet="demo", home="h0me1", transport=self._street)
 
     async def look(self, after_seconds: float = 2.0) -> None:
         self.now += after_seconds
@@ -216,11 +229,9 @@ class Place:
 
 
 @pytest.fixture
-async def place(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Place]:
-    made = Place(f"sqlite+aiosqlite:///{tmp_path / 'gateway.sqlite'}")
+async def place(anyio_backend: str, database_url: str) -> AsyncIterator[Place]:
+    made = Place(database_url)
     async with made.running():
-        await made.operator("PUT", "endpoints/ep")
-        made.key = (await made.operator("POST", "endpoints/ep/keys")).json()["key"]
         yield made
 
 
@@ -309,21 +320,34 @@ async def test_one_that_answers_with_another_model_or_refuses_its_key_is_broken(
     assert "storm-70b" in (await place.row())["error"]
 
 
-async def test_after_a_restart_of_the_gateway_it_serves_at_once_and_its_key_was_kept_sealed(
-    place: Place, tmp_path: Path
-) -> None:
-    place.model.state = "ready"
-    await place.register()
-    await place.look()
-    await place.gateway.desk.tend()
-    assert b"sk-model" not in (tmp_path / "gateway.sqlite").read_bytes()
-    again = Place(place._url)
-    again.model, again.now, again.key = place.model, place.now, place.key
-    async with again.running():
-        assert (await again.ask())["url"] == URL
-        again.model.asked.clear()
-        await again.look()
-        assert {request.headers.get("Authorization") for request in again.model.asked} == {"Bearer sk-model"}
+async def test_after_a_restart_of_the_gateway_it_serves_at_once_and_its_key_was_kept_sealed(database_url: str) -> None:
+    place = Place(database_url)
+    async with place.running():
+        place.model.state = "ready"
+        await place.register()
+        await place.look()
+        await place.gateway.desk.tend()
+        kept = await _kept(database_url)
+        assert "sealed_key" in kept
+        assert "sk-model" not in kept
+    async with place.running(is_new=False):
+        assert (await place.ask())["url"] == URL
+        place.model.asked.clear()
+        await place.look()
+        assert {request.headers.get("Authorization") for request in place.model.asked} == {"Bearer sk-model"}
+
+
+async def _kept(url: str) -> str:
+    """Every row of a database."""
+    engine = create_async_engine(url)
+    try:
+        async with engine.connect() as connection:
+            tables = MetaData()
+            await connection.run_sync(tables.reflect)
+            rows = [await connection.execute(select(table)) for table in tables.sorted_tables]
+            return str([dict(row) for result in rows for row in result.mappings()])
+    finally:
+        await engine.dispose()
 
 
 async def test_what_it_is_asked_holds_nothing_of_a_clients_and_what_it_says_is_cut_off(place: Place) -> None:

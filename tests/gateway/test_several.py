@@ -293,6 +293,22 @@ async def test_what_is_handed_on_twice_is_not_handed_on_for_ever(town: Town) -> 
     assert answer.status_code == 421
 
 
+async def test_regression_a_path_with_odd_letters_was_held_and_said_that_nobody_decides(town: Town) -> None:
+    path = "/operator/endpoints/%1B%C2%BC%F0%BC%82%93%3F?limit=%1A"
+    one, other = [
+        await town.ask(name, "GET", path, headers={"Authorization": f"Bearer {OPERATOR}"}) for name in town.apps
+    ]
+    assert one.status_code == 400
+    assert (other.status_code, other.content) == (one.status_code, one.content)
+
+
+@pytest.mark.parametrize("method", ["POST", "TRACE", "DELETE"])
+async def test_its_health_is_asked_for_and_nothing_else(town: Town, method: str) -> None:
+    for name in town.apps:
+        answer = await town.ask(name, method, "/healthz")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+
+
 async def test_a_body_that_is_too_long_is_refused_where_it_comes(town: Town) -> None:
     answer = await town.ask("second", "POST", "/route/", content=b"x" * 300_000)
     assert answer.status_code == 413

@@ -194,8 +194,8 @@ class GatewayWorld:
         self._line.trouble = None
 
     async def restart_master(self) -> None:
-        for desk in self._street.desks():
-            await desk.tend()
+        for gateway in self._street.gateways():
+            await gateway.desk.tend()
         await self.close()
         await self.open()
 
