@@ -10,6 +10,7 @@ from ebbflow.core.canonical import Plain, decode, digest
 from ebbflow.core.errors import RecordError
 from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Record, parse_record
+from ebbflow.core.sections import Base
 
 ROUNDED_SECONDS = 2.0
 """How far two timestamps of one ledger may be apart through rounding."""
@@ -49,13 +50,13 @@ class Stored:
     changed_at: float = 0.0
     """When the note was attached; as `stored_at` while there is none."""
 
-    def record(self) -> Record:
-        """Read the record.
+    def record(self, base: Base | None = None) -> Record:
+        """Read the record; where its memory leans on another one, with that.
 
         Raises:
             RecordError: says what is wrong with it.
         """
-        return parse_record(self.text or "")
+        return parse_record(self.text or "", base)
 
     def outcomes(self) -> tuple[Outcome, ...] | None:
         """What the note tells; None while there is none, and where it cannot be read: the next listing shows more."""
@@ -79,13 +80,19 @@ class Head:
     """Its note; None while there is none."""
 
 
-def head_of(claim: Claim, stored: Stored | None) -> Head:
-    """What a claim and the record behind it say together, also where the record is no longer what was claimed."""
+def head_of(claim: Claim, stored: Stored | None, base: Base | None = None) -> Head:
+    """What a claim and the record behind it say together, also where the record is no longer what was claimed.
+
+    Args:
+        claim: of the record.
+        stored: the record, as its ledger keeps it; None: it is gone.
+        base: the record that its memory leans on, where there is one.
+    """
     if stored is None:
         return Head(claim, None, f"record {claim.number} was deleted (artifact {claim.artifact_id})")
     if stored.text is None or digest(stored.text) != claim.sha256:
         return Head(claim, None, f"record {claim.number} was edited: it no longer fits the hash of its claim")
     try:
-        return Head(claim, stored.record(), "", stored.outcomes())
+        return Head(claim, stored.record(base), "", stored.outcomes())
     except RecordError as error:
         return Head(claim, None, f"record {claim.number} cannot be read: {error}")

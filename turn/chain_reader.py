@@ -1,18 +1,21 @@
 """The one reader of a fleet's chain of records: the door through which a record is later explained and replayed."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import cast
 
 from pydantic import ValidationError
 
-from ebbflow.core.canonical import Plain, canonical, digest, encode
+from ebbflow.core.canonical import Plain, digest
 from ebbflow.core.chain import Claim, Head, Stored, head_of
 from ebbflow.core.errors import RecordError
 from ebbflow.core.memory import Memory, RecentClaim
 from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Outcome
 from ebbflow.core.ports import Ledger
-from ebbflow.core.record import Record, restore_inputs
+from ebbflow.core.record import Link, Record, memory_leans_on, parse_base, restore_inputs
+from ebbflow.core.sections import Base, is_of_hash
 from ebbflow.fleet.model import Fleet
 
 
@@ -42,7 +45,8 @@ class ChainReader:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._kept: dict[str, Stored] = {}
+        self._kept: dict[str, Stored | None] = {}
+        self._bases: dict[str, Base] = {}
         self._parsed: dict[str, Record] = {}
 
     async def head(self, fleet: str) -> Head | None:
@@ -52,25 +56,34 @@ class ChainReader:
             ConfigError: the claim was edited, and a person must act.
         """
         claim = await self._ledger.newest_claim(fleet)
-        return None if claim is None else head_of(claim, await self._ledger.stored(claim.artifact_id))
+        return None if claim is None else await self._head(claim)
 
     async def last_readable(self, fleet: str) -> Claimed | None:
         """The newest record that can be read, also where the claim or the record after it cannot."""
         for claim in await self._ledger.readable_claims(fleet):
-            head = head_of(claim, await self._ledger.stored(claim.artifact_id))
+            head = await self._head(claim)
             if head.record is not None:
                 return Claimed(claim, head.record)
         return None
 
+    async def base(self, head: Head | None) -> Base | None:
+        """What the record after a head that was read here may store changes of; None where that cannot be had.
+
+        It was read with the head, but where only other parts than the memory lean on it.
+        """
+        if head is None or head.record is None:
+            return None
+        with suppress(RecordError):
+            return await self._base(head.record.base_id or head.claim.artifact_id)
+        return None
+
     async def notes(self, claims: Sequence[RecentClaim]) -> dict[int, tuple[Outcome, ...]]:
         """The notes that are there by now, by claim number."""
-        found = {}
-        for claim in claims:
-            stored = await self._ledger.stored(claim.artifact_id)
-            outcomes = stored.outcomes() if stored is not None else None
-            if outcomes is not None:
-                found[claim.number] = outcomes
-        return found
+        if not claims:
+            return {}
+        stored = await self._ledger.stored_all([claim.artifact_id for claim in claims])
+        told = {claim.number: stored[claim.artifact_id].outcomes() for claim in claims if claim.artifact_id in stored}
+        return {number: outcomes for number, outcomes in told.items() if outcomes is not None}
 
     async def history(self, fleet: str, *, since: float = 0.0) -> tuple[ChainEntry, ...]:
         """A fleet's claimed records, oldest first, as far back as the chain can be followed unbroken.
@@ -90,7 +103,7 @@ class ChainReader:
         artifact_id, sha256 = claim.artifact_id, claim.sha256
         while (stored := found.get(artifact_id)) is not None and digest(stored.text or "") == sha256:
             try:
-                record = stored.record()
+                record = await self._read(stored)
             except RecordError:
                 break
             outcomes = stored.outcomes() or ()
@@ -111,7 +124,7 @@ class ChainReader:
         link = record.previous
         if link is None or link.broken:
             return restore_inputs(record, values, Memory())
-        before = await self._leaned_on(record, link.artifact_id, sha256=link.sha256)
+        before = await self._before(record, link)
         return restore_inputs(record, values, before.memory)
 
     async def fleet(self, record: Record) -> Fleet:
@@ -121,7 +134,7 @@ class ChainReader:
             RecordError: it is gone, was edited, or this version does not take it any more.
         """
         value = await self.section(record, "fleet")
-        if digest(canonical(value)) != record.sections["fleet"].sha256:
+        if not is_of_hash(value, record.sections["fleet"].sha256):
             raise RecordError(f"record {record.number} of {record.fleet}: its fleet does not fit its hash")
         try:
             return Fleet.model_validate(value)
@@ -137,26 +150,48 @@ class ChainReader:
         section = record.sections.get(name)
         if section is None:
             raise RecordError(f"record {record.number} of {record.fleet} has no section {name!r}")
-        if section.artifact_id is not None:
-            holder = await self._leaned_on(record, section.artifact_id)
-            if name not in holder.sections:
-                raise RecordError(f"record {holder.number} of {record.fleet} has no section {name!r} to lean on")
-            section = holder.sections[name]
-        return encode(section.value)
+        if section.artifact_id is None:
+            return cast(Plain, section.value)
+        try:
+            held_by = await self._base(section.artifact_id)
+            return held_by.value(name, section)
+        except RecordError as error:
+            raise RecordError(f"record {record.number} of {record.fleet}: section {name!r}: {error}") from error
 
-    async def _leaned_on(self, record: Record, artifact_id: str, *, sha256: str = "") -> Record:
-        """Another record, read once; where a hash is known, as it was then."""
-        if artifact_id not in self._kept:
-            stored = await self._ledger.stored(artifact_id)
-            if stored is None:
-                raise RecordError(
-                    f"record {record.number} of {record.fleet} leans on artifact {artifact_id}, which is gone"
-                )
-            self._kept[artifact_id] = stored
-        if sha256 and digest(self._kept[artifact_id].text or "") != sha256:
+    async def _head(self, claim: Claim) -> Head:
+        stored = self._kept[claim.artifact_id] = await self._ledger.stored(claim.artifact_id)
+        base = None
+        if stored is not None and (leaned_on := memory_leans_on(stored.text or "")) is not None:
+            with suppress(RecordError):
+                base = await self._base(leaned_on)
+        return head_of(claim, stored, base)
+
+    async def _read(self, stored: Stored) -> Record:
+        """A record, with the memory that may lean on another one."""
+        leaned_on = memory_leans_on(stored.text or "")
+        return stored.record(await self._base(leaned_on) if leaned_on is not None else None)
+
+    async def _before(self, record: Record, link: Link) -> Record:
+        """The record before, as it was when it was followed."""
+        stored = await self._stored(link.artifact_id)
+        if digest(stored.text or "") != link.sha256:
             raise RecordError(
-                f"record {record.number} of {record.fleet} follows artifact {artifact_id}, which was edited since"
+                f"record {record.number} of {record.fleet} follows artifact {link.artifact_id}, which was edited since"
             )
-        if artifact_id not in self._parsed:
-            self._parsed[artifact_id] = self._kept[artifact_id].record()
-        return self._parsed[artifact_id]
+        if link.artifact_id not in self._parsed:
+            self._parsed[link.artifact_id] = await self._read(stored)
+        return self._parsed[link.artifact_id]
+
+    async def _base(self, artifact_id: str) -> Base:
+        if artifact_id not in self._bases:
+            self._bases[artifact_id] = parse_base((await self._stored(artifact_id)).text or "", artifact_id)
+        return self._bases[artifact_id]
+
+    async def _stored(self, artifact_id: str) -> Stored:
+        """Another record, asked for once."""
+        if artifact_id not in self._kept:
+            self._kept[artifact_id] = await self._ledger.stored(artifact_id)
+        stored = self._kept[artifact_id]
+        if stored is None:
+            raise RecordError(f"leans on artifact {artifact_id}, which is gone")
+        return stored

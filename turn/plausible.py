@@ -106,11 +106,13 @@ def _with_an_address(row: Instance, caps: ProviderCaps, networks: Sequence[str])
 
 
 def _plausible_member(member: Member) -> Member:
+    idle_seconds = _within(member.idle_seconds, MOST_SECONDS)
     plausible = replace(
         member,
         worker_id=one_line(member.worker_id),
         url=None if member.url is None else one_line(member.url),
-        idle_seconds=_within(member.idle_seconds, MOST_SECONDS),
+        # As durations are remembered (`core.memory`): no decision sees more of it, and finer ones fill the records.
+        idle_seconds=None if idle_seconds is None else round(idle_seconds, 3),
         units_per_second=_within(member.units_per_second, MOST_UNITS),
         model=None if member.model is None else one_line(member.model),
         renamed=one_line(member.renamed),

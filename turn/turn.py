@@ -10,6 +10,7 @@ from ebbflow.core.memory import Memory, RecentClaim
 from ebbflow.core.observation import Inputs, MasterLook, ScaleRequest, TurnFacts
 from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Link, Record, make_record
+from ebbflow.core.sections import Base
 from ebbflow.decision.evaluate import Evaluation
 from ebbflow.fleet.model import Fleet
 from ebbflow.turn.acting import act
@@ -81,7 +82,7 @@ async def _turn(
         evaluation = around.decide(inputs, fleet)
         if dry_run:
             return DryRun(inputs.number, evaluation)
-        record = _record(fleet, evaluation, head, around)
+        record = _record(fleet, evaluation, head, await reader.base(head), around)
         claimed = await record_and_claim(fleet, record, around, budget)
         if isinstance(claimed, Skipped):
             return claimed
@@ -178,7 +179,7 @@ def _recent(head: Head | None) -> RecentClaim | None:
     return RecentClaim(claim.number, claim.artifact_id, claim.budget_seconds, max(0.0, claim.age_seconds))
 
 
-def _record(fleet: Fleet, evaluation: Evaluation, head: Head | None, around: Surroundings) -> Record:
+def _record(fleet: Fleet, evaluation: Evaluation, head: Head | None, base: Base | None, around: Surroundings) -> Record:
     return make_record(
         evaluation.inputs,
         fleet=json.loads(fleet.model_dump_json()),
@@ -188,6 +189,7 @@ def _record(fleet: Fleet, evaluation: Evaluation, head: Head | None, around: Sur
         flow_run_id=around.run.run_id,
         before=head.record if head else None,
         link=Link(head.claim.number, head.claim.artifact_id, head.claim.sha256, head.broken) if head else None,
+        base=base,
     )
 
 

@@ -13,7 +13,8 @@ from ebbflow.core.member import Demand, Member, MemberList, MemberState, PushMem
 from ebbflow.core.memory import Memory, OverrideKind, RecentClaim
 from ebbflow.core.observation import Inputs, ProviderLook, ScaleRequest, TurnFacts
 from ebbflow.core.plan import Action, Outcome, Plan, Reason, Result, Verb
-from ebbflow.core.record import FORMAT, Link, Record, Section, make_record, parse_record, restore_inputs
+from ebbflow.core.record import FORMAT, Link, Record, make_record, parse_record, restore_inputs
+from ebbflow.core.sections import Section
 from ebbflow.core.worker import Worker
 from tests.making import inputs_of
 
@@ -118,6 +119,7 @@ EDITS: dict[str, Record] = {
     "plan": replace(LATER, plan=replace(LATER.plan, wanted=4)),
     "memory": replace(LATER, memory=replace(LATER.memory, seconds_since_stop=None)),
     "previous": replace(LATER, previous=None),
+    "memory_by": replace(LATER, memory_by=Section("0" * 64, None, 46, "artifact-46", {})),
     "format": replace(LATER, format=FORMAT + 1),
 }
 
@@ -143,11 +145,11 @@ def edited(**changes: Plain) -> str:
     [
         ("", "record is not JSON"),
         ("{", "record is not JSON"),
-        ("[]", "record has format 'list', this version reads 1 and 2"),
-        ("null", "record has format 'NoneType', this version reads 1 and 2"),
-        ("{}", "record has format None, this version reads 1 and 2"),
-        (edited(format=3), "record has format 3, this version reads 1 and 2"),
-        (edited(format="1"), "record has format '1', this version reads 1 and 2"),
+        ("[]", "record has format 'list', this version reads 1, 2 and 3"),
+        ("null", "record has format 'NoneType', this version reads 1, 2 and 3"),
+        ("{}", "record has format None, this version reads 1, 2 and 3"),
+        (edited(format=4), "record has format 4, this version reads 1, 2 and 3"),
+        (edited(format="1"), "record has format '1', this version reads 1, 2 and 3"),
         ('{"format":1}', "record: .*missing"),
         (edited(mood="fine"), "record: unknown field 'mood'"),
         (edited(memory={"mood": "fine"}), "record.memory: unknown field 'mood'"),

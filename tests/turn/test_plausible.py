@@ -99,3 +99,8 @@ def test_regression_an_address_with_a_password_was_quoted_wherever_it_was_refuse
 def test_an_instance_that_is_ending_does_not_fail_by_its_address() -> None:
     row = replace(ROW, state=InstanceState.TERMINATING, url="http://[fe80::1]:7801")
     assert (listed(row).state, listed(row).url) == (InstanceState.TERMINATING, None)
+
+
+def test_idle_times_are_taken_to_the_millisecond_as_they_are_remembered() -> None:
+    (member,) = plausible_members(MemberList((Member("w", "1", MemberState.READY, idle_seconds=700 / 3),))).members
+    assert member.idle_seconds == 233.333
