@@ -18,6 +18,7 @@ MAX_CONNECTIONS = 64
 IDLE_SECONDS = 2.0
 """A connection that was not used for longer is not used again. Many servers close theirs after five seconds, and a
 request that meets that moment has no answer, although it was never read."""
+LIMITS = httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_SECONDS)
 PLAIN = "identity"
 PAUSE_SECONDS = 0.2
 """Between a temporary failure and the next attempt of the same call."""
@@ -48,6 +49,7 @@ class HttpClient:
         judge: where addresses come from others, which may be sent to. Then no proxy of the environment is used, whose
             look-up nobody here sees.
         sleep: waits between two attempts.
+        limits: how many connections are open, and kept; with a `judge`, for each host.
     """
 
     def __init__(
@@ -56,11 +58,14 @@ class HttpClient:
         transport: httpx.AsyncBaseTransport | None = None,
         judge: Judge | None = None,
         sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+        limits: httpx.Limits = LIMITS,
     ) -> None:
         self._transport = transport
         self._judge = judge
         self._sleep = sleep
-        self._opened: httpx.AsyncClient | None = None
+        self._limits = limits
+        self._opened: dict[bool, httpx.AsyncClient] = {}
+        """By whether it is for TLS."""
 
     async def send(
         self,
@@ -113,7 +118,9 @@ class HttpClient:
     ) -> httpx.Response:
         """The answer as it came over the wire, up to a limit: a small compressed one may unfold into gigabytes."""
         asked = {"Accept-Encoding": PLAIN, **headers}
-        async with self._client().stream(method, url, headers=asked, json=body, timeout=None) as answer:
+        async with self._client(is_tls=not url.startswith("http://")).stream(
+            method, url, headers=asked, json=body, timeout=None
+        ) as answer:
             encoding = answer.headers.get("Content-Encoding", PLAIN).strip().lower()
             if encoding != PLAIN:
                 raise NoAnswer(
@@ -126,24 +133,25 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """Close every connection. The client opens new ones when it is used again."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await opened.aclose()
+        opened, self._opened = self._opened, {}
+        for client in opened.values():
+            await client.aclose()
 
-    def _client(self) -> httpx.AsyncClient:
+    def _client(self, *, is_tls: bool) -> httpx.AsyncClient:
         # Made at first use: it reads the certificates once, and constructors do no I/O.
-        if self._opened is None:
+        if is_tls not in self._opened:
+            trusted = _certificates() if is_tls else _nobody()
             # A cookie is valid for all ports of a host, so a jar would hand one server's cookies to the next one.
             jar = http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
-            limits = httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=IDLE_SECONDS)
+            limits = self._limits
             transport = self._transport
             if transport is None and self._judge is not None:
-                network = partial(httpx.AsyncHTTPTransport, verify=_certificates(), limits=limits, trust_env=False)
+                network = partial(httpx.AsyncHTTPTransport, verify=trusted, limits=limits, trust_env=False)
                 transport = GuardedTransport(network, self._judge)
-            self._opened = httpx.AsyncClient(
-                transport=transport, verify=_certificates(), cookies=jar, follow_redirects=False, limits=limits
+            self._opened[is_tls] = httpx.AsyncClient(
+                transport=transport, verify=trusted, cookies=jar, follow_redirects=False, limits=limits
             )
-        return self._opened
+        return self._opened[is_tls]
 
 
 async def _read(answer: httpx.Response) -> bytes:
@@ -163,6 +171,12 @@ async def _read(answer: httpx.Response) -> bytes:
 def _certificates() -> ssl.SSLContext:
     """The authorities to trust. Reading them takes as long as a dozen calls, so all clients of a process share them."""
     return httpx.create_ssl_context()
+
+
+@cache
+def _nobody() -> ssl.SSLContext:
+    """For what is plain HTTP: no authorities are read, and none would be believed."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def base_url(text: str) -> str:

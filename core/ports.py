@@ -1,7 +1,9 @@
 """The only interfaces: where workers are launched, who holds the queue, who decides, and who keeps the records.
 
 Adapters are async. A blocking client runs in a thread. Every method ends within the caps' `call_seconds`, may be
-repeated after a crash at any point, and raises only the errors of `ebbflow.core.errors`.
+repeated after a crash at any point, and raises only the errors of `ebbflow.core.errors`. Those that ask all workers one
+by one (`members` without ids, `keepalive`) may take as long as the cancel scope that they are called in, where that is
+longer.
 
 One adapter object lives for one turn: it may remember what it learned in it, and whoever outlives turns builds a new
 one for each. Only connections may be pooled between them, where an adapter says so.
@@ -204,7 +206,11 @@ class KeepsAlive(Protocol):
     """A master whose workers end themselves after `caps.needs_keepalive_seconds` without a sign of life from us."""
 
     async def keepalive(self, workers: Sequence[Worker]) -> Mapping[str, bool]:
-        """Hold the dead-man's switch of these workers. Worker id to whether it answered."""
+        """Hold the dead-man's switch of these workers. Worker id to whether it answered.
+
+        Whom there was no time for did not answer, and is asked first by the next run, so that each is reached within
+        half of `needs_keepalive_seconds`.
+        """
         ...
 
 
@@ -299,6 +305,10 @@ class Ledger(Protocol):
         """One record with its note, claimed or not; None where it is gone."""
         ...
 
+    async def stored_all(self, artifact_ids: Sequence[str]) -> Mapping[str, Stored]:
+        """Those of these records that are there, by artifact id."""
+        ...
+
     async def stored_since(self, at_seconds: float) -> Mapping[str, Stored]:
         """Every record that was stored since then, of whatever fleet and claimed or not, by artifact id."""
         ...
@@ -311,7 +321,7 @@ class Ledger(Protocol):
         """Claim a record's number. One caller gets it, everybody else None; who asks again with the same has it still.
 
         A claimant makes sure that no higher number exists, and clears away claims older than ten intervals (at least
-        ten minutes), never the newest.
+        ten minutes), a few at a time and never the newest.
         """
         ...
 

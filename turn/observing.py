@@ -27,7 +27,8 @@ T = TypeVar("T")
 async def keep_alive(opened: OpenFleet, workers: Iterable[Worker], log: Log) -> frozenset[str]:
     """Hold the dead-man's switch of every worker that can be asked. What does not answer is seen by the next look.
 
-    Where we push addresses into the master, a worker without one cannot be asked yet; elsewhere its id is enough.
+    Where we push addresses into the master, a worker without one cannot be asked yet; elsewhere its id is enough. A
+    master that asks them one by one has the time for it that `_many_seconds` says.
 
     Returns:
         The ids of those that answered.
@@ -37,7 +38,7 @@ async def keep_alive(opened: OpenFleet, workers: Iterable[Worker], log: Log) -> 
     if not isinstance(master, KeepsAlive) or master.caps.needs_keepalive_seconds is None or not asked:
         return frozenset()
     try:
-        with anyio.fail_after(master.caps.call_seconds):
+        with anyio.fail_after(_many_seconds(opened)):
             answers = await master.keepalive(asked)
     except (FleetError, TimeoutError) as error:
         log.warning("keepalive of %d workers failed: %s", len(asked), error or "timeout")
@@ -107,7 +108,7 @@ async def _demand(opened: OpenFleet, budget: Budget, log: Log) -> Demand | Confi
 
 
 async def _members(opened: OpenFleet, memory: Memory, budget: Budget, log: Log) -> MemberList | ConfigError:
-    members = await _asked(opened.look_at_members(memory.workers), opened.master.caps.call_seconds, budget, log)
+    members = await _asked(opened.look_at_members(memory.workers), _many_seconds(opened), budget, log)
     if isinstance(members, FleetError):
         return members if isinstance(members, ConfigError) else MemberList((), complete=False, detail=str(members))
     return plausible_members(members)
@@ -122,6 +123,15 @@ async def _listing(opened: OpenFleet, name: str, budget: Budget, log: Log) -> Pr
     if isinstance(listing, FleetError):
         listing = InstanceList((), complete=False, detail=str(listing))
     return ProviderLook(name, caps, plausible_list(listing, caps, opened.master.caps.worker_networks))
+
+
+def _many_seconds(opened: OpenFleet) -> float:
+    """How long a call may take in which a master asks every worker: a thousand need more than one that hangs is given.
+
+    As long as any call, or what the budget leaves of an interval. Half of a dead-man's time holds at least one
+    interval, so that a fifth of it goes to signs of life, whatever one call may take.
+    """
+    return max(opened.master.caps.call_seconds, opened.fleet.interval_seconds - opened.fleet.budget_seconds)
 
 
 async def _asked(call: Callable[[], Awaitable[T]], seconds: float, budget: Budget, log: Log) -> T | FleetError:

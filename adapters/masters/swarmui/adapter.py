@@ -23,6 +23,7 @@ from ebbflow.adapters.masters.swarmui.membership import (
     members_of,
     owned_entries,
 )
+from ebbflow.adapters.masters.swarmui.permissions import check_permissions
 from ebbflow.adapters.masters.swarmui.sessions import SessionStore
 from ebbflow.adapters.masters.swarmui.settings import (
     SwarmUISettings,
@@ -31,7 +32,7 @@ from ebbflow.adapters.masters.swarmui.settings import (
 )
 from ebbflow.adapters.masters.swarmui.waiting_room import SwarmUIRoom, with_risk
 from ebbflow.adapters.masters.swarmui.workers import SwarmUIWorkers, activity_of, worker_address
-from ebbflow.adapters.masters.time_limit import time_limit
+from ebbflow.adapters.masters.time_limit import seconds_given, time_limit
 from ebbflow.adapters.redaction import Redaction
 from ebbflow.core.errors import ConfigError, FleetError, MasterRejected, MasterUnavailable, RegistrationRejected
 from ebbflow.core.ids import check_fleet_name, check_home
@@ -54,18 +55,6 @@ logger = logging.getLogger(__name__)
 
 GATE = "EBBFLOW_GATE"
 """In a worker's environment: the address of one more backend for it to list, which loads until its child runs."""
-NO_BACKEND = 2**31 - 1
-"""An id that no backend ever has."""
-
-PERMISSION_CHECKS: Mapping[str, tuple[str, Mapping[str, object]]] = {
-    # Also tells whether settings are locked. Of the routes that would, it is the one that can hit no backend.
-    "add_remove_backends": ("AddNewBackend", {"type_id": "ebbflow-checks-whether-settings-are-locked"}),
-    "view_backends_list": ("ListBackends", {}),
-    "edit_backends": ("EditBackend", {"backend_id": NO_BACKEND, "title": "", "settings": {}}),
-    "toggle_backends": ("ToggleBackend", {"backend_id": NO_BACKEND, "enabled": False}),
-    "read_server_info_panels": ("ListConnectedUsers", {}),
-}
-"""What the master's account needs, and a call without effect that tells whether it has it."""
 
 
 class SwarmUIAdapter:
@@ -138,10 +127,7 @@ class SwarmUIAdapter:
         """Whether the master answers, lets us in, and lets us change backends."""
         try:
             with self._time_limit("probe"):
-                session = await self._master.session()
-                # A stored session's permissions may have changed, so what it lacks is asked for again.
-                for permission in ("add_remove_backends", *session.lacks(PERMISSION_CHECKS)):
-                    await self._check_permission(permission)
+                await check_permissions(self._master)
                 return Health(reachable=True, version=(await self._master.session()).version)
         except (MasterUnavailable, MasterRejected) as error:
             return Health(reachable=False, detail=self._hide(str(error)))
@@ -157,7 +143,7 @@ class SwarmUIAdapter:
     async def members(self, worker_ids: Sequence[str] | None = None, *, known: Sequence[Worker] = ()) -> PushMemberList:
         """Our entries, and what each worker says of itself."""
         try:
-            with self._time_limit("members"):
+            with self._time_limit("members", seconds_given(self.caps.call_seconds)):
                 self._entries.know(known)
                 listing = self._as_ours(await self._backends.listing(), known)
                 left = await self._workers.words_of(addresses_of_the_gone(listing.entries, known))
@@ -283,9 +269,12 @@ class SwarmUIAdapter:
                     await self._backends.delete(entry)
 
     async def keepalive(self, workers: Sequence[Worker]) -> Mapping[str, bool]:
-        """Take control of every worker whose URL is known. False where control was not given, whatever the reason."""
+        """Take control of every worker whose URL is known, the longest unasked first.
+
+        False where control was not given, whatever the reason; whom this run had no time for, the next begins with.
+        """
         addresses = {worker.worker_id: worker_address(worker.url) for worker in workers if worker.url is not None}
-        with self._time_limit("keepalive"):
+        with self._time_limit("keepalive", seconds_given(self.caps.call_seconds)):
             taken = await self._workers.take_control(set(addresses.values()))
         return {worker_id: taken[address] is True for worker_id, address in addresses.items()}
 
@@ -331,17 +320,6 @@ class SwarmUIAdapter:
             with suppress(MasterUnavailable):
                 await self._room.hold_if_nobody(await self._backends.listing())
 
-    async def _check_permission(self, permission: str) -> None:
-        route, body = PERMISSION_CHECKS[permission]
-        try:
-            await self._master.call(route, body)
-        except MasterRejected as error:
-            # Permitted: all that is wrong is that there is no such backend or type.
-            if "Invalid backend" not in str(error):
-                raise
-        except ConfigError as error:
-            raise ConfigError(f"{error} (needed: {', '.join(PERMISSION_CHECKS)})") from error
-
     def _address_of(self, worker: Worker) -> str:
         address = worker_address(worker.url)
         if not address:
@@ -352,8 +330,9 @@ class SwarmUIAdapter:
             raise _is_the_master(worker)
         return address
 
-    def _time_limit(self, what: str) -> AbstractContextManager[None]:
-        return time_limit(self.caps.call_seconds, f"SwarmUI master {self._master.address}: {what}", self._hide)
+    def _time_limit(self, what: str, seconds: float | None = None) -> AbstractContextManager[None]:
+        name = f"SwarmUI master {self._master.address}: {what}"
+        return time_limit(seconds or self.caps.call_seconds, name, self._hide)
 
 
 def _is_the_master(worker: Worker) -> RegistrationRejected:

@@ -170,6 +170,9 @@ class SwarmUIServer:
             raise MasterUnavailable(f"{self._name}: GetNewSession gave no session id of at most {MAX_WORD} characters")
         permissions = answer.get("permissions")
         names = permissions[:MAX_PERMISSIONS] if isinstance(permissions, list) else []
+        if EVERYTHING in names:
+            # An owner has sixty more, which say nothing then; a thousand workers' are kept together.
+            names = [EVERYTHING]
         session = Session(
             session_id=session_id,
             server_id=str(answer.get("server_id") or "")[:MAX_WORD],

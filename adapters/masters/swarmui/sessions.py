@@ -7,7 +7,10 @@ from typing import Protocol
 
 
 class SessionStore(Protocol):
-    """Where sessions are, by the server's address. What is kept is a secret: whoever has it acts as our user."""
+    """Where sessions are, by the server's address. What is kept is a secret: whoever has it acts as our user.
+
+    Beside them is, in words that are no address, where a look at very many workers stopped.
+    """
 
     async def get(self, address: str) -> str | None:
         """The session for one server, or None."""
@@ -18,7 +21,10 @@ class SessionStore(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Keep what changed. Best effort: what cannot be kept is made anew by the next run."""
+        """Keep what changed; what changes after that is kept by another call.
+
+        Best effort: what cannot be kept is made anew by the next run.
+        """
         ...
 
 

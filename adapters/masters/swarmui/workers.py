@@ -4,7 +4,6 @@ Source: SwarmUI src/WebAPI/AdminAPI.cs (GetGlobalStatus, AdminTakeControl, Shutd
 """
 
 import logging
-import math
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -26,6 +25,7 @@ from ebbflow.adapters.masters.swarmui.answers import (
     sum_activity,
 )
 from ebbflow.adapters.masters.swarmui.api import SwarmUIServer, Unanswered, UnknownRoute
+from ebbflow.adapters.masters.swarmui.asking import LEAST_SECONDS, MOST_OPEN, Rota, ask_each, patience_with
 from ebbflow.adapters.masters.swarmui.membership import Word
 from ebbflow.adapters.masters.swarmui.sessions import SessionStore
 from ebbflow.adapters.masters.swarmui.settings import SwarmUISettings, secret_texts, worker_headers
@@ -42,8 +42,8 @@ from ebbflow.core.member import Registration
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 16
-"""Workers that are asked at the same time."""
+UNKEPT = httpx.Limits(max_connections=MOST_OPEN, max_keepalive_connections=0)
+"""A worker is asked once in a while: a thousand connections that are kept are as many files, open for nothing."""
 
 SECONDS_FOR_THE_SILENT = 1.0
 """For asking one again that was silent before in the same turn: its silence is waited for once."""
@@ -71,10 +71,11 @@ class SwarmUIWorkers:
     def __init__(
         self, settings: SwarmUISettings, sessions: SessionStore, transport: httpx.AsyncBaseTransport | None
     ) -> None:
-        self._http = HttpClient(transport=transport, judge=judge_of(settings.worker_networks))
+        self._http = HttpClient(transport=transport, judge=judge_of(settings.worker_networks), limits=UNKEPT)
         self._settings = settings
         self._sessions = sessions
         self._servers: dict[str, SwarmUIServer] = {}
+        self._signs, self._words = Rota(sessions, "next sign of life"), Rota(sessions, "next word")
         self._heard: set[str] = set()
         """Addresses that have answered anything to this object."""
         self._silent: set[str] = set()
@@ -104,13 +105,13 @@ class SwarmUIWorkers:
         await self._http.aclose()
 
     async def words_of(self, addresses: Collection[str]) -> dict[str, Word]:
-        """What each worker says of itself."""
-        answers = await self._ask(addresses, _is_busy)
+        """What each worker says of itself; one that there was no time for says nothing, and is not silent."""
+        answers = await self._ask(addresses, _is_busy, self._words)
         return {address: Word(busy, is_silent=address in self._silent) for address, busy in answers.items()}
 
     async def take_control(self, addresses: Collection[str]) -> dict[str, bool | None]:
         """Hold the dead-man's switch of each worker; True where it said so."""
-        return await self._ask(addresses, _take_control)
+        return await self._ask(addresses, _take_control, self._signs)
 
     async def backends_of(self, addresses: Collection[str]) -> dict[str, Counter[str]]:
         """The names of the running backends of each worker that answers."""
@@ -149,45 +150,57 @@ class SwarmUIWorkers:
         return not worker_url_problem(address, networks=self._settings.worker_networks, is_this_host=True)
 
     async def _ask(
-        self, addresses: Collection[str], question: Callable[[SwarmUIServer], Awaitable[Answer]]
+        self,
+        addresses: Collection[str],
+        question: Callable[[SwarmUIServer], Awaitable[Answer]],
+        rota: Rota | None = None,
     ) -> dict[str, Answer | None]:
-        """What each answers; None where that is nothing, or nothing useful."""
-        # The master's own address is never a worker's: its session belongs to another account.
+        """What each answers; None where that is nothing, or nothing useful, or there was no time to ask."""
         answers: dict[str, Answer | None] = dict.fromkeys(addresses)
+        # The master's own address is never a worker's: its session belongs to another account.
         asked = [address for address in answers if address != self._settings.address and self._may_be(address)]
-        rounds = math.ceil(len(asked) / AT_ONCE) or 1
-        left_seconds = anyio.current_effective_deadline() - anyio.current_time()
-        # Nobody's silence may use up the time of those who come after.
-        seconds = min(self._settings.call_timeout_seconds, 0.9 * left_seconds / rounds)
-        places = anyio.Semaphore(AT_ONCE)
+        # Who was silent a moment ago comes last: it is most likely to be so again.
+        order = sorted(await rota.in_order(asked) if rota else asked, key=self._silent.__contains__)
+        seconds = 0.9 * (anyio.current_effective_deadline() - anyio.current_time())
+        patience = patience_with(len(order), seconds=seconds, call_seconds=self._settings.call_timeout_seconds)
+        is_proof = patience >= min(LEAST_SECONDS, self._settings.call_timeout_seconds)
+        reached: set[str] = set()
 
-        async def ask_one(address: str) -> None:
+        async def ask_one(address: str, scope: anyio.CancelScope) -> None:
+            if address in self._silent:
+                scope.deadline = min(scope.deadline, anyio.current_time() + SECONDS_FOR_THE_SILENT)
             has_answered = False
-            async with places:
-                was_silent = address in self._silent
-                with anyio.move_on_after(min(seconds, SECONDS_FOR_THE_SILENT) if was_silent else seconds):
-                    try:
-                        answers[address] = await question(self.at(address))
-                        has_answered = True
-                    except FleetError as error:
-                        logger.debug("worker %s did not answer usefully: %s", address, error)
-                        has_answered = not isinstance(error, Unanswered)
-                    except Exception as error:
-                        # One worker's answer must not keep the others from their sign of life.
-                        logger.warning("worker %s: a mistake in asking it: %s", address, type(error).__name__)
-                        has_answered = True
-            if has_answered:
-                self._heard.add(address)
-            # What answers one route and not another is not silent.
-            if address in self._heard:
-                self._silent.discard(address)
-            else:
-                self._silent.add(address)
+            with scope:
+                try:
+                    answers[address] = await question(self.at(address))
+                    has_answered = True
+                except FleetError as error:
+                    logger.debug("worker %s did not answer usefully: %s", address, error)
+                    has_answered = not isinstance(error, Unanswered)
+                except Exception as error:
+                    # One worker's answer must not keep the others from their sign of life.
+                    logger.warning("worker %s: a mistake in asking it: %s", address, type(error).__name__)
+                    has_answered = True
+            if is_proof or not scope.cancelled_caught:
+                self._note(address, has_answered=has_answered)
 
-        async with anyio.create_task_group() as group:
-            for address in asked:
-                group.start_soon(ask_one, address)
+        try:
+            with anyio.move_on_after(seconds):
+                await ask_each(order, ask_one, patience, reached)
+        finally:
+            missed = next((address for address in order if address not in reached), None)
+            if rota is not None and missed is not None:
+                await rota.stop_at(missed)
         return answers
+
+    def _note(self, address: str, *, has_answered: bool) -> None:
+        if has_answered:
+            self._heard.add(address)
+        # What answers one route and not another is not silent.
+        if address in self._heard:
+            self._silent.discard(address)
+        else:
+            self._silent.add(address)
 
 
 def judge_of(networks: Sequence[str]) -> Judge:
