@@ -1,11 +1,13 @@
 """Deploy a fleet's file by Prefect's own command, which is the one reader of what may stand in it."""
 
+import asyncio
+import itertools
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from ebbflow.cli.speaking import say
 from ebbflow.core.errors import FleetError
 
 DEPLOY_SECONDS = 300.0
+SAID_EVERY_SECONDS = 15.0
 MAX_DEPLOYS = 3
 BUSY = "503 Service Unavailable"
 """What Prefect's client ends with, after six tries in a minute, where other runs kept the server's database locked.
@@ -47,8 +50,9 @@ async def deploy(path: Path, text: str, ours: Collection[int], *, runs_by: str =
     try:
         beside.write_text(_to_deploy(text, ours, runs_by=runs_by), encoding="utf-8")
         for left in reversed(range(MAX_DEPLOYS)):
-            with anyio.fail_after(DEPLOY_SECONDS):
-                done = await anyio.run_process(command, cwd=path.parent, check=False, stderr=subprocess.STDOUT)
+            async with _said_meanwhile():
+                with anyio.fail_after(DEPLOY_SECONDS):
+                    done = await anyio.run_process(command, cwd=path.parent, check=False, stderr=subprocess.STDOUT)
             said = done.stdout.decode(errors="replace").strip()
             if not done.returncode:
                 return
@@ -63,6 +67,22 @@ async def deploy(path: Path, text: str, ours: Collection[int], *, runs_by: str =
         with suppress(OSError):
             beside.unlink(missing_ok=True)
     raise FleetError(f"`prefect deploy` ended with code {done.returncode}: {_as_written(said[-2000:], text)}")
+
+
+@asynccontextmanager
+async def _said_meanwhile() -> AsyncIterator[None]:
+    """Say now and then that it goes on: on a busy server it takes minutes."""
+
+    async def say_so() -> None:
+        for times in itertools.count(1):
+            await anyio.sleep(SAID_EVERY_SECONDS)
+            say(f"`prefect deploy` runs for {times * SAID_EVERY_SECONDS:g} s")
+
+    saying = asyncio.create_task(say_so())
+    try:
+        yield
+    finally:
+        saying.cancel()
 
 
 def _to_deploy(text: str, ours: Collection[int], *, runs_by: str) -> str:

@@ -70,6 +70,7 @@ async def _up(path: Path, text: str, blocks: str | None, *, start: bool, runner:
         for block in written:
             await block.save(client)
             say(f"block {block.reference} is saved")
+        await _refuse_misfits(client, checked.fleets)
         pools = sorted({each.work_pool for each in checked.fleets} - {""})
         for pool in pools:
             say(f"work pool {pool} {'is made' if await make_pool(client, pool) else 'is there'}")
@@ -109,6 +110,16 @@ async def _read(client: "PrefectClient", path: Path, text: str) -> "Checked":
     if not checked.fleets:
         end(REFUSED, f"{path} deploys no flow of ebbflow, and nothing was done")
     return checked
+
+
+async def _refuse_misfits(client: "PrefectClient", fleets: "Sequence[DeployedFleet]") -> None:
+    """End where a fleet does not go with its blocks: each of its turns would fail."""
+    from ebbflow.flows.preflight import misfit
+
+    told = {each.fleet.name: each.fleet for each in fleets}
+    found = [f"fleet {name!r}: {said}" for name, fleet in told.items() if (said := await misfit(client, fleet))]
+    if found:
+        end(NOT_RIGHT, "\n".join([*found, "nothing was deployed"]))
 
 
 @asynccontextmanager

@@ -21,6 +21,9 @@ from ebbflow.turn.results import DryRun
 from ebbflow.turn.surroundings import RunIdentity, Surroundings
 from ebbflow.turn.turn import take_turn
 
+MOST_SAID = 1000
+"""Letters of what is wrong."""
+
 
 class Level(Enum):
     """What a finding means for a deploy."""
@@ -123,6 +126,16 @@ def room_findings(room: Room | None) -> tuple[Finding, ...]:
     names = ", ".join(one_line(name, 60) for name in room.missing_models[:MODELS_SHOWN])
     cure = "a file of that name in the master's own model folder, which may be empty"
     return answers, Finding(Level.TO_MAKE, what, f"only workers have {names}: without {cure}, it is refused at zero")
+
+
+async def misfit(client: PrefectClient, fleet: Fleet) -> str:
+    """Why no turn of this fleet could be taken with its blocks as they are saved; empty: it could. Asks nobody else."""
+    try:
+        async with open_fleet(client, fleet, await PrefectLedger(client).home(create=False), dry_run=True) as opened:
+            opened.check()
+    except ConfigError as error:
+        return one_line(error, MOST_SAID)
+    return ""
 
 
 async def _what_saving_mends(blocks: ServerBlocks, name: str) -> str:
