@@ -15,7 +15,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 FOLDERS := core policies decision fleet turn adapters contracts blocks flows simulation standins gateway services cli demo deployments
 
-.PHONY: demo test check bench bench-policies soak endurance typing lock lock-environments clean environment
+.PHONY: demo test check bench bench-policies soak oldest-prefect endurance typing lock lock-environments clean environment
 
 # One simple command, so that make starts Python itself: Ctrl-C and SIGTERM reach it, and make waits until it has ended.
 demo: $(INSTALLED)
@@ -30,6 +30,11 @@ test: $(INSTALLED)
 soak: AT_ONCE = -n 2
 soak: $(INSTALLED)
 	$(BIN)/pytest -m soak --durations=10 $(AT_ONCE) $(SPREAD) $(PYTEST_ARGS) || [ $$? -eq 5 ]
+
+# Where Prefect itself does something, with the oldest one of our range; everything else here runs with the newest.
+oldest-prefect: AT_ONCE = -n 2
+oldest-prefect: $(INSTALLED)
+	$(BIN)/python -m tests.oldest_prefect --durations=10 $(AT_ONCE) $(SPREAD) $(PYTEST_ARGS)
 
 # The long forms of what soak does in short, and searches that draw something new as long as they have time: HOURS=8, HOURS=0.5; ten minutes by default.
 endurance: $(INSTALLED)

@@ -1,24 +1,26 @@
 """From the blocks that a fleet names to live adapters, or to an error that lists what there is."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import BlockDocument
-from prefect.exceptions import ObjectNotFound
-from pydantic import ValidationError
 
 from ebbflow.adapters.providers.redacted import RedactedProvider
 from ebbflow.adapters.redaction import Redaction
 from ebbflow.blocks.base import MASTER_CAPABILITY, PROVIDER_CAPABILITY, MasterBlock, ProviderBlock
+from ebbflow.blocks.reading import read_block
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ports import Master, Provider
 from ebbflow.fleet.model import Fleet
 from ebbflow.turn.opened import OpenFleet, OpensFleets
 from ebbflow.turn.read_only import ReadOnlyProvider, read_only
+from ebbflow.turn.together import together
+
+T = TypeVar("T")
 
 
 class SavedBlocks(Protocol):
@@ -49,17 +51,7 @@ class ServerBlocks:
 
     async def load(self, name: str) -> Block | None:
         """One block, as the server has it now."""
-        try:
-            return await Block.aload(name, client=self._client)
-        except ValidationError as error:
-            raise ConfigError(f"block {name} holds values that its type refuses: {_first_error(error)}") from error
-        except RuntimeError as error:
-            # Prefect wraps the validation error of a block that was saved by REST or in the UI.
-            cause = error.__cause__
-            said = _first_error(cause) if isinstance(cause, ValidationError) else str(error).splitlines()[0]
-            raise ConfigError(f"block {name} holds values that its type refuses: {said}") from error
-        except (ValueError, ObjectNotFound):
-            return None
+        return await read_block(self._client, name)
 
     async def names(self, capability: str) -> Sequence[str]:
         """Those whose type said so when it was saved."""
@@ -95,17 +87,21 @@ async def open_from(
     Raises:
         ConfigError: the master's block does not exist; the error lists those that do.
     """
-    providers, unloadable = {}, {}
-    for name in dict.fromkeys([*(entry.block for entry in fleet.providers), *filter(None, remembered)]):
-        # A provider that cannot be loaded must not keep the others' workers from their sign of life.
-        try:
-            providers[name] = await provider_from(blocks, name)
-        except ConfigError as error:
-            unloadable[name] = str(error)
-    block = await _load(blocks, fleet.master, MASTER_CAPABILITY)
-    if not isinstance(block, MasterBlock):
-        raise ConfigError(await _not_a(blocks, fleet.master, "a master", MASTER_CAPABILITY))
-    master = block.get_master(fleet=fleet.name, home=home, dry_run=dry_run)
+    names = list(dict.fromkeys([*(entry.block for entry in fleet.providers), *filter(None, remembered)]))
+    providers: dict[str, Provider] = {}
+    unloadable: dict[str, str] = {}
+    calls: list[Awaitable[MasterBlock | Provider | ConfigError]] = [_or_why(_master_block(blocks, fleet.master))]
+    # A provider that cannot be loaded must not keep the others' workers from their sign of life.
+    calls += [_or_why(provider_from(blocks, name)) for name in names]
+    block, *found = await together(*calls)
+    for name, each in zip(names, found, strict=True):
+        if isinstance(each, ConfigError):
+            unloadable[name] = str(each)
+        else:
+            providers[name] = cast(Provider, each)
+    if isinstance(block, ConfigError):
+        raise block
+    master = cast(MasterBlock, block).get_master(fleet=fleet.name, home=home, dry_run=dry_run)
     opened: Sequence[Master | Provider] = (*providers.values(), master)
     try:
         yield OpenFleet(
@@ -138,16 +134,25 @@ async def provider_from(blocks: SavedBlocks, name: str) -> Provider:
     return RedactedProvider(block.get_provider(), Redaction(block))
 
 
+async def _master_block(blocks: SavedBlocks, name: str) -> MasterBlock:
+    block = await _load(blocks, name, MASTER_CAPABILITY)
+    if not isinstance(block, MasterBlock):
+        raise ConfigError(await _not_a(blocks, name, "a master", MASTER_CAPABILITY))
+    return block
+
+
+async def _or_why(call: Awaitable[T]) -> T | ConfigError:
+    try:
+        return await call
+    except ConfigError as error:
+        return error
+
+
 async def _load(blocks: SavedBlocks, name: str, capability: str) -> Block:
     block = await blocks.load(name)
     if block is None:
         raise ConfigError(await _not_a(blocks, name, "a saved block", capability))
     return block
-
-
-def _first_error(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 async def _not_a(blocks: SavedBlocks, name: str, what: str, capability: str) -> str:

@@ -4,21 +4,28 @@ Without it each run would leave a session behind in the master, which keeps it f
 """
 
 import json
-from contextlib import suppress
 
+import anyio
+import httpx
 from prefect.blocks.core import Block
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_logger
 from pydantic import ConfigDict, Field, SecretStr
 
+from ebbflow.blocks.client import open_client
+from ebbflow.blocks.reading import read_block_of
+from ebbflow.core.errors import ConfigError
+from ebbflow.core.text import one_line
+
 logger = get_logger("ebbflow")
+SLUG = "ebbflow-sessions"
 
 
 class ApiSessions(Block):
     """Written by the flows: API sessions of one fleet's master and workers. Deleting it is safe; it is made again."""
 
     _block_type_name = "Ebbflow API sessions"
-    _block_type_slug = "ebbflow-sessions"
+    _block_type_slug = SLUG
     _description = "Written by Ebbflow's flows. Deleting it is safe: sessions are made again."
 
     model_config = ConfigDict(extra="forbid")
@@ -33,6 +40,7 @@ class BlockSessionStore:
         self._name = name
         self._sessions: dict[str, str] | None = None
         self._is_changed = False
+        self._loading = anyio.Lock()
 
     async def get(self, address: str) -> str | None:
         """The session for one server, or None."""
@@ -51,8 +59,8 @@ class BlockSessionStore:
         """Save. A run that has acted must not fail because a session could not be kept for the next one."""
         try:
             await self.save()
-        except PrefectHTTPStatusError as error:
-            logger.warning("API sessions were not saved, the next run makes new ones: %s", error)
+        except (PrefectHTTPStatusError, httpx.TransportError) as error:
+            logger.warning("API sessions were not saved, the next run makes new ones: %s", _said(error))
 
     async def save(self) -> None:
         """Write what changed. Two runs may overwrite each other: the worst is one session more."""
@@ -63,9 +71,23 @@ class BlockSessionStore:
         self._is_changed = False
 
     async def _load(self) -> dict[str, str]:
-        if self._sessions is None:
-            self._sessions = {}
-            with suppress(ValueError, ObjectNotFound):
-                block: ApiSessions = await ApiSessions.aload(self._name)
-                self._sessions = dict(json.loads(block.sessions.get_secret_value()))
+        # Many ask at once, and what one of them has put must not be lost to what the others read.
+        async with self._loading:
+            if self._sessions is None:
+                self._sessions = await self._kept()
         return self._sessions
+
+    async def _kept(self) -> dict[str, str]:
+        try:
+            async with open_client() as client:
+                block = await read_block_of(client, f"{SLUG}/{self._name}", ApiSessions)
+            return dict(json.loads(block.sessions.get_secret_value())) if block is not None else {}
+        except (ValueError, ConfigError):
+            return {}
+        except (PrefectHTTPStatusError, httpx.TransportError) as error:
+            logger.warning("API sessions were not read, this run makes new ones: %s", _said(error))
+            return {}
+
+
+def _said(error: Exception) -> str:
+    return one_line(error) or type(error).__name__

@@ -236,6 +236,16 @@ class LedgerContract:
         assert [found[name].record().number for name in names] == [1, 2]
         assert await world.ledger().stored_since(began + 3600.0) == {}
 
+    async def test_several_records_are_read_at_once_without_those_that_are_gone(self, world: LedgerWorld) -> None:
+        records = [record_of(world.fleet, number) for number in (1, 2, 3)]
+        claims = [await claim_once(world.ledger(), record) for record in records]
+        names = [claim.artifact_id for claim in claims if claim is not None]
+        await world.ledger().note(records[0], claims[0], [OUTCOME])  # type: ignore[arg-type]
+        await world.delete(names[1])
+        found = await world.ledger().stored_all(names)
+        assert {name: stored.record() for name, stored in found.items()} == {names[0]: records[0], names[2]: records[2]}
+        assert [found[name].outcomes() for name in (names[0], names[2])] == [(OUTCOME,), None]
+
     async def test_one_home_is_made_however_many_ask_at_once(self, world: LedgerWorld) -> None:
         ledger = world.ledger()
         homes = await asyncio.gather(*(ledger.home(create=True) for _ in range(10)))

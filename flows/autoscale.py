@@ -7,10 +7,18 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from ebbflow.fleet.model import Fleet
+from ebbflow.flows.own_run import NO_RESULTS
 from ebbflow.flows.running import run_turn
 
 
-@flow(name="autoscale", flow_run_name="{fleet.name}: turn", retries=0, validate_parameters=True)
+@flow(
+    name="autoscale",
+    flow_run_name="{fleet.name}: turn",
+    retries=0,
+    validate_parameters=True,
+    persist_result=False,
+    result_storage=NO_RESULTS,
+)
 async def autoscale(
     fleet: Fleet,
     dry_run: Annotated[bool, Field(description="Look and decide, and change nothing anywhere.")] = False,

@@ -6,6 +6,7 @@ A record is an artifact; a claim is a Variable whose creation succeeds for one c
 
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate, VariableCreate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterId, ArtifactFilterType
@@ -31,6 +33,8 @@ from ebbflow.turn.words import random_word
 HOME_VARIABLE = "ebbflow_home"
 RECORD_TYPE = "ebbflow-record"
 PER_PAGE = 200
+MOST_TIDIED = 10
+"""Old claims that one turn clears away: where many are left of a faster fleet, the next turns go on."""
 MOST_CLAIMS = 36**6
 """A thousand years of claims, two a minute; what is above was not made by a turn, and would fit into no worker id."""
 
@@ -44,6 +48,8 @@ class PrefectLedger:
 
     def __init__(self, client: PrefectClient) -> None:
         self._client = client
+        self._heard: tuple[float, float] | None = None
+        """What the server's clock said, and when on our monotonic one."""
 
     async def home(self, *, create: bool) -> str:
         """The random word of this installation, kept in a Variable that a person may set to take a fleet over.
@@ -62,8 +68,14 @@ class PrefectLedger:
         return check_home(str(known.value if known else ""))
 
     async def now(self) -> float:
-        """The server's own clock, to the second below: an age is never overrated."""
-        return _read_date((await self._client.hello()).headers["date"]).timestamp()
+        """The server's own clock, to the second below: an age is never overrated.
+
+        Where it was heard of before, as much later as our own clock says: what was asked then is as old by now.
+        """
+        if self._heard is None:
+            self._heard = _heard(await self._client.hello())
+        said_at, heard_at = self._heard
+        return float(int(said_at + time.monotonic() - heard_at))
 
     async def newest_claim(self, fleet: str) -> Claim | None:
         """The claim with the highest number, and its age by the server's clock.
@@ -91,6 +103,12 @@ class PrefectLedger:
             return None
         found = await self._client.read_artifacts(artifact_filter=wanted, limit=1)
         return _stored(found[0]) if found else None
+
+    async def stored_all(self, artifact_ids: Sequence[str]) -> Mapping[str, Stored]:
+        """Those of these records that are there."""
+        wanted = ArtifactFilter(id=ArtifactFilterId(any_=[UUID(each) for each in artifact_ids]))
+        found = await self._client.read_artifacts(artifact_filter=wanted, limit=PER_PAGE)
+        return {str(artifact.id): _stored(artifact) for artifact in found}
 
     async def stored_since(self, at_seconds: float) -> Mapping[str, Stored]:
         """Every record that was stored since then, the newest first."""
@@ -172,6 +190,7 @@ class PrefectLedger:
                     "offset": offset,
                 },
             )
+            self._heard = _heard(response)
             page = response.json()
             for variable in page:
                 number = claim_number(fleet, variable["name"])
@@ -185,10 +204,14 @@ class PrefectLedger:
         """Delete old claims, never the newest, so that a person sees a handful of Variables."""
         head = max(claims)
         newest = datetime.fromisoformat(claims[head]["created"])
-        for number, variable in claims.items():
-            age = (newest - datetime.fromisoformat(variable["created"])).total_seconds()
-            if number != head and age > older_than:
-                await self._forget(claim_name(fleet, number))
+
+        def age_seconds(number: int) -> float:
+            return (newest - datetime.fromisoformat(claims[number]["created"])).total_seconds()
+
+        old = [number for number in sorted(claims) if number != head and age_seconds(number) > older_than]
+        # Each is a request, and a turn has other things to do.
+        for number in old[:MOST_TIDIED]:
+            await self._forget(claim_name(fleet, number))
 
     async def _forget(self, name: str) -> None:
         try:
@@ -206,6 +229,10 @@ def claim_number(fleet: str, name: str) -> int | None:
     """The number that a name claims for this fleet, or None for any other name."""
     found = re.fullmatch(rf"ebbflow_{re.escape(fleet)}_(\d+)", name)
     return int(found[1]) if found else None
+
+
+def _heard(answer: httpx.Response) -> tuple[float, float]:
+    return _read_date(answer.headers["date"]).timestamp(), time.monotonic()
 
 
 def _read_date(header: str) -> datetime:

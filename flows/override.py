@@ -9,10 +9,11 @@ from pydantic import Field
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.memory import OverrideKind
 from ebbflow.fleet.model import Fleet
+from ebbflow.flows.own_run import NO_RESULTS
 from ebbflow.flows.requesting import ask
 
 
-@flow(name="override", flow_run_name="{fleet.name}: {kind}")
+@flow(name="override", flow_run_name="{fleet.name}: {kind}", persist_result=False, result_storage=NO_RESULTS)
 async def override(
     *,
     kind: Annotated[

@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from uuid import UUID
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
@@ -13,6 +11,7 @@ from ebbflow.core.memory import OverrideKind
 from ebbflow.core.observation import ScaleRequest
 from ebbflow.core.text import one_line
 from ebbflow.fleet.model import Fleet
+from ebbflow.flows.own_run import own_run
 from ebbflow.flows.running import run_turn
 from ebbflow.turn.results import Skipped
 
@@ -46,7 +45,7 @@ async def ask(
     request = ScaleRequest(
         key=key or str(flow_run.get_id()),
         kind=kind,
-        owner=one_line(await _owner(), 100),
+        owner=one_line(_owner(), 100),
         reason=one_line(reason, 200),
         hold_seconds=hold_seconds,
         count=count,
@@ -63,12 +62,10 @@ async def ask(
     raise FleetError(f"{flow} of fleet {fleet.name!r} lost {LOOKS} claims in a row to other runs; run it again")
 
 
-async def _owner() -> str:
+def _owner() -> str:
     """Who started this run, as Prefect knows it."""
-    identity = flow_run.get_id()
-    if identity is None:
+    run = own_run()
+    if run is None:
         return "a local call"
-    async with get_client() as client:
-        run = await client.read_flow_run(UUID(identity))
     created = run.created_by
     return (created.display_value or str(created.type)) if created else "a person"

@@ -1,14 +1,15 @@
 """A turn as a Prefect run: the ledger on the server, tasks around its actions, and a state for how it ended."""
 
 from prefect import get_run_logger
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.runtime import deployment, flow_run
+from prefect.runtime import flow_run
 
+from ebbflow.blocks.client import open_client
 from ebbflow.blocks.opening import opens_fleets
 from ebbflow.core.observation import ScaleRequest
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.ledger import PrefectLedger
+from ebbflow.flows.own_run import deployment_name
 from ebbflow.flows.reporting import report
 from ebbflow.flows.tasks import carry_out
 from ebbflow.turn.results import TurnResult
@@ -28,8 +29,8 @@ async def run_turn(
         ConfigError: a person must change the fleet, a block or the master; nothing was done.
         OverrideRefused: the request goes beyond the fleet's limits; nothing was done.
     """
-    async with get_client() as client:
-        manager = (deployment.get_name() or "") if flow == "autoscale" else ""
+    async with open_client() as client:
+        manager = await deployment_name(client) if flow == "autoscale" else ""
         around = Surroundings(
             ledger=PrefectLedger(client),
             open_fleet=opens_fleets(client),

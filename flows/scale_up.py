@@ -9,10 +9,13 @@ from pydantic import Field
 from ebbflow.core.memory import OverrideKind
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.events import MOST_SECONDS, MOST_WORKERS, asked_by
+from ebbflow.flows.own_run import NO_RESULTS
 from ebbflow.flows.requesting import ask
 
 
-@flow(name="scale-up", flow_run_name="{fleet.name}: scale up by {count}")
+@flow(
+    name="scale-up", flow_run_name="{fleet.name}: scale up by {count}", persist_result=False, result_storage=NO_RESULTS
+)
 async def scale_up(
     *,
     count: Annotated[int, Field(ge=1, le=MOST_WORKERS, description="How many workers more than now.")] = 1,

@@ -12,13 +12,14 @@ SERVERS = 2
 """A Prefect server costs as much as a hundred tests, so the files that need one share so many workers."""
 
 LONGEST_FIRST = (
+    "tests/e2e/test_deployed.py",
     "tests/e2e/test_whole_demo.py",
     "tests/e2e/test_interrupted_demo.py",
     "tests/e2e/test_vast_fleet.py",
     "tests/e2e/test_slurm_fleet.py",
     "tests/adapters/providers/slurm/test_adapter.py",
 )
-"""After those with a server: nobody waits for them alone at the end."""
+"""Those with a server before the others: nobody waits for them alone at the end."""
 
 SPREAD_LAST = (
     "tests/decision/test_properties.py",
@@ -56,4 +57,5 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         file = nodeid.partition("::")[0]
         if file in SPREAD_LAST:
             return nodeid
-        return servers(SERVERS).get(file, file)
+        # So few workers need not be told apart, and whoever is done first takes the next file.
+        return file if self.numnodes <= SERVERS else servers(SERVERS).get(file, file)

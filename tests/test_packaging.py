@@ -10,7 +10,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from ebbflow.flows.serving import OLDEST
 from tests import wheels
+from tests.e2e.test_ten_minutes import oldest_prefect
+from tests.extra_environment import LISTS
+from tests.oldest_prefect import LIST
 
 ROOT = Path(__file__).parents[1]
 # Any: TOML is what it is; every value is compared below.
@@ -108,6 +112,25 @@ def test_the_constraints_satisfy_every_range() -> None:
         if not wanted.specifier.contains(pins.get(canonicalize_name(wanted.name), "0"))
     ]
     assert stale == []
+
+
+def test_what_the_page_says_of_prefect_is_what_the_pipeline_runs() -> None:
+    listed = (LISTS / f"{LIST}.txt").read_text(encoding="utf-8").splitlines()
+    (oldest,) = [line.partition("==")[2] for line in listed if line.startswith("prefect==")]
+    (newest,) = [next(iter(pin.specifier)).version for pin in constraints() if pin.name == "prefect"]
+    assert oldest == oldest_prefect(), "the end of our range"
+    assert oldest.split(".")[:2] == [str(number) for number in OLDEST], "what `ebbflow check` says of servers"
+    page = (ROOT / "docs" / "command.md").read_text(encoding="utf-8")
+    assert f"tried with {oldest} and with the newest that resolves, {newest}" in page
+
+
+def test_the_oldest_prefect_is_tested_beside_packages_of_our_ranges() -> None:
+    listed = [Requirement(line) for line in (LISTS / f"{LIST}.txt").read_text().splitlines() if line[0] != "#"]
+    pins = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in listed}
+    ranges = [Requirement(line) for line in PYPROJECT["project"]["dependencies"]]
+    assert [
+        str(each) for each in ranges if not each.specifier.contains(pins.get(canonicalize_name(each.name), "0"))
+    ] == []
 
 
 FLOW_FILES = [path for path in sorted((ROOT / "flows").glob("*.py")) if "@flow(" in path.read_text(encoding="utf-8")]

@@ -7,8 +7,10 @@ from tests.sharing import LONGEST_FIRST, SERVERS, SPREAD_LAST, ByFile, rank, ser
 ROOT = Path(__file__).parents[1]
 
 
-def scheduler() -> ByFile:
-    return object.__new__(ByFile)
+def scheduler(workers: int = 2 * SERVERS) -> ByFile:
+    made: ByFile = object.__new__(ByFile)
+    made.numnodes = workers
+    return made
 
 
 def test_files_that_need_a_server_share_few_workers() -> None:
@@ -16,6 +18,11 @@ def test_files_that_need_a_server_share_few_workers() -> None:
     assert "tests/flows/test_turn.py" in files
     scopes = {scheduler()._split_scope(f"{file}::test_x[a::b]") for file in files}
     assert len(scopes) == SERVERS
+
+
+def test_where_there_are_few_workers_whoever_is_done_takes_the_next_file() -> None:
+    files = list(servers(SERVERS))
+    assert [scheduler(SERVERS)._split_scope(f"{file}::test_x") for file in files] == files
 
 
 def test_every_other_file_is_a_scope_of_its_own() -> None:
@@ -28,7 +35,13 @@ def test_the_tests_of_a_search_are_spread_one_by_one() -> None:
 
 
 def test_what_needs_a_server_and_what_takes_longest_begins_first_and_searches_last() -> None:
-    files = ["tests/flows/test_turn.py", LONGEST_FIRST[1], "tests/core/test_ids.py", SPREAD_LAST[0]]
+    files = [
+        "tests/e2e/test_deployed.py",
+        "tests/flows/test_turn.py",
+        LONGEST_FIRST[1],
+        "tests/core/test_ids.py",
+        SPREAD_LAST[0],
+    ]
     nodes = [f"{file}::test_x" for file in files]
     assert sorted(reversed(nodes), key=rank) == nodes
 

@@ -57,6 +57,10 @@ class MemoryLedger:
         """One record with its note."""
         return self.records.get(artifact_id)
 
+    async def stored_all(self, artifact_ids: Sequence[str]) -> Mapping[str, Stored]:
+        """Those of these records that are there."""
+        return {name: self.records[name] for name in artifact_ids if name in self.records}
+
     async def stored_since(self, at_seconds: float) -> Mapping[str, Stored]:
         """Every record that was stored since then."""
         return {name: stored for name, stored in self.records.items() if stored.stored_at >= at_seconds}

@@ -13,10 +13,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
+
+import certifi
 
 from ebbflow.services.runner.line import Broken, Unsafe, check_peer, check_place, receive, send
 
@@ -29,6 +31,7 @@ FLOWS = (
 IMPORTED = ("prefect", "prefect.main", "prefect.flow_engine", "ebbflow.blocks", *FLOWS)
 ASK_SECONDS = 5.0
 """For what a client says first."""
+AUTHORITIES = "PREFECT_API_SSL_CERT_FILE"
 OLD = 75
 """Exit code (EX_TEMPFAIL) of a server that is older than what is installed: start another one."""
 
@@ -42,6 +45,7 @@ class TurnServer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._few_authorities = path.with_name("authority.pem")
         self._files = _source_files()
         self._clients: dict[int, socket.socket] = {}
         """By child."""
@@ -65,6 +69,7 @@ class TurnServer:
             selector.register(listening, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)
             # What was imported stays where it is: a child that counts references to it copies none of its pages.
+            self._few_authorities.write_text(_first_authority())
             gc.collect()
             gc.freeze()
             print(f"turn server {os.getpid()} answers at {self._path}", flush=True)
@@ -126,7 +131,7 @@ class TurnServer:
         if child == 0:
             for each in (*not_for_children, *self._clients.values()):
                 each.close()
-            _live(connection, said, files, blocked)
+            _live(connection, said, files, blocked, self._few_authorities)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._clients[child] = connection
 
@@ -158,7 +163,13 @@ class TurnServer:
         return code
 
 
-def _live(connection: socket.socket, said: Mapping[str, object], files: list[int], blocked: Iterable[int]) -> NoReturn:
+def _live(
+    connection: socket.socket,
+    said: Mapping[str, object],
+    files: list[int],
+    blocked: Iterable[int],
+    few_authorities: Path,
+) -> NoReturn:
     """What a child does: wait for the client's word, become as a process of its own, and run."""
     code = 1
     try:
@@ -174,7 +185,7 @@ def _live(connection: socket.socket, said: Mapping[str, object], files: list[int
             os.dup2(file, standard)
             os.close(file)
         threading.Thread(target=_end_with_client, args=(connection,), daemon=True).start()
-        code = _run(said)
+        code = _run(said, few_authorities)
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except Broken:
@@ -192,7 +203,7 @@ def _live(connection: socket.socket, said: Mapping[str, object], files: list[int
         os._exit(code)
 
 
-def _run(said: Mapping[str, object]) -> int:
+def _run(said: Mapping[str, object], few_authorities: Path) -> int:
     """As `python -m prefect.flow_engine ENTRYPOINT` does."""
     from prefect import flow_engine
     from prefect.context import refresh_global_settings_context
@@ -204,9 +215,35 @@ def _run(said: Mapping[str, object]) -> int:
     os.environ.update(environment)
     os.chdir(str(folder))
     sys.argv = ["prefect.flow_engine", str(said["entrypoint"])]
-    refresh_global_settings_context()
+    with _few_authorities(few_authorities):
+        refresh_global_settings_context()
     setup_logging()
     return flow_engine._main()
+
+
+@contextmanager
+def _few_authorities(file: Path) -> Iterator[None]:
+    """Let settings that are read now name only these authorities, where the Prefect server is asked over plain HTTP.
+
+    Prefect reads certificates for each of its clients, and all of the usual ones take as long as ten requests. For
+    plain HTTP they are never looked at.
+    """
+    is_plain = os.environ.get("PREFECT_API_URL", "").startswith("http://")
+    if not is_plain or AUTHORITIES in os.environ or not file.exists():
+        yield
+        return
+    os.environ[AUTHORITIES] = str(file)
+    try:
+        yield
+    finally:
+        # Not for what the run starts.
+        del os.environ[AUTHORITIES]
+
+
+def _first_authority() -> str:
+    """One certificate: a file with none is refused."""
+    first, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
+    return first + end
 
 
 def _finish() -> None:

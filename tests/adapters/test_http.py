@@ -143,6 +143,6 @@ def client_of(answer: Callable[[httpx.Request], httpx.Response], *, slept: list[
 
 async def test_regression_a_create_met_the_servers_close_of_an_idle_connection_and_had_no_answer() -> None:
     client = HttpClient()
-    pool = client._client()._transport._pool  # type: ignore[attr-defined]
+    pool = client._client(is_tls=False)._transport._pool  # type: ignore[attr-defined]
     assert pool._keepalive_expiry == IDLE_SECONDS < 5.0, "uvicorn, and others, close idle connections after 5 s"
     await client.aclose()

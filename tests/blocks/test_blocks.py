@@ -74,6 +74,7 @@ def test_blocks_build_adapters_that_know_no_prefect(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.oldest_prefect
 @pytest.mark.usefixtures("prefect_server")
 async def test_a_saved_provider_is_loaded_by_its_reference(tmp_path: Path) -> None:
     await LocalProvider(command=["true"], state_folder=tmp_path, usd_per_hour=0.3).asave("by-reference")
@@ -83,6 +84,7 @@ async def test_a_saved_provider_is_loaded_by_its_reference(tmp_path: Path) -> No
 
 
 @pytest.mark.anyio
+@pytest.mark.oldest_prefect
 @pytest.mark.usefixtures("prefect_server")
 async def test_a_kubeconfig_is_saved_as_a_secret_and_loaded_whole() -> None:
     cluster = {"name": "c", "cluster": {"server": "https://10.0.0.1:6443"}}
@@ -101,6 +103,7 @@ async def test_a_kubeconfig_is_saved_as_a_secret_and_loaded_whole() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.oldest_prefect
 @pytest.mark.usefixtures("prefect_server")
 async def test_a_reference_that_does_not_exist_lists_those_that_do(tmp_path: Path) -> None:
     await LocalProvider(command=["true"], state_folder=tmp_path).asave("listed")
@@ -115,6 +118,7 @@ async def test_a_reference_that_does_not_exist_lists_those_that_do(tmp_path: Pat
 
 
 @pytest.mark.anyio
+@pytest.mark.oldest_prefect
 @pytest.mark.usefixtures("prefect_server")
 async def test_a_master_where_a_provider_belongs_is_refused() -> None:
     await SwarmUIMaster(address="http://127.0.0.1:7801").asave("misplaced")
@@ -124,6 +128,7 @@ async def test_a_master_where_a_provider_belongs_is_refused() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.oldest_prefect
 @pytest.mark.usefixtures("prefect_server")
 async def test_invalid_values_that_were_saved_elsewhere_are_named_by_field(tmp_path: Path) -> None:
     block = LocalProvider(command=["true"], state_folder=tmp_path)
@@ -141,6 +146,7 @@ async def test_invalid_values_that_were_saved_elsewhere_are_named_by_field(tmp_p
 
 
 @pytest.mark.anyio
+@pytest.mark.oldest_prefect
 @pytest.mark.usefixtures("prefect_server")
 async def test_sessions_are_kept_from_run_to_run_and_not_readable_without_secrets(tmp_path: Path) -> None:
     await SwarmUIMaster(address="http://127.0.0.1:1").asave("sessions")

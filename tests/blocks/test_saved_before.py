@@ -43,6 +43,7 @@ def test_all_that_were_saved_before_are_ours_still() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.oldest_prefect
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("slug", sorted(SAVED))
 async def test_a_block_that_was_saved_before_is_read_with_all_its_values(slug: str) -> None:
@@ -60,6 +61,7 @@ async def test_a_block_that_was_saved_before_is_read_with_all_its_values(slug: s
 
 
 @pytest.mark.anyio
+@pytest.mark.oldest_prefect
 @pytest.mark.usefixtures("prefect_server")
 async def test_a_block_that_is_saved_again_hides_what_it_showed_before() -> None:
     async with get_client() as client:

@@ -23,6 +23,7 @@ def test_a_secret_is_not_in_what_a_block_shows_of_itself(block: type[Block]) -> 
 
 
 @pytest.mark.anyio
+@pytest.mark.oldest_prefect
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize("block", [block for block in BLOCKS if SECRETS[block]])
 async def test_regression_headers_and_environments_could_be_read_through_the_blocks_api(block: type[Block]) -> None:
@@ -49,6 +50,7 @@ async def test_regression_headers_and_environments_could_be_read_through_the_blo
 
 
 @pytest.mark.anyio
+@pytest.mark.oldest_prefect
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize(
     ("block", "needed", "field"),
@@ -70,6 +72,7 @@ async def test_a_block_that_was_changed_in_the_ui_keeps_its_hidden_values(
 
 
 @pytest.mark.anyio
+@pytest.mark.oldest_prefect
 @pytest.mark.usefixtures("prefect_server")
 async def test_a_block_without_any_is_saved_and_read_as_it_is() -> None:
     await LocalProvider(command=["true"], state_folder="/tmp/x").asave("none", overwrite=True)

@@ -21,7 +21,7 @@ from ebbflow.turn.standing import Standing, TurnsStanding, WorkerStanding
 from tests.cli.test_simulate_clients import simulating
 from tests.gateway.processes import ENDPOINT, gateway_process
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.oldest_prefect]
 A, B = "http://10.0.0.1:3000", "http://10.0.0.2:3000"
 HOUR = [DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(hours=1)), active=True)]
 

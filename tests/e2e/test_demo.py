@@ -169,6 +169,7 @@ def deployment_of(api: httpx.Client, flow: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.oldest_prefect
 def test_the_schedule_has_the_fleets_own_interval_and_begins_switched_off(api: httpx.Client) -> None:
     (schedule,) = deployment_of(api, "autoscale")["schedules"]
     assert not schedule["active"]
@@ -177,6 +178,7 @@ def test_the_schedule_has_the_fleets_own_interval_and_begins_switched_off(api: h
     assert not deployment_of(api, "scale-down")["schedules"]
 
 
+@pytest.mark.oldest_prefect
 def test_the_schedule_creates_runs_once_it_is_on(api: httpx.Client) -> None:
     deployment = deployment_of(api, "autoscale")
     (schedule,) = deployment["schedules"]
@@ -187,6 +189,7 @@ def test_the_schedule_creates_runs_once_it_is_on(api: httpx.Client) -> None:
     assert runs, "the scheduler has made no run of autoscale/demo: look into the server's log"
 
 
+@pytest.mark.oldest_prefect
 @pytest.mark.parametrize("flow", FLOWS)
 def test_every_deployment_takes_the_one_fleet_and_bakes_no_folder_in(api: httpx.Client, flow: str) -> None:
     deployment = deployment_of(api, flow)
@@ -197,6 +200,7 @@ def test_every_deployment_takes_the_one_fleet_and_bakes_no_folder_in(api: httpx.
     assert str(ROOT) not in str(deployment["pull_steps"]) + str(deployment["entrypoint"]) + str(deployment["path"])
 
 
+@pytest.mark.oldest_prefect
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
@@ -226,6 +230,7 @@ PAYLOADS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.oldest_prefect
 @pytest.mark.parametrize("payload", PAYLOADS, ids=["plain", "empty", "text", "negative, long", "zero", "nested"])
 def test_regression_an_events_odd_payload_gave_no_run_and_no_trace(api: httpx.Client, payload: dict[str, Any]) -> None:
     deployment = deployment_of(api, "scale-up")

@@ -24,7 +24,7 @@ from tests.e2e.prefect_house import PrefectHouse, flow_run
 from tests.e2e.processes import processes_with, until
 from tests.e2e.world import PrefectWorld, PrefectWorlds, World, opened_worlds
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.oldest_prefect]
 
 POOL = "e2e-processes"
 INTERVAL = 24

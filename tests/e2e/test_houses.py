@@ -12,7 +12,7 @@ from ebbflow.flows.scale_up import scale_up
 from tests.e2e.plain_house import LONG_SECONDS, PlainHouse, Waits
 from tests.e2e.world import PrefectWorld, World
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.oldest_prefect]
 
 
 async def told(world: World) -> list[Any]:

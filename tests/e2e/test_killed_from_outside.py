@@ -285,6 +285,7 @@ async def of(endurance: Endurance) -> AsyncIterator[random.Random]:
         yield rng
 
 
+@pytest.mark.oldest_prefect
 @pytest.mark.soak
 async def test_two_minutes_of_kills_from_outside_lose_double_stop_and_leak_nothing(tmp_path: Path) -> None:
     async with living(tmp_path) as site:

@@ -141,6 +141,7 @@ async def test_killed_while_it_waits_it_leaves_its_worker_to_the_fleet_which_end
     await until(lambda: not world.processes(), "who is not taken is ended by the fleet", 2 * PATIENCE_SECONDS)
 
 
+@pytest.mark.oldest_prefect
 async def test_told_to_end_it_says_so(scaled: Scaled) -> None:
     script = await scaled.call()
     await asyncio.sleep(3)

@@ -43,6 +43,7 @@ async def left(name: str) -> dict[str, Artifact]:
     return newest
 
 
+@pytest.mark.oldest_prefect
 @together
 async def test_a_fleets_own_past_is_played_with_its_own_policy_and_the_candidates(prefect_world: PrefectWorld) -> None:
     world = prefect_world

@@ -17,12 +17,12 @@ from prefect.client.schemas.actions import VariableCreate
 from ebbflow.contracts.ledger import claim_once, record_of
 from ebbflow.core.chain import Claim
 from ebbflow.core.record import Record
-from ebbflow.flows.ledger import PrefectLedger, claim_name
+from ebbflow.flows.ledger import MOST_TIDIED, PrefectLedger, claim_name
 from ebbflow.turn.chain_reader import ChainReader
 from tests.e2e.relay import Relay, relayed
 from tests.e2e.world import PrefectWorld
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.oldest_prefect]
 
 INTERVAL = 60.0
 TURN_PROCESS = Path(__file__).parent.parent / "e2e" / "turn_process.py"
@@ -145,6 +145,18 @@ async def test_old_claims_are_cleared_away_and_never_the_head(prefect_world: Pre
     await prefect_world.acted(after=50_000)
     assert sorted(await prefect_world.claims()) == [5]
     await prefect_world.is_right(1)
+
+
+async def test_many_old_claims_are_cleared_away_over_several_turns(prefect_world: PrefectWorld) -> None:
+    async with get_client() as client:
+        for number in range(1, MOST_TIDIED + 6):
+            assert await evaluate_once(client, record_of(prefect_world.name, number)) is not None
+        await prefect_world.pass_time(50_000)
+        left = []
+        for number in range(MOST_TIDIED + 6, MOST_TIDIED + 8):
+            await evaluate_once(client, record_of(prefect_world.name, number))
+            left.append(len(await prefect_world.claims()))
+    assert left == [6, 2], "a turn has other things to do"
 
 
 async def test_a_claim_that_is_older_than_everything_stays_as_long_as_it_is_the_head(

@@ -47,6 +47,7 @@ class PrefectWorld:
         return {number for number in numbers if number is not None}
 
 
+@pytest.mark.oldest_prefect
 class TestPrefectLedger(LedgerContract):
     @pytest.fixture
     async def world(self, prefect_server: str, prefect_environment: dict[str, str]) -> AsyncIterator[PrefectWorld]:

@@ -7,9 +7,9 @@ from prefect.client.orchestration import PrefectClient, get_client
 
 from ebbflow.blocks import LocalProvider, SwarmUIMaster
 from ebbflow.fleet.model import Fleet
-from ebbflow.flows.preflight import Level, fleet_findings
+from ebbflow.flows.preflight import Level, fleet_findings, misfit
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [pytest.mark.anyio, pytest.mark.oldest_prefect, pytest.mark.usefixtures("prefect_server")]
 
 MASTER, PROVIDER = "swarmui-master/of-tomorrow", "local-provider/of-today"
 FLEET = Fleet.model_validate(
@@ -42,3 +42,18 @@ async def test_a_block_that_another_release_saved_is_saved_anew_or_named(tmp_pat
         assert named.level is Level.WRONG
         assert MASTER in named.text
         assert "invented_in_2027" in named.text
+
+
+async def test_regression_a_fleet_that_does_not_go_with_its_blocks_was_deployed_and_every_turn_failed(
+    tmp_path: Path,
+) -> None:
+    async with get_client() as client:
+        await SwarmUIMaster(address="http://127.0.0.1:9").asave("hurried", client=client)
+        await LocalProvider(command=["true"], state_folder=tmp_path).asave("of-today", overwrite=True, client=client)
+        fleet = FLEET.model_copy(update={"master": "swarmui-master/hurried"})
+        assert await misfit(client, fleet) == ""
+        hurried = fleet.model_copy(update={"interval_seconds": 10.0})
+        assert await misfit(client, hurried) == (
+            "interval_seconds 10 leaves a turn 8 s: two looks 5 s apart and a call of 10 s to "
+            "swarmui-master/hurried do not fit; use an interval of at least 22 s"
+        )

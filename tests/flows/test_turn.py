@@ -64,6 +64,7 @@ async def replayed(world: World, since: int = 0) -> int:
     return len(numbers)
 
 
+@pytest.mark.oldest_prefect
 @together
 async def test_a_fleet_goes_to_its_minimum_and_registers_in_the_same_turn(prefect_world: PrefectWorld) -> None:
     world = prefect_world
@@ -479,6 +480,7 @@ async def test_every_claimed_record_is_a_line_in_the_fleets_folder(world: World)
     assert [line.get("previous", {}).get("number") for line in lines] == [None, 1]
 
 
+@pytest.mark.oldest_prefect
 @pytest.mark.soak
 @together
 async def test_more_than_ten_launches_are_one_task_run_per_provider(prefect_worlds: PrefectWorlds) -> None:

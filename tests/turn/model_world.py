@@ -682,6 +682,9 @@ class ModelLedger:
     async def stored(self, artifact_id: str) -> Stored | None:
         return await self.world.ledger.stored(artifact_id)
 
+    async def stored_all(self, artifact_ids: Sequence[str]) -> Mapping[str, Stored]:
+        return await self.world.ledger.stored_all(artifact_ids)
+
     async def stored_since(self, at_seconds: float) -> Mapping[str, Stored]:
         return await self.world.ledger.stored_since(at_seconds)
 
