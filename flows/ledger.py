@@ -14,7 +14,6 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID
 
-import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate, VariableCreate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterId, ArtifactFilterType
@@ -73,7 +72,7 @@ class PrefectLedger:
         Where it was heard of before, as much later as our own clock says: what was asked then is as old by now.
         """
         if self._heard is None:
-            self._heard = _heard(await self._client.hello())
+            self._heard = _heard((await self._client.hello()).headers)
         said_at, heard_at = self._heard
         return float(int(said_at + time.monotonic() - heard_at))
 
@@ -190,7 +189,7 @@ class PrefectLedger:
                     "offset": offset,
                 },
             )
-            self._heard = _heard(response)
+            self._heard = _heard(response.headers)
             page = response.json()
             for variable in page:
                 number = claim_number(fleet, variable["name"])
@@ -231,8 +230,8 @@ def claim_number(fleet: str, name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def _heard(answer: httpx.Response) -> tuple[float, float]:
-    return _read_date(answer.headers["date"]).timestamp(), time.monotonic()
+def _heard(headers: Mapping[str, str]) -> tuple[float, float]:
+    return _read_date(headers["date"]).timestamp(), time.monotonic()
 
 
 def _read_date(header: str) -> datetime:
