@@ -27,11 +27,14 @@ def up(
     ] = Path("prefect.yaml"),
     start: Annotated[bool, typer.Option("--start", help="Switch its schedule on.")] = False,
     runner: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--runner", help="Its turns go through `ebbflow runner`, which then takes the place of a Prefect worker."
+            "--runner/--no-runner",
+            help="Whether its turns go through `ebbflow runner`. They do where the folder's services.yaml asks for a "
+            "worker. A command that the file names is kept.",
+            show_default=False,
         ),
-    ] = False,
+    ] = None,
 ) -> None:
     """Save a fleet's blocks, make its work pool, deploy it; its schedule stays off until --start.
 
@@ -53,7 +56,7 @@ def up(
     end(NOT_RIGHT if missing and start else FINE)
 
 
-async def _up(path: Path, text: str, blocks: str | None, *, start: bool, runner: bool) -> Sequence[str]:
+async def _up(path: Path, text: str, blocks: str | None, *, start: bool, runner: bool | None) -> Sequence[str]:
     """Make everything, and say each step; what is missing for turns to come."""
     from ebbflow.blocks.from_file import register_types
     from ebbflow.cli.local import Local
@@ -63,6 +66,7 @@ async def _up(path: Path, text: str, blocks: str | None, *, start: bool, runner:
 
     written = _refuse_what_is_wrong(path, text, blocks)
     local = Local.of(path.parent.resolve())
+    by_runner = local.asked.prefect_worker is not None if runner is None else runner
     await local.make_sure_of_servers()
     async with connected() as client:
         checked = await _read(client, path, text)
@@ -74,9 +78,9 @@ async def _up(path: Path, text: str, blocks: str | None, *, start: bool, runner:
         pools = sorted({each.work_pool for each in checked.fleets} - {""})
         for pool in pools:
             say(f"work pool {pool} {'is made' if await make_pool(client, pool) else 'is there'}")
-        await local.make_sure_of_worker(client, by_runner=runner)
+        await local.make_sure_of_worker(client, by_runner=by_runner)
         async with _schedules_kept(client, checked.fleets, start=start) as on:
-            await _deploy(client, path, text, checked.fleets, start=start, runs_by=local.run_turn if runner else "")
+            await _deploy(client, path, text, checked.fleets, start=start, runs_by=local.run_turn if by_runner else "")
         say(f"deployed: {', '.join(on)}")
         for name in sorted(name for name, keys in on.items() if keys):
             say(f"the schedule of {name} is on")

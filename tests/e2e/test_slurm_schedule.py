@@ -16,12 +16,10 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
 from ebbflow.blocks import SwarmUIMaster
 from ebbflow.decision.upkeep import LOOKS_APART_SECONDS
-from ebbflow.fleet.deployed import PREFECT_WORKER
 from ebbflow.fleet.model import BUDGET_SHARE, OVERHEAD_SECONDS
 from ebbflow.standins.process import running
 from tests.e2e.master import StandInMaster
 from tests.e2e.prefect_house import PrefectHouse
-from tests.e2e.test_deployed import ONE_PYTHON
 from tests.e2e.test_slurm_deployment import SLURM, block, swarmui
 from tests.e2e.world import LOOPBACK, World
 from tests.slurm.cluster import Cluster
@@ -87,11 +85,10 @@ async def test_the_deployed_fleet_of_jobs_goes_up_and_down_by_its_schedule(
         fleet |= {"interval_seconds": interval, "limits": QUICK_LIMITS}
         fleet["policy"]["min_queued_before_expand"] = 2
         content["deployments"][0]["schedules"] = [{"interval": interval}]
-        content["definitions"]["work_pool"] |= ONE_PYTHON
         (tmp_path / "prefect.yaml").write_text(yaml.safe_dump(content))
         await prefect(prefect_environment, tmp_path, "work-pool", "create", POOL, "--type", "process")
         await prefect(prefect_environment, tmp_path, "--no-prompt", "deploy", "--all")
-        command = [sys.executable, "-m", "prefect", *PREFECT_WORKER, "--pool", POOL]
+        command = [sys.executable, "-m", "ebbflow.cli", "runner", "--pool", POOL]
         log = tmp_path / "worker.log"
         start = f"ebbflow.{FLEET}."
         environment = {**prefect_environment, "PREFECT_WORKER_QUERY_SECONDS": "1"}
