@@ -6,7 +6,6 @@ behind, none stopped while it works, and never may more exist than the fleet's l
 """
 
 import asyncio
-import json
 import os
 import random
 import signal
@@ -25,9 +24,9 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_LEVE
 
 from ebbflow.fleet.deployed import PREFECT_WORKER
 from ebbflow.standins import process
+from tests.e2e.deploying import POOL, deploy, deployments, write_prefect_file
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.processes import end_all, processes_with
-from tests.e2e.test_deployed import POOL, deployments, prefect
 from tests.e2e.world import PrefectWorld, opened_worlds
 from tests.endurance import Endurance
 from tests.prefect_database import give_database
@@ -235,12 +234,8 @@ async def living(folder: Path) -> AsyncIterator[Site]:
         with temporary_settings(settings):
             async with opened_worlds(folder, house) as worlds:
                 world = await worlds(interval_seconds=INTERVAL_SECONDS, limits=LIMITS, drain={"deadline_seconds": 60})
-                rows = deployments(world, scheduled=True)
-                pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}]
-                content = {"name": "killed", "pull": pull, "deployments": rows}
-                (folder / "prefect.yaml").write_text(json.dumps(content))
-                await prefect(environment, folder, "work-pool", "create", POOL, "--type", "process")
-                await prefect(environment, folder, "deploy", "--all")
+                write_prefect_file(folder, deployments(world, scheduled=True))
+                await deploy(environment, folder)
                 await worker.start()
                 await world.until_serving(1)
                 yield Site(world, server, worker, url)
@@ -272,10 +267,10 @@ async def survives(site: Site, rounds: AsyncIterator[random.Random]) -> None:
     assert site.most > 1, f"nothing was asked of it; {site.report()}"
 
 
-async def until(seconds: float, seed: int) -> AsyncIterator[random.Random]:
-    """Rounds until the time is over."""
+async def until(seconds: float, seed: int, is_enough: Callable[[], object]) -> AsyncIterator[random.Random]:
+    """Rounds until the time is over; where a slow machine had few by then, until they are enough or for thrice as long."""
     rng, began = random.Random(seed), time.monotonic()
-    while time.monotonic() - began < seconds:
+    while (past := time.monotonic() - began) < seconds or (past < 3 * seconds and not is_enough()):
         yield rng
 
 
@@ -289,7 +284,7 @@ async def of(endurance: Endurance) -> AsyncIterator[random.Random]:
 @pytest.mark.soak
 async def test_two_minutes_of_kills_from_outside_lose_double_stop_and_leak_nothing(tmp_path: Path) -> None:
     async with living(tmp_path) as site:
-        await survives(site, until(SOAK_SECONDS, seed=17))
+        await survives(site, until(SOAK_SECONDS, seed=17, is_enough=lambda: site.did["run killed"]))
         assert site.did["run killed"], site.did
 
 
