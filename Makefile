@@ -40,8 +40,9 @@ oldest-prefect: $(INSTALLED)
 endurance: $(INSTALLED)
 	EBBFLOW_ENDURANCE_HOURS=$(HOURS) $(BIN)/pytest -m endurance -s $(AT_ONCE) $(SPREAD) $(PYTEST_ARGS)
 
+# At most 25 minutes; BENCH_ARGS=--quick at most five, and says what it leaves out.
 bench: $(INSTALLED)
-	$(BIN)/python -m tests.benchmarks.run
+	$(BIN)/python -m tests.benchmarks.run $(BENCH_ARGS)
 
 # The league table of scaling policies in virtual time, in build/bench-policies/; BENCH_ARGS=--quick plays a small one.
 bench-policies: $(INSTALLED)

@@ -36,9 +36,10 @@ def test_the_tests_of_a_search_are_spread_one_by_one() -> None:
 
 def test_what_needs_a_server_and_what_takes_longest_begins_first_and_searches_last() -> None:
     files = [
+        LONGEST_FIRST[0],
         "tests/e2e/test_deployed.py",
         "tests/flows/test_turn.py",
-        LONGEST_FIRST[1],
+        "tests/e2e/test_whole_demo.py",
         "tests/core/test_ids.py",
         SPREAD_LAST[0],
     ]

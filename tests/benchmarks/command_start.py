@@ -16,17 +16,17 @@ COMMANDS = {
 }
 
 
-def measure() -> None:
+def measure(starts: int = STARTS) -> None:
     """Print each command's start as a share of `prefect --help`; the goal is 0.3 at most."""
-    prefect = _best_seconds(("prefect", "--help"))
+    prefect = _best_seconds(("prefect", "--help"), starts)
     for name, command in COMMANDS.items():
-        tell(f"{name}: {_best_seconds(command) / prefect:.2f}x of prefect --help (goal 0.3x)")
+        tell(f"{name}: {_best_seconds(command, starts) / prefect:.2f}x of prefect --help (goal 0.3x)")
 
 
-def _best_seconds(command: Sequence[str]) -> float:
+def _best_seconds(command: Sequence[str], starts: int) -> float:
     program = Path(sys.executable).with_name(command[0])
     seconds = []
-    for _ in range(STARTS):
+    for _ in range(starts):
         began = time.monotonic()
         subprocess.run([program, *command[1:]], cwd=ROOT, capture_output=True, check=True, timeout=120)
         seconds.append(time.monotonic() - began)

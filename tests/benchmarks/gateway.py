@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import httpx
@@ -19,44 +19,44 @@ import psutil
 
 from ebbflow.gateway.wire import token_of
 from ebbflow.standins.process import answers, free_port, running
+from tests.benchmarks.databases import postgres_url
 from tests.benchmarks.gateway_server import OPERATOR, SECRET
 from tests.benchmarks.world import tell
-from tests.gateway.postgres import postgres
 
 WORKERS = 1000
 CLIENTS = 8
-SECONDS, ROUNDS = 2.0, 5
+SECONDS, ROUNDS, QUICK_ROUNDS = 2.0, 5, 2
 QUIET_SECONDS = 10.0
 """Of the measurement beside reports; half of it is not enough for a p99."""
 GAP_SECONDS = 0.02
 """Between two routes of one client there: a server that is always busy would have its queue measured."""
 
 
-def measure() -> None:
-    """Print the ratios."""
-    with tempfile.TemporaryDirectory() as folder, postgres() as database:
-        _tell_costs(_costs(Path(folder), database.url))
+def measure(*, is_quick: bool = False) -> None:
+    """Print the ratios; a quick one has fewer rounds, and no PostgreSQL."""
+    with tempfile.TemporaryDirectory() as folder, nullcontext("") if is_quick else postgres_url() as url:
+        _tell_costs(_costs(Path(folder), url, QUICK_ROUNDS if is_quick else ROUNDS))
         _with_many(Path(folder))
 
 
-def _costs(here: Path, postgres_url: str) -> dict[str, float]:
+def _costs(here: Path, postgres: str, rounds: int) -> dict[str, float]:
     """Seconds for a route, by server; each is measured in turn, several times, since a machine has its moods."""
     seconds: dict[str, list[float]] = {}
     with ExitStack() as stack:
         servers = {}
-        for name in ("constant", "signing", "SQLite", "PostgreSQL"):
+        for name in ("constant", "signing", "SQLite", *(["PostgreSQL"] if postgres else [])):
             kind = name if name in ("constant", "signing") else "gateway"
-            url = postgres_url if name == "PostgreSQL" else f"sqlite+aiosqlite:///{here / name}.sqlite"
+            url = postgres if name == "PostgreSQL" else f"sqlite+aiosqlite:///{here / name}.sqlite"
             servers[name] = stack.enter_context(server(kind, here, url))
             servers[name].prepare(workers=1)
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for name, one in servers.items():
                 seconds.setdefault(name, []).append(1 / one.per_second())
     return {name: statistics.median(found) for name, found in seconds.items()}
 
 
 def _tell_costs(costs: dict[str, float]) -> None:
-    for name in ("SQLite", "PostgreSQL"):
+    for name in [each for each in costs if each not in ("constant", "signing")]:
         tell(
             f"gateway, {name}: a route takes {1e6 * costs[name]:.0f} us, "
             f"{costs[name] / costs['constant']:.2f} of a bare endpoint (goal 1.5); "

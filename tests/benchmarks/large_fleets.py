@@ -60,9 +60,10 @@ def _seconds(policy: Policy, phase: str, size: int) -> float:
     observation = _observation(phase, size, [share.provider for share in shares])
     took, repeats = 0.0, 0
     while took < LEAST_SECONDS:
-        began = time.perf_counter()
+        # It waits for nothing, so that this is its time, whatever else the machine does.
+        began = time.process_time()
         decide(observation, shares, fleet, Circumstances(per_shape_demand=True))
-        took, repeats = took + time.perf_counter() - began, repeats + 1
+        took, repeats = took + time.process_time() - began, repeats + 1
     return took / repeats
 
 

@@ -1,13 +1,10 @@
-"""The parts of a turn that holds, the bytes it leaves, and fifty launches against one, all in this process."""
+"""The parts of a turn that holds, and fifty launches against one, all in this process."""
 
-import asyncio
 import logging
-import sqlite3
 import statistics
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 from prefect import flow
@@ -23,6 +20,7 @@ from ebbflow.flows.ledger import PrefectLedger
 from ebbflow.turn.budget import Budget
 from ebbflow.turn.chain_reader import ChainReader
 from ebbflow.turn.observing import observe
+from tests.benchmarks.settled import settled
 from tests.benchmarks.world import World, end_workers, fleet, save_blocks, tell
 
 T = TypeVar("T")
@@ -36,24 +34,13 @@ async def measure(running: World) -> None:
     """Print the ratios."""
     try:
         await _parts(running)
-        await _bytes(running)
         await _launches(running)
     finally:
         end_workers(running)
 
 
-async def _settled(name: str) -> Fleet:
-    """A fleet with one registered worker, whose next turns hold."""
-    told = Fleet.model_validate(fleet(name))
-    for _ in range(3):
-        await autoscale(fleet=told)
-        await asyncio.sleep(told.interval_seconds / 2 + 1)
-    return told
-
-
 async def _parts(running: World) -> None:
-    await save_blocks(running, "parts")
-    told = await _settled("parts")
+    (told,) = await settled(running, "parts")
     seconds: dict[str, list[float]] = {}
 
     async def timed(part: str, call: Callable[[], Awaitable[T]]) -> T:
@@ -92,34 +79,6 @@ async def _parts(running: World) -> None:
 def _another(head: Head, record: Record) -> Record:
     """The same record with the next number, as a turn that holds writes it."""
     return replace(record, number=head.claim.number + 1, flow_run_id=str(flow_run.get_id()))
-
-
-async def _bytes(running: World) -> None:
-    await save_blocks(running, "bytes")
-    told = await _settled("bytes")
-    database = Path(running.environment["PREFECT_HOME"]) / "prefect.db"
-    before = _size(database)
-    turns = 4
-    for _ in range(turns):
-        await autoscale(fleet=told)
-        await asyncio.sleep(told.interval_seconds / 2 + 1)
-    grown = (_size(database) - before) / turns
-    async with get_client() as client:
-        head = await ChainReader(PrefectLedger(client)).head(told.name)
-    assert head is not None
-    assert head.record is not None
-    text = len(head.record.text())
-    tell(f"bytes stored per holding turn: record {text:,}, database {grown:,.0f} in all")
-    tell(f"  the record's share: {text / grown:.0%}" if grown else "  the database did not grow by a page")
-
-
-def _size(database: Path) -> int:
-    """Bytes in use, the write-ahead log included."""
-    with sqlite3.connect(database, timeout=10) as connection:
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-        (size,) = connection.execute("PRAGMA page_size").fetchone()
-    return int((pages - free) * size)
 
 
 async def _launches(running: World) -> None:

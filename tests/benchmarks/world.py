@@ -27,22 +27,31 @@ class World:
     api_url: str
     master: str
     environment: dict[str, str]
+    database_url: str = ""
+    """Of the Prefect server; nothing: SQLite in its home."""
 
 
 @contextmanager
-def world() -> Iterator[World]:
-    """Start everything; end it when the block ends. Prefect must not be imported before."""
+def world(database_url: str = "") -> Iterator[World]:
+    """Start everything; end it when the block ends. Prefect must not be imported before.
+
+    Args:
+        database_url: of an empty PostgreSQL database for the Prefect server; nothing: SQLite.
+    """
     with tempfile.TemporaryDirectory(prefix="ebbflow-bench-") as name, ExitStack() as running:
         folder = Path(name)
         port = process.free_port()
         environment = process.prefect_environment(folder / "prefect", f"http://127.0.0.1:{port}/api")
         environment |= {"PREFECT_LOGGING_LEVEL": "ERROR"}
+        if database_url:
+            environment |= {"PREFECT_API_DATABASE_CONNECTION_URL": database_url}
         (folder / "prefect").mkdir()
         (folder / "master").mkdir()
         os.environ.update(environment)
         server = process.prefect_server(folder / "prefect", port=port, environment=environment)
         master = process.swarmui_master(folder / "master", environment=environment)
-        yield World(folder, running.enter_context(server), running.enter_context(master), environment)
+        api_url, address = running.enter_context(server), running.enter_context(master)
+        yield World(folder, api_url, address, environment, database_url)
 
 
 def fleet(name: str, *, minimum: int = 1, master: str = "bench", **fields: Any) -> dict[str, Any]:

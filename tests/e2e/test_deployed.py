@@ -15,21 +15,17 @@ from typing import Any
 import anyio
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
-from prefect.client.schemas.objects import FlowRun
 
 from ebbflow.flows.deploying import switch_schedules
 from ebbflow.standins.process import running
+from tests.e2e.deploying import BY_RUNNER, POOL, deploy, deployments, prefect, runs_of, write_prefect_file
 from tests.e2e.prefect_house import PrefectHouse, flow_run
 from tests.e2e.processes import processes_with, until
 from tests.e2e.world import PrefectWorld, PrefectWorlds, World, opened_worlds
 
 pytestmark = [pytest.mark.anyio, pytest.mark.oldest_prefect]
 
-POOL = "e2e-processes"
 INTERVAL = 24
-ONE_PYTHON = {"job_variables": {"command": f"{sys.executable} -m prefect.engine"}}
-"""For a work pool of tests: of the two Pythons that a process worker begins in a row for each run, the second alone."""
 PATIENCE_SECONDS = 300.0
 """On a slow machine that others share a run begins half a minute after it is due: each costs up to ten CPU seconds."""
 
@@ -54,42 +50,6 @@ class Site:
             pytest.fail(f"{error}; the worker's log ends with:\n{self.log.read_text()[-4000:]}")
 
 
-async def prefect(environment: Mapping[str, str], folder: Path, *words: str) -> str:
-    """Run Prefect's command line as a person does."""
-    done = await anyio.run_process(
-        [sys.executable, "-m", "prefect", "--no-prompt", *words],
-        env=dict(environment), cwd=folder, check=False, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert done.returncode == 0, f"prefect {' '.join(words)}: {done.stdout.decode()[-3000:]}"
-    return done.stdout.decode()
-
-
-BY_RUNNER = "ebbflow run-turn"
-BY_A_WORKER = f"{sys.executable} -m prefect.flow_engine"
-
-
-def deployments(world: World, *, scheduled: bool, runs_by: str = BY_A_WORKER, **sections: Any) -> list[dict[str, Any]]:
-    """What stands in a `prefect.yaml` for one fleet, whose runs are started so."""
-    fleet = world.fleet_json(**sections)
-    flows = {"autoscale": "autoscale", "scale-up": "scale_up", "scale-down": "scale_down", "override": "override"}
-    rows: list[dict[str, Any]] = [
-        {
-            "name": world.name,
-            "entrypoint": f"ebbflow.flows.{function}:{function}",
-            "parameters": {"fleet": fleet},
-            "work_pool": {
-                "name": POOL,
-                "job_variables": {"command": f"{runs_by} ebbflow.flows.{function}:{function}"},
-            },
-            "tags": [f"fleet:{world.name}"],
-        }
-        for function in flows.values()
-    ]
-    if scheduled:
-        rows[0]["schedules"] = [{"interval": fleet["interval_seconds"]}]
-    return rows
-
-
 @pytest.fixture(scope="module")
 async def site(
     anyio_backend: str,
@@ -107,22 +67,13 @@ async def site(
             *deployments(lowered, scheduled=True, runs_by=BY_RUNNER),
             *deployments(crashing, scheduled=False, runs_by=BY_RUNNER),
         ]
-        pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}]
-        # JSON is YAML.
-        (folder / "prefect.yaml").write_text(json.dumps({"name": "e2e", "pull": pull, "deployments": rows}))
-        await prefect(environment, folder, "work-pool", "create", POOL, "--type", "process")
-        await prefect(environment, folder, "deploy", "--all")
+        write_prefect_file(folder, rows)
+        await deploy(environment, folder)
         log = folder / "worker.log"
         command = [sys.executable, "-m", "ebbflow.cli", "runner", "--pool", POOL]
         with running(command, environment=environment, log=log):
             yield Site(worlds, expiring, lowered, crashing, spoken, log, environment)
             await prefect(environment, folder, "work-pool", "pause", POOL)
-
-
-async def runs_of(world: World) -> list[FlowRun]:
-    async with get_client() as client:
-        wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"fleet:{world.name}"]))
-        return await client.read_flow_runs(flow_run_filter=wanted, limit=200)
 
 
 @pytest.mark.soak
@@ -205,9 +156,7 @@ async def test_the_command_is_a_persons_word_over_a_deployed_fleet_and_tells_wha
     world = site.spoken
     folder = world.folder / "fleet"
     folder.mkdir()
-    pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}]
-    rows = deployments(world, scheduled=True, runs_by=BY_RUNNER)
-    (folder / "prefect.yaml").write_text(json.dumps({"name": "spoken", "pull": pull, "deployments": rows}))
+    write_prefect_file(folder, deployments(world, scheduled=True, runs_by=BY_RUNNER))
     (folder / "blocks.yaml").write_text(json.dumps({"blocks": [another_master(world)]}))
     for _ in range(2):
         made = await ebbflow(site, "up", str(folder))

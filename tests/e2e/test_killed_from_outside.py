@@ -268,7 +268,7 @@ async def survives(site: Site, rounds: AsyncIterator[random.Random]) -> None:
 
 
 async def until(seconds: float, seed: int, is_enough: Callable[[], object]) -> AsyncIterator[random.Random]:
-    """Rounds until the time is over; where a slow machine had few by then, until they are enough or for thrice as long."""
+    """Rounds until the time is over; where few were had by then, until they are enough or for thrice as long."""
     rng, began = random.Random(seed), time.monotonic()
     while (past := time.monotonic() - began) < seconds or (past < 3 * seconds and not is_enough()):
         yield rng

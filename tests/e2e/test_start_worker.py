@@ -17,10 +17,10 @@ import pytest
 
 from ebbflow.fleet.deployed import PREFECT_WORKER
 from ebbflow.standins.process import running
+from tests.e2e.deploying import ONE_PYTHON, POOL, deploy, deployments, prefect, write_prefect_file
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.processes import until
 from tests.e2e.ready_made import ROOT
-from tests.e2e.test_deployed import ONE_PYTHON, POOL, deployments, prefect
 from tests.e2e.world import PrefectWorld, opened_worlds
 
 pytestmark = [pytest.mark.anyio, pytest.mark.soak]
@@ -77,14 +77,12 @@ async def scaled(
         )
         script.write_text(_script(environment, world.name, folder))
         script.chmod(0o755)
-        pull = [{"prefect.deployments.steps.set_working_directory": {"directory": str(folder)}}]
         rows = deployments(world, scheduled=True)
         pool = f"{POOL}-scaled"
         for row in rows:
             row["work_pool"] = {"name": pool, **ONE_PYTHON}
-        (folder / "prefect.yaml").write_text(json.dumps({"name": "scaled", "pull": pull, "deployments": rows}))
-        await prefect(environment, folder, "work-pool", "create", pool, "--type", "process")
-        await prefect(environment, folder, "deploy", "--all")
+        write_prefect_file(folder, rows)
+        await deploy(environment, folder, pool=pool)
         log = folder / "worker.log"
         command = [sys.executable, "-m", "prefect", *PREFECT_WORKER, "--pool", pool]
         with running(command, environment=environment, log=log):
