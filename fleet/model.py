@@ -115,10 +115,10 @@ class Fleet(BaseModel):
             ConfigError: names the field, its value and what would be right.
         """
         self._check_master(master)
-        # Before the last look of a teardown comes the turn's own, and the first one.
-        self._check_time(self.master, master.call_seconds, 2 * master.usual_seconds)
-        for provider, caps in providers.items():
-            self._check_time(provider, caps.call_seconds)
+        # Before the last look of a teardown come the turn's own and the first one, and before the provider's call all.
+        calls = [(self.master, master.call_seconds, 2 * master.usual_seconds)]
+        calls += [(name, caps.call_seconds, 3 * master.usual_seconds) for name, caps in providers.items()]
+        self._check_time(*max(calls, key=lambda call: call[1] + call[2]))
         for entry in self.providers:
             known = providers.get(entry.block)
             if entry.warm_workers and known is not None and not known.keeps_stopped:
@@ -179,7 +179,7 @@ class Fleet(BaseModel):
                 "set accept_busy_stop: true in the fleet to allow it"
             )
 
-    def _check_time(self, outside: str, call_seconds: float, before_seconds: float = 0.0) -> None:
+    def _check_time(self, outside: str, call_seconds: float, before_seconds: float) -> None:
         needed = before_seconds + LOOKS_APART_SECONDS + call_seconds + OVERHEAD_SECONDS
         if needed > self.budget_seconds:
             raise ConfigError(

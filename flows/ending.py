@@ -34,20 +34,20 @@ class Left:
     """Each with its state, and what else there is."""
     why: tuple[str, ...]
     """What keeps somebody."""
-    is_known: bool
-    """Every provider and the master have answered wholly."""
+    unheard: tuple[str, ...]
+    """Who has not answered wholly, of the providers and the master: somebody may be left there."""
 
     @property
     def is_nothing(self) -> bool:
         """Whether the fleet has ended."""
-        return self.is_known and not self.workers
+        return not self.unheard and not self.workers
 
     def __str__(self) -> str:
         """As a person reads it."""
         if self.is_nothing:
             return "nothing is left"
         said = "; ".join((", ".join(self.workers) or "nothing that is known", *self.why))
-        return said if self.is_known else f"{said}; not everybody has answered"
+        return said if not self.unheard else f"{said}; no whole answer from {', '.join(self.unheard)}"
 
 
 async def fleet_to_end(client: PrefectClient, name: str) -> Fleet:
@@ -154,16 +154,17 @@ async def what_is_left(client: PrefectClient, fleet: Fleet) -> Left:
     reader = ChainReader(PrefectLedger(client))
     head = await reader.head(fleet.name)
     if head is None or head.record is None:
-        return Left((), (), is_known=False)
-    return left_of(head.record, await inputs_of(reader, head))
+        return Left((), (), ("its newest record",))
+    return left_of(head.record, await inputs_of(reader, head), master=fleet.master)
 
 
-def left_of(record: Record, inputs: Inputs | None) -> Left:
+def left_of(record: Record, inputs: Inputs | None, *, master: str) -> Left:
     """What a record says is left.
 
     Args:
         record: of a turn.
         inputs: what that turn saw, before it acted; None: that is lost.
+        master: of the fleet, by its block.
     """
     workers = tuple(f"{worker.worker_id} ({worker.state.value})" for worker in record.memory.workers)
     others = record.plan.existing - sum(worker.may_exist for worker in record.memory.workers)
@@ -171,7 +172,7 @@ def left_of(record: Record, inputs: Inputs | None) -> Left:
     entries = tuple(f"entry {entry.master_ref} of the master, half made" for entry in record.memory.unfinished)
     entries += ("the entry of its waiting room",) if _has_room(inputs) else ()
     why = tuple(reason.text for reason in record.plan.reasons if reason.rule == "upkeep.last")
-    return Left((*workers, *kept, *entries), why, is_known=_is_whole(inputs))
+    return Left((*workers, *kept, *entries), why, _unheard(inputs, master))
 
 
 def _has_room(inputs: Inputs | None) -> bool:
@@ -180,5 +181,8 @@ def _has_room(inputs: Inputs | None) -> bool:
     return room is not None and room.state is not RoomState.ABSENT
 
 
-def _is_whole(inputs: Inputs | None) -> bool:
-    return inputs is not None and inputs.members.complete and all(look.listing.complete for look in inputs.providers)
+def _unheard(inputs: Inputs | None, master: str) -> tuple[str, ...]:
+    if inputs is None:
+        return ("its newest record",)
+    providers = [look.provider for look in inputs.providers if not look.listing.complete]
+    return (*([] if inputs.members.complete else [master]), *providers)

@@ -32,6 +32,8 @@ async def run(pool: str, worker_words: Sequence[str]) -> int:
         pool: that the worker asks for runs.
         worker_words: more of `prefect worker start`.
     """
+    # What is ignored here stays so in what is started, and Prefect's worker could not be ended: as after `nohup ... &`.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with _private_folder() as folder:
         environment = _environment(folder / "turns")
         async with anyio.create_task_group() as group:

@@ -17,18 +17,18 @@ BURSTS = 3
 POOL = "bursts"
 
 
-async def measure(running: World, bursts: int = BURSTS) -> None:
+async def measure(running: World) -> None:
     """Print the seconds, and their ratio to the interval."""
     # A master of its own: nobody else's workers serve the bursts.
     (running.folder / "burst").mkdir()
     try:
         with process.swarmui_master(running.folder / "burst", environment=running.environment) as address:
-            await _bursts(running, address, bursts)
+            await _bursts(running, address)
     finally:
         end_workers(running)
 
 
-async def _bursts(running: World, address: str, bursts: int) -> None:
+async def _bursts(running: World, address: str) -> None:
     """From the request that breaks capacity to the provider call, under a schedule."""
     await save_blocks(running, "burst")
     await save_master("burst", address)
@@ -41,11 +41,11 @@ async def _bursts(running: World, address: str, bursts: int) -> None:
     waits = []
     with process.running(command, environment=running.environment, log=running.folder / "worker.log"):
         await _new_worker(state, set(), within=6 * INTERVAL_SECONDS)
-        for burst in range(bursts):
+        for burst in range(BURSTS):
             # Bursts come at different places of the interval.
-            await asyncio.sleep(INTERVAL_SECONDS * (1.3 + burst / bursts))
+            await asyncio.sleep(INTERVAL_SECONDS * (1.3 + burst / BURSTS))
             waits.append(await _burst(state, address))
-            tell(f"  burst {burst + 1} of {bursts}: provider call after {waits[-1]:.1f} s")
+            tell(f"  burst {burst + 1} of {BURSTS}: provider call after {waits[-1]:.1f} s")
     async with get_client() as client:
         deployment = await client.read_deployment_by_name("autoscale/burst")
         await client.pause_deployment(deployment.id)

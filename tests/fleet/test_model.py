@@ -193,6 +193,15 @@ def test_a_provider_that_gives_more_than_its_master_is_told_of_is_refused_and_us
         fleet.check(MasterCaps(call_seconds=7, usual_seconds=1.5), {})
 
 
+def test_regression_an_interval_that_was_called_enough_never_ended_a_worker() -> None:
+    """A look at a scheduler takes a second and a half, and three come before the provider's call of 27 s."""
+    masters = MasterCaps(call_seconds=7, usual_seconds=1.5)
+    providers = {"slurm-provider/a": ProviderCaps("here", call_seconds=27.0)}
+    with pytest.raises(ConfigError, match=r"a call of 27 s to slurm-provider/a do not fit; .* at least 49 s"):
+        Fleet.model_validate(changed(interval_seconds=43)).check(masters, providers)
+    Fleet.model_validate(changed(interval_seconds=49)).check(masters, providers)
+
+
 def test_a_provider_that_learns_no_addresses_is_refused_where_the_master_needs_them() -> None:
     fleet = Fleet.model_validate(changed())
     silent = {fleet.providers[0].block: ProviderCaps("here", tells_urls=False)}

@@ -29,6 +29,9 @@ def record_of(inputs: Inputs, *workers: Worker) -> Record:
     )
 
 
+MASTER = "ray-master/dead"
+
+
 @pytest.mark.parametrize(
     ("workers", "room", "left"),
     [
@@ -44,11 +47,15 @@ def test_nothing_is_left_only_where_a_turn_saw_nothing(
     workers: tuple[Worker, ...], room: Room | None, left: tuple[str, ...]
 ) -> None:
     inputs = inputs_of(members=PushMemberList(room=room))
-    found = left_of(record_of(inputs, *workers), inputs)
+    found = left_of(record_of(inputs, *workers), inputs, master=MASTER)
     assert (found.workers, found.is_nothing) == (left, not left)
 
 
 def test_what_was_not_wholly_seen_is_not_nothing() -> None:
     inputs = inputs_of(members=PushMemberList(complete=False))
-    assert not left_of(record_of(inputs), inputs).is_nothing
-    assert not left_of(record_of(inputs), None).is_nothing
+    for seen, said in (
+        (inputs, f"nothing that is known; no whole answer from {MASTER}"),
+        (None, "nothing that is known; no whole answer from its newest record"),
+    ):
+        found = left_of(record_of(inputs), seen, master=MASTER)
+        assert (found.is_nothing, str(found)) == (False, said)
