@@ -2,14 +2,14 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ebbflow.cli.folders import KEPT
+from ebbflow.cli.folders import KEPT, PREFECT_FILE
 from ebbflow.cli.speaking import NOT_RIGHT, REFUSED, USAGE, end, run, say
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def down(
-    fleet: Annotated[str | None, typer.Argument(help="Its name; may be left out where there is one.")] = None,
+    fleet: Annotated[
+        str | None, typer.Argument(help="Its name; may be left out where there is one, or this folder has one.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Also who works, at the drain deadline: images are lost.")
     ] = False,
@@ -101,12 +103,24 @@ async def _end_fleet(client: "PrefectClient", asked: str | None, *, force: bool,
         say("no fleet was deployed here")
         return
     try:
-        name = chosen(names, asked)
+        name = chosen(names, asked or _fleet_here(names))
     except ValueError as error:
         end(USAGE, str(error))
     fleet = await fleet_to_end(client, name)
     say(f"fleet {name!r} ends; a turn every {fleet.interval_seconds / 2 + 1:g} s, until nothing is left")
     await wind_down(client, fleet, force=force, tell=lambda left: say(f"{name}: {left}"))
+
+
+def _fleet_here(names: Sequence[str]) -> str | None:
+    """The one of these fleets that this folder's file deploys; None: none or several, or it cannot be read."""
+    from ebbflow.fleet.deployed import check_file
+
+    with suppress(OSError, UnicodeDecodeError):
+        text = Path(PREFECT_FILE).read_text(encoding="utf-8")
+        here = {each.fleet.name for each in check_file(text, environment=os.environ, variables=None).fleets}
+        if len(known := sorted(here.intersection(names))) == 1:
+            return known[0]
+    return None
 
 
 async def _living(client: "PrefectClient") -> tuple[str, ...]:

@@ -22,6 +22,16 @@ PREFECT_WORKER = ("worker", "start", "--type", "process", "--limit", "3")
 """Words of `prefect` for a worker beside its server. Each run is a Python that takes seconds of a core before it does
 anything, so on a small host all runs that are due at once would wait for each other, and more become due meanwhile."""
 
+
+def started_by(pool: str, kind: str | None) -> str:
+    """The command of a worker that asks a pool of this type for runs, for a person; of process workers ours is one."""
+    return (
+        f"prefect worker start --pool {pool} --type {kind}"
+        if kind not in (None, "process")
+        else f"ebbflow runner --pool {pool}"
+    )
+
+
 FLOWS = frozenset({"autoscale", "scale_up", "scale_down", "override", "backtest"})
 _ENTRYPOINT = re.compile(r"(?:^|[./])flows(?:[./][a-z_]+(?:\.py)?)?[.:](?P<flow>[a-z_]+)$")
 

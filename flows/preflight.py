@@ -13,6 +13,7 @@ from ebbflow.core.errors import ConfigError, FleetError
 from ebbflow.core.member import PushMemberList, Room
 from ebbflow.core.text import one_line
 from ebbflow.decision.waiting_room import MODELS_SHOWN
+from ebbflow.fleet.deployed import started_by
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.ledger import PER_PAGE, PrefectLedger
 from ebbflow.flows.standings import is_polled, pool_of
@@ -67,8 +68,8 @@ async def pool_finding(client: PrefectClient, pool: str) -> Finding:
         return Finding(Level.TO_MAKE, what, "is not there yet: `ebbflow up` makes it")
     if await is_polled(client, found):
         return Finding(Level.FINE, what, "is there, and what comes to it is run")
-    started_by = f"`prefect worker start --pool {pool} --type {found.type}`"
-    return Finding(Level.TO_MAKE, what, f"is there, and no Prefect worker asks it for work: {started_by}")
+    command = started_by(pool, found.type)
+    return Finding(Level.TO_MAKE, what, f"is there, and no Prefect worker asks it for work: `{command}`")
 
 
 async def fleet_findings(client: PrefectClient, fleet: Fleet, written: Container[str] = ()) -> tuple[Finding, ...]:

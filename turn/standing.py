@@ -12,6 +12,7 @@ from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Action
 from ebbflow.core.worker import Worker
+from ebbflow.fleet.deployed import started_by
 from ebbflow.fleet.model import Fleet
 
 MISSED = 3
@@ -281,7 +282,7 @@ def _whether_turns_come(schedule: Schedule, interval: float | None, age_seconds:
     if age_seconds is not None and age_seconds <= MISSED * interval:
         return True, f"every {interval:g} s, {last}{coming}"
     if schedule.is_polled is False:
-        command = f"prefect worker start --pool {schedule.work_pool} --type {schedule.pool_type or 'process'}"
+        command = started_by(schedule.work_pool, schedule.pool_type or None)
         return False, f"{last}; no Prefect worker asks the pool {schedule.work_pool!r} for work: `{command}`"
     if schedule.last_error:
         return False, f"{last}; its newest run failed: {schedule.last_error}"
