@@ -85,13 +85,15 @@ class FixedElasticPolicy(BaseModel):
         may_fill = corrections.retry_primary or not was_started
         if may_fill and (was_started or tasks):
             joined += [False] * (base - len(joined))
+
+        def group(place: int, *, is_ready: bool) -> Group:
+            return Group(str(place), connected=int(is_ready), is_primary=place < base)
+
+        groups = [group(place, is_ready=is_ready) for place, is_ready in enumerate(joined)]
         for _ in range(self.steps_per_turn):
-            groups = [
-                Group(str(place), connected=int(ready), is_primary=place < base) for place, ready in enumerate(joined)
-            ]
             commands = opengris_1_15.fixed_elastic(
                 tasks,
-                sum(joined),
+                sum(each.connected for each in groups),
                 groups,
                 UNLIMITED,
                 upper=self.upper_task_ratio,
@@ -100,5 +102,8 @@ class FixedElasticPolicy(BaseModel):
             )
             if not commands:
                 break
-            joined = [*joined, False] if isinstance(commands[0], Start) else joined[:-1]
-        return len(joined)
+            if isinstance(commands[0], Start):
+                groups.append(group(len(groups), is_ready=False))
+            else:
+                groups.pop()
+        return len(groups)

@@ -6,6 +6,7 @@ count as workers, and only idle workers are ever stopped (placement sees to that
 leaves T/upper workers at once, which we approach step by step.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -74,9 +75,11 @@ class VanillaPolicy(BaseModel):
 
     def _wanted(self, tasks: int, ready: int, starting: int, corrections: Corrections) -> int:
         wanted = ready + starting
+        # Made once: each step has one more or one fewer.
+        groups = [Group(str(place)) for place in range(wanted + self.steps_per_turn)]
         for _ in range(self.steps_per_turn):
             counted = wanted if corrections.count_starting else ready
-            following = self._following(tasks, counted, wanted, corrections)
+            following = self._following(tasks, counted, groups[:wanted], corrections)
             # The last worker stays while there is work: the rule would start it again at once.
             following = max(following, min(wanted, 1) if tasks else 0)
             if following == wanted:
@@ -84,15 +87,14 @@ class VanillaPolicy(BaseModel):
             wanted, ready = following, min(ready, following)
         return wanted
 
-    def _following(self, tasks: int, counted: int, wanted: int, corrections: Corrections) -> int:
+    def _following(self, tasks: int, counted: int, groups: Sequence[Group], corrections: Corrections) -> int:
         """The number after one heartbeat, where so many workers are counted of those that are wanted so far."""
-        upper, lower = self.upper_task_ratio, self.lower_task_ratio
+        wanted, upper, lower = len(groups), self.upper_task_ratio, self.lower_task_ratio
         if self.library == "2.9.0":
             target = opengris_2_9.vanilla(
                 tasks, counted, counted, UNLIMITED, upper=upper, lower=lower, corrections=corrections
             )
             return wanted if target is None else target
-        groups = [Group(str(place)) for place in range(wanted)]
         commands = opengris_1_15.vanilla(
             tasks, counted, groups, UNLIMITED, upper=upper, lower=lower, corrections=corrections
         )

@@ -6,7 +6,8 @@ Success, M is `maxWorkerGroups` of the heartbeat. Comparisons with ratios are st
 answers as the library does; what `CORRECTED` changes is said in `corrections`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ebbflow.core.capabilities import fits
@@ -162,36 +163,39 @@ def capability(
         return ()
     needs = merged(tasks or ())
     can_do, key = _matching(corrections)
-    offers = [*workers, *(_not_joined(groups, starting) if corrections.count_starting else ())]
+    # Many offer the same.
+    offers = Counter([*workers, *(_not_joined(groups, starting) if corrections.count_starting else ())])
     held = len(groups) + (len(starting) if corrections.count_starting else 0)
     starts: list[Command] = []
     for kind in _distinct(key(need.capabilities) for need in needs):
         alike = [need for need in needs if key(need.capabilities) == kind]
         words, count = alike[0].capabilities, sum(need.count for need in alike)
-        capable = sum(can_do(offer, words) for offer in offers)
+        capable = _capable(offers, words, can_do)
         is_short = count / capable > upper if capable else not any(can_do(g.capabilities, words) for g in groups)
         if is_short and held < most:
             starts.append(Start(words))
             held += corrections.cap_batch
             # What was just asked for is in flight too.
-            offers += [words] if corrections.count_starting else []
+            offers[words] += int(corrections.count_starting)
     return tuple(starts) or tuple(_stops(needs, offers, groups, upper, lower, corrections))
 
 
 def _stops(
     needs: Sequence[Need],
-    offers: Sequence[tuple[str, ...]],
+    offers: Mapping[tuple[str, ...], int],
     groups: Sequence[Group],
     upper: float,
     lower: float,
     corrections: Corrections,
 ) -> Iterable[Stop]:
     can_do, key = _matching(corrections)
-    for kind in _distinct(key(group.capabilities) for group in groups):
-        alike = [group for group in groups if key(group.capabilities) == kind]
+    kinds: dict[frozenset[str], list[Group]] = {}
+    for group in groups:
+        kinds.setdefault(key(group.capabilities), []).append(group)
+    for alike in kinds.values():
         words = alike[0].capabilities
         count = sum(need.count for need in needs if can_do(words, need.capabilities))
-        capable = sum(can_do(offer, words) for offer in offers) - _leaving(groups, words, can_do, corrections)
+        capable = _capable(offers, words, can_do) - _leaving(groups, words, can_do, corrections)
         if capable <= 0 or count / capable >= lower:
             continue
         victim = _least_busy(alike, corrections)
@@ -201,6 +205,15 @@ def _stops(
         if (count > 0 and rest == 0) or (rest > 0 and count / rest > upper):
             continue
         yield Stop(victim.name)
+
+
+def _capable(
+    offers: Mapping[tuple[str, ...], int],
+    words: tuple[str, ...],
+    can_do: Callable[[Iterable[str], Iterable[str]], bool],
+) -> int:
+    """How many of those that offer something can do it."""
+    return sum(times for offer, times in offers.items() if can_do(offer, words))
 
 
 def _size(group: Group, corrections: Corrections) -> int:

@@ -6,8 +6,9 @@ more work never needs fewer workers. Gangs go first, as they are harder to place
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from ebbflow.core.capabilities import amounts, fits
 from ebbflow.core.member import Shape
@@ -160,7 +161,12 @@ class _Packing:
             self._unplaced.append(replace(shape, count=left))
             return
         while left and beyond is not None and self._new < MOST:
-            left = self._fill(shape, left, [self._make(self._offer(shape, within=True) or beyond)])
+            within = self._offer(shape, within=True)
+            offer = within or beyond
+            # Of one kind as many as are needed: new ones take the same.
+            each = Room(offer.capabilities).fitting(shape, self._used_up)
+            for _ in range(min(self._more_of(within), math.ceil(left / each))):
+                left = self._fill(shape, left, [self._make(offer)])
 
     def place_gangs(self, count: int, gang: Sequence[Shape]) -> None:
         """Place so many equal gangs, each wholly or not at all."""
@@ -212,6 +218,13 @@ class _Packing:
     def _new(self) -> int:
         return len(self._rooms) - self._known
 
+    def _more_of(self, within: Offer | None) -> int:
+        """How many more there may be of a kind; None: of one beyond its limits."""
+        if within is None:
+            return MOST - self._new
+        most = MOST if self._can_launch is None else min(self._can_launch.most, MOST)
+        return min(within.most - self._made[id(within)], most - self._new)
+
     def _make(self, offer: Offer) -> Room:
         self._made[id(offer)] += 1
         self._rooms.append(Room(offer.capabilities, offer=offer))
@@ -250,8 +263,13 @@ def _gangs(shapes: Iterable[Shape], used_up: Sequence[str]) -> Iterator[tuple[in
         yield count, tuple(sorted(one, key=lambda shape: _order(shape, used_up)))
 
 
-def _consumed(shape: Shape, used_up: Sequence[str]) -> dict[str, float]:
-    return {name: amount for name, amount in amounts(shape.requires).items() if name in used_up}
+def _consumed(shape: Shape, used_up: Sequence[str]) -> Mapping[str, float]:
+    return _used_of(shape.requires, tuple(used_up))
+
+
+@lru_cache(maxsize=4096)
+def _used_of(requires: tuple[str, ...], used_up: tuple[str, ...]) -> Mapping[str, float]:
+    return {name: amount for name, amount in amounts(requires).items() if name in used_up}
 
 
 def _is_part(name: str, amount: float) -> bool:
