@@ -99,6 +99,7 @@ def _lines(fleet: "Standing") -> Iterable[str]:
         yield f"  decision   {escape(decision.headline)}: {wanted}; {there}"
         yield from (f"             - {escape(reason)}" for reason in decision.reasons)
         yield from (f"             > {escape(action)}" for action in decision.actions)
+        yield from (f"             [yellow]![/yellow] {escape(said)}" for said in decision.not_done)
     yield from (f"  held       {escape(_override(held))}" for held in fleet.overrides)
     yield from (f"  provider   {escape(_provider(each))}" for each in fleet.providers)
     if fleet.room is not None:

@@ -10,13 +10,24 @@ from ebbflow.core.chain import Head
 from ebbflow.core.member import PushMemberList
 from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs
-from ebbflow.core.plan import Action
+from ebbflow.core.plan import Action, Outcome, Result
+from ebbflow.core.text import one_line
 from ebbflow.core.worker import Worker
 from ebbflow.fleet.deployed import started_by
 from ebbflow.fleet.model import Fleet
 
 MISSED = 3
 """Intervals without a turn after which turns do not come."""
+GOES_ON = frozenset({Result.DONE, Result.WAITING, Result.BUSY})
+"""Nothing went wrong, though more turns may be needed."""
+RESULTS = {
+    Result.SILENT: "nobody answers for it",
+    Result.CAPACITY: "nothing to give now",
+    Result.REJECTED: "refused",
+    Result.UNKNOWN: "without a clear answer",
+    Result.FAILED: "failed",
+    Result.NOT_BEGUN: "did not fit into the turn",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +111,8 @@ class DecisionStanding:
     existing: int
     reasons: tuple[str, ...]
     actions: tuple[str, ...]
+    not_done: tuple[str, ...]
+    """Of the actions, what did not go through, and why, as far as the turn has noted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +206,7 @@ def standing_of(seen: Seen) -> Standing:
             plan.existing,
             tuple(reason.text for reason in plan.reasons),
             tuple(_done(action) for action in plan.actions),
+            tuple(_not_done(outcome) for outcome in head.outcomes or () if outcome.result not in GOES_ON),
         ),
         workers=tuple(_worker(worker) for worker in memory.workers),
         overrides=tuple(
@@ -217,6 +231,11 @@ def _room(inputs: Inputs | None) -> RoomStanding | None:
 def _done(action: Action) -> str:
     subject = action.worker_id or f"entry {action.member_ref}"
     return f"{action.verb.value.replace('_', ' ')} {subject}: {action.reason}"
+
+
+def _not_done(outcome: Outcome) -> str:
+    detail = f": {one_line(outcome.detail)}" if outcome.detail else ""
+    return f"{outcome.verb.value.replace('_', ' ')} {outcome.worker_id}: {RESULTS[outcome.result]}{detail}"
 
 
 def _worker(worker: Worker) -> WorkerStanding:

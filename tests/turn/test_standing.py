@@ -8,7 +8,7 @@ from ebbflow.core.chain import Claim, Head
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, PushMemberList, Room, RoomState
 from ebbflow.core.memory import Memory, Override, OverrideKind, ProviderMemory
-from ebbflow.core.plan import Action, Plan, Reason, Verb
+from ebbflow.core.plan import Action, Outcome, Plan, Reason, Result, Verb
 from ebbflow.core.record import make_record
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.turn.standing import RoomStanding, Schedule, Seen, chosen, meant_by, standing_of
@@ -67,6 +67,20 @@ def test_a_record_is_shown_as_it_is_by_now() -> None:
     assert shown.decision is not None
     assert shown.decision.actions == ("tear down demo-3f9c-1-0: surplus",)
     assert (shown.usd_per_hour, shown.usd_today, shown.record) == (0.5, 1.25, 5)
+
+
+def test_regression_a_teardown_that_never_fitted_into_a_turn_was_shown_as_if_it_were_done() -> None:
+    outcomes = (
+        Outcome(Verb.DRAIN, WORKER.worker_id, "local/a", Result.DONE),
+        Outcome(Verb.TERMINATE, WORKER.worker_id, "local/a", Result.NOT_BEGUN, "it needs 27 s,\n25.9 s are left"),
+        Outcome(Verb.LAUNCH, "demo-3f9c-2-0", "local/a", Result.CAPACITY),
+    )
+    shown = standing_of(Seen("demo", replace(head(), outcomes=outcomes), FLEET, inputs_of(), ON))
+    assert shown.decision is not None
+    assert shown.decision.not_done == (
+        "terminate demo-3f9c-1-0: did not fit into the turn: it needs 27 s, 25.9 s are left",
+        "launch demo-3f9c-2-0: nothing to give now",
+    )
 
 
 def test_a_waiting_room_is_shown_beside_the_workers_and_is_none() -> None:
