@@ -18,8 +18,10 @@ from ebbflow.fleet.model import Fleet
 from ebbflow.flows.ledger import PER_PAGE, PrefectLedger
 from ebbflow.flows.standings import is_polled, pool_of
 from ebbflow.turn.explain import action_rows, explain
+from ebbflow.turn.opened import OpenFleet
 from ebbflow.turn.results import DryRun
 from ebbflow.turn.surroundings import RunIdentity, Surroundings
+from ebbflow.turn.together import together
 from ebbflow.turn.turn import take_turn
 
 MOST_SAID = 1000
@@ -93,17 +95,34 @@ async def fleet_findings(client: PrefectClient, fleet: Fleet, written: Container
             opened.check()
             named = ", ".join([fleet.master, *(entry.block for entry in fleet.providers)])
             fits = Finding(Level.FINE, what, f"its blocks are there and fit it: {named}")
+            listings = await together(*(_listing_finding(opened, name) for name in opened.providers))
             with anyio.move_on_after(opened.master.caps.call_seconds):
                 health = await opened.master.probe()
                 said = "answers" + (f", version {health.version}" if health.version else "")
                 if not health.reachable:
-                    return fits, Finding(Level.WRONG, fleet.master, f"does not answer: {one_line(health.detail)}")
+                    silent = Finding(Level.WRONG, fleet.master, f"does not answer: {one_line(health.detail)}")
+                    return fits, *listings, silent
                 members = await opened.look_at_members(())()
                 room = members.room if isinstance(members, PushMemberList) else None
-                return fits, Finding(Level.FINE, fleet.master, said), *room_findings(room)
-            return fits, Finding(Level.WRONG, fleet.master, "does not answer in time")
+                return fits, *listings, Finding(Level.FINE, fleet.master, said), *room_findings(room)
+            return fits, *listings, Finding(Level.WRONG, fleet.master, "does not answer in time")
     except FleetError as error:
         return (Finding(Level.WRONG, what, one_line(error)),)
+
+
+async def _listing_finding(opened: OpenFleet, name: str) -> Finding:
+    """Whether a provider says what is there: a fleet whose provider does not launches nothing and ends nothing."""
+    provider = opened.providers[name]
+    try:
+        with anyio.fail_after(provider.caps.call_seconds):
+            listing = await provider.list_instances(opened.fleet.name)
+    except FleetError as error:
+        return Finding(Level.WRONG, name, f"does not answer: {one_line(error)}")
+    except TimeoutError:
+        return Finding(Level.WRONG, name, "does not answer in time")
+    if not listing.complete:
+        return Finding(Level.WRONG, name, f"does not answer: {one_line(listing.detail)}")
+    return Finding(Level.FINE, name, f"answers; of this fleet it has {len(listing.instances) or 'nothing'}")
 
 
 def room_findings(room: Room | None) -> tuple[Finding, ...]:

@@ -5,12 +5,13 @@ from pathlib import Path
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
 
-from ebbflow.blocks import LocalProvider, SwarmUIMaster
+from ebbflow.blocks import LocalProvider, SlurmProvider, SwarmUIMaster
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.preflight import Level, fleet_findings, misfit
 
 pytestmark = [pytest.mark.anyio, pytest.mark.oldest_prefect, pytest.mark.usefixtures("prefect_server")]
 
+PROVIDERS = (("slurm", "nowhere"), ("local", "here"))
 MASTER, PROVIDER = "swarmui-master/of-tomorrow", "local-provider/of-today"
 FLEET = Fleet.model_validate(
     {
@@ -57,3 +58,18 @@ async def test_regression_a_fleet_that_does_not_go_with_its_blocks_was_deployed_
             "interval_seconds 10 leaves a turn 8 s: two looks 5 s apart and a call of 10 s to "
             "swarmui-master/hurried do not fit; use an interval of at least 22 s"
         )
+
+
+async def test_regression_a_provider_that_cannot_be_used_passed_every_check(tmp_path: Path) -> None:
+    """A shell's SLURM_CONF is not the fleet's: squeue answered by hand, and to no turn."""
+    async with get_client() as client:
+        await SwarmUIMaster(address="http://127.0.0.1:9").asave("deaf", client=client)
+        nowhere = SlurmProvider(partition="gpu", command=["true"], prefix=[str(tmp_path / "no-shell")])
+        await nowhere.asave("nowhere", client=client)
+        await LocalProvider(command=["true"], state_folder=tmp_path).asave("here", client=client)
+        providers = [{"block": f"{kind}-provider/{name}", "max_workers": 3} for kind, name in PROVIDERS]
+        fleet = {**FLEET.model_dump(), "master": "swarmui-master/deaf", "providers": providers}
+        _, slurm, local, _ = await fleet_findings(client, Fleet.model_validate(fleet))
+    assert (slurm.level, slurm.what) == (Level.WRONG, "slurm-provider/nowhere")
+    assert "does not answer" in slurm.text
+    assert (local.level, local.text) == (Level.FINE, "answers; of this fleet it has nothing")
