@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ebbflow.cli.folders import KEPT, PREFECT_FILE
-from ebbflow.cli.speaking import NOT_RIGHT, REFUSED, USAGE, end, run, say
+from ebbflow.cli.speaking import FINE, NOT_RIGHT, REFUSED, USAGE, end, run, say, warn
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -55,12 +55,14 @@ async def _down(asked: str | None, *, force: bool) -> None:
         say("nothing of this folder runs: what `ebbflow up` started was ended, or never started")
         return
     async with connected() as client:
-        await _end_fleet(client, asked, force=force, may_be_none=local.background.was_used)
+        code = await _end_fleet(client, asked, force=force, may_be_none=local.background.was_used)
         living = await _living(client) if local.background.was_used else ()
     if living:
         say(f"what runs in the background stays, for {', '.join(living)} lives there: `ebbflow down {living[0]}`")
     elif local.background.was_used:
         await local.end()
+    if code != FINE:
+        end(code)
 
 
 @contextmanager
@@ -93,7 +95,7 @@ async def _make_sure(local: "Local", *, force: bool) -> None:
         end(NOT_RIGHT, f"{error}\n{hint}")
 
 
-async def _end_fleet(client: "PrefectClient", asked: str | None, *, force: bool, may_be_none: bool) -> None:
+async def _end_fleet(client: "PrefectClient", asked: str | None, *, force: bool, may_be_none: bool) -> int:
     from ebbflow.flows.ending import fleet_to_end, wind_down
     from ebbflow.flows.standings import standings
     from ebbflow.turn.standing import chosen
@@ -101,14 +103,18 @@ async def _end_fleet(client: "PrefectClient", asked: str | None, *, force: bool,
     names = [each.name for each in await standings(client)]
     if may_be_none and asked is None and not names:
         say("no fleet was deployed here")
-        return
+        return FINE
     try:
         name = chosen(names, asked or _fleet_here(names))
     except ValueError as error:
         end(USAGE, str(error))
     fleet = await fleet_to_end(client, name)
     say(f"fleet {name!r} ends; a turn every {fleet.interval_seconds / 2 + 1:g} s, until nothing is left")
-    await wind_down(client, fleet, force=force, tell=lambda left: say(f"{name}: {left}"))
+    left = await wind_down(client, fleet, force=force, tell=lambda left: say(f"{name}: {left}"))
+    if not left.is_nothing:
+        warn(f"no worker of {name!r} exists any more; what {fleet.master} has of it is known once it answers")
+        return NOT_RIGHT
+    return FINE
 
 
 def _fleet_here(names: Sequence[str]) -> str | None:

@@ -36,11 +36,17 @@ class Left:
     """What keeps somebody."""
     unheard: tuple[str, ...]
     """Who has not answered wholly, of the providers and the master: somebody may be left there."""
+    existing: int = 0
+    """Instances that may exist."""
 
     @property
     def is_nothing(self) -> bool:
         """Whether the fleet has ended."""
         return not self.unheard and not self.workers
+
+    def is_over(self, master: str, *, force: bool) -> bool:
+        """Whether there is nothing more to wait for; by force a silent master is not, once no worker exists."""
+        return self.is_nothing or (force and not self.existing and self.unheard == (master,))
 
     def __str__(self) -> str:
         """As a person reads it."""
@@ -72,7 +78,7 @@ def _missing(name: str) -> Fleet:
     raise ConfigError(f"fleet {name!r} has neither a deployment nor a record here: there is nothing to end")
 
 
-async def wind_down(client: PrefectClient, fleet: Fleet, *, force: bool, tell: Callable[[str], None]) -> None:
+async def wind_down(client: PrefectClient, fleet: Fleet, *, force: bool, tell: Callable[[str], None]) -> Left:
     """Hold a fleet at no workers and take turns here, until its providers and its master have nothing of it.
 
     Its schedules are switched off at the end. Done again after an interruption, it goes on.
@@ -83,6 +89,9 @@ async def wind_down(client: PrefectClient, fleet: Fleet, *, force: bool, tell: C
         force: also end who works, at the drain deadline.
         tell: takes what is left, after each turn.
 
+    Returns:
+        What is left: nothing, or by force what a master that does not answer may still have.
+
     Raises:
         FleetError: a turn was refused, or failed.
     """
@@ -90,7 +99,7 @@ async def wind_down(client: PrefectClient, fleet: Fleet, *, force: bool, tell: C
         await _taken(autoscale(fleet, return_state=True))
     else:
         await _held_down(fleet, force=force)
-    while not (left := await what_is_left(client, fleet)).is_nothing:
+    while not (left := await what_is_left(client, fleet)).is_over(fleet.master, force=force):
         tell(str(left))
         # A turn that comes within half an interval of another is skipped.
         await asyncio.sleep(fleet.interval_seconds / 2 + 1)
@@ -107,6 +116,7 @@ async def wind_down(client: PrefectClient, fleet: Fleet, *, force: bool, tell: C
     names = [f"{each.flow.replace('_', '-')}/{each.response.name}" for each in deployed]
     await switch_schedules(client, dict.fromkeys(names, ()))
     tell(str(left))
+    return left
 
 
 async def _held_down(fleet: Fleet, *, force: bool) -> None:
@@ -172,7 +182,7 @@ def left_of(record: Record, inputs: Inputs | None, *, master: str) -> Left:
     entries = tuple(f"entry {entry.master_ref} of the master, half made" for entry in record.memory.unfinished)
     entries += ("the entry of its waiting room",) if _has_room(inputs) else ()
     why = tuple(reason.text for reason in record.plan.reasons if reason.rule == "upkeep.last")
-    return Left((*workers, *kept, *entries), why, _unheard(inputs, master))
+    return Left((*workers, *kept, *entries), why, _unheard(inputs, master), record.plan.existing)
 
 
 def _has_room(inputs: Inputs | None) -> bool:

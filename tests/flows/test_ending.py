@@ -1,11 +1,14 @@
 """What is left of a fleet that ends, as the newest record and what its turn saw have it."""
 
+from dataclasses import replace
+
 import pytest
 
+from ebbflow.core.instance import InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import PushMemberList, Room, RoomState
 from ebbflow.core.memory import Memory
-from ebbflow.core.observation import Inputs
+from ebbflow.core.observation import Inputs, ProviderLook
 from ebbflow.core.plan import Plan
 from ebbflow.core.record import Record, make_record
 from ebbflow.core.worker import Worker
@@ -16,7 +19,7 @@ WORKER = Worker("demo-3f9c-1-0", "local/a", WorkerState.TERMINATING)
 
 
 def record_of(inputs: Inputs, *workers: Worker) -> Record:
-    plan = Plan("wind-down", 0, 0, len(workers))
+    plan = Plan("wind-down", 0, 0, sum(worker.may_exist for worker in workers))
     return make_record(
         inputs,
         fleet={},
@@ -30,6 +33,7 @@ def record_of(inputs: Inputs, *workers: Worker) -> Record:
 
 
 MASTER = "ray-master/dead"
+LOOK = ProviderLook("slurm-provider/a", ProviderCaps("here"), InstanceList())
 
 
 @pytest.mark.parametrize(
@@ -59,3 +63,13 @@ def test_what_was_not_wholly_seen_is_not_nothing() -> None:
     ):
         found = left_of(record_of(inputs), seen, master=MASTER)
         assert (found.is_nothing, str(found)) == (False, said)
+        assert not found.is_over(MASTER, force=False)
+        assert found.is_over(MASTER, force=True) is (seen is inputs)
+
+
+def test_regression_by_force_the_end_waited_for_a_dead_head_although_no_worker_was_left() -> None:
+    gone = replace(WORKER, state=WorkerState.GONE)
+    silent = inputs_of(members=PushMemberList(complete=False), providers=[LOOK])
+    assert left_of(record_of(silent, gone), silent, master=MASTER).is_over(MASTER, force=True)
+    blind = replace(silent, providers=(replace(LOOK, listing=InstanceList((), complete=False)),))
+    assert not left_of(record_of(blind, gone), blind, master=MASTER).is_over(MASTER, force=True), "nobody knows"
