@@ -57,14 +57,14 @@ def check(
     end(FINE if is_right else NOT_RIGHT)
 
 
-def read(path: Path) -> str:
+def read(path: Path, *, what: str = "the fleet's file") -> str:
     """The text of a file of a fleet; ends the command where it is none."""
     try:
         if path.stat().st_size > MOST_BYTES:
             end(USAGE, f"{path} is larger than {MOST_BYTES // 1024**2} MB: a file of fleets would be right")
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        end(USAGE, f"{path} is not there: name the fleet's file")
+        end(USAGE, f"{path} is not there: name {what}")
     except (OSError, UnicodeDecodeError) as error:
         end(USAGE, f"{path} cannot be read as text: {one_line(error)}")
 

@@ -6,11 +6,13 @@ What a subcommand needs of Prefect is imported when it runs, so that help and of
 import typer
 
 from ebbflow.cli.check import check
+from ebbflow.cli.costs import costs
 from ebbflow.cli.down import down
 from ebbflow.cli.endpoint import endpoint
 from ebbflow.cli.gateway import gateway
 from ebbflow.cli.init import init
 from ebbflow.cli.overrides import end_one, pause, pin, resume, scale, unpin
+from ebbflow.cli.replay import replay
 from ebbflow.cli.runner import run_turn, runner
 from ebbflow.cli.simulate_clients import simulate_clients
 from ebbflow.cli.speaking import EXIT_CODES
@@ -19,6 +21,7 @@ from ebbflow.cli.status import status
 from ebbflow.cli.up import up
 from ebbflow.cli.version import version
 from ebbflow.cli.waiting_room import waiting_room
+from ebbflow.cli.why import why
 
 app = typer.Typer(
     name="ebbflow",
@@ -36,6 +39,9 @@ app.command()(check)
 app.command()(up)
 app.command()(down)
 app.command()(status)
+app.command()(why)
+app.command()(replay)
+app.command()(costs)
 # So that -1 is a number, and no option.
 app.command(context_settings={"ignore_unknown_options": True})(scale)
 app.command()(pause)

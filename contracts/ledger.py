@@ -236,6 +236,14 @@ class LedgerContract:
         assert [found[name].record().number for name in names] == [1, 2]
         assert await world.ledger().stored_since(began + 3600.0) == {}
 
+    async def test_pages_hold_what_was_stored_since_a_time_the_newest_first(self, world: LedgerWorld) -> None:
+        ledger = world.ledger()
+        began = await ledger.now() - CLOCK_SLACK_SECONDS
+        stored = [await ledger.store(record_of(world.fleet, each), summary="") for each in (1, 2)]
+        pages = [page async for page in world.ledger().stored_pages(began)]
+        assert [name for page in pages for name in page if name in stored] == [stored[1], stored[0]]
+        assert [name async for page in world.ledger().stored_pages(began + 3600.0) for name in page] == []
+
     async def test_several_records_are_read_at_once_without_those_that_are_gone(self, world: LedgerWorld) -> None:
         records = [record_of(world.fleet, number) for number in (1, 2, 3)]
         claims = [await claim_once(world.ledger(), record) for record in records]

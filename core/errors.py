@@ -5,6 +5,7 @@
     FleetError
     ├── ConfigError                 the operator must change something; never retried
     ├── RecordError                 a stored record is missing, edited or unreadable; the next turn starts a new chain
+    ├── NotRecorded                 somebody asks about what is on no record; the error says what is
     ├── DryRunViolation             our bug: something that changes the world was reached in a dry run
     ├── BudgetOver                  the call does not fit into this turn any more; the next turn makes it
     ├── OverrideRefused             a scale-up or scale-down asks for more than the fleet's limits allow
@@ -34,6 +35,10 @@ class ConfigError(FleetError):
 
 class RecordError(FleetError):
     """A stored record is missing, was edited, or cannot be read."""
+
+
+class NotRecorded(FleetError):
+    """A person asks about something of which there is no record. The message says what there is."""
 
 
 class OverrideRefused(FleetError):

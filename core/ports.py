@@ -9,7 +9,7 @@ One adapter object lives for one turn: it may remember what it learned in it, an
 one for each. Only connections may be pooled between them, where an adapter says so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from ebbflow.core.chain import Claim, Stored
@@ -311,6 +311,10 @@ class Ledger(Protocol):
 
     async def stored_since(self, at_seconds: float) -> Mapping[str, Stored]:
         """Every record that was stored since then, of whatever fleet and claimed or not, by artifact id."""
+        ...
+
+    def stored_pages(self, at_seconds: float) -> AsyncIterator[Mapping[str, Stored]]:
+        """The same as `stored_since`, the newest first and a page at a time: for more than fits into memory."""
         ...
 
     async def store(self, record: Record, *, summary: str) -> str:

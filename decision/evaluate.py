@@ -24,6 +24,7 @@ from ebbflow.decision.provider_memory import providers_after
 from ebbflow.decision.roster import Roster, reconcile
 from ebbflow.decision.rows import CONFIRM_SECONDS, instances_of_ours, is_same_address
 from ebbflow.decision.rules import Rules
+from ebbflow.decision.spending import usd_spent
 from ebbflow.decision.upkeep import keep_up, sweep, without_given_up
 from ebbflow.decision.waiting_room import features_after, keep_room, missing_models_after
 from ebbflow.decision.warm import end_spares, keep_warm, leaving
@@ -165,10 +166,8 @@ def _spent_usd(inputs: Inputs, observation: Observation) -> float:
     last, now = inputs.memory, inputs.turn.at_seconds
     began = DAY_SECONDS * (now // DAY_SECONDS)
     seconds = max(0.0, min(inputs.turn.elapsed_seconds, now - began))
-    workers = sum(worker.usd_per_hour or 0.0 for worker in last.workers if worker.may_exist)
-    spares = sum(spare.usd_per_hour or 0.0 for spare in observation.spares)
     before = last.spent_usd if last.spent_day == int(now // DAY_SECONDS) else 0.0
-    return round(before + seconds / 3600.0 * (workers + spares), 6)
+    return round(before + usd_spent(seconds, last.workers, observation.spares), 6)
 
 
 def _in_vain_seconds(inputs: Inputs, observation: Observation, before: Memory) -> float | None:

@@ -7,7 +7,7 @@ A record is an artifact; a claim is a Variable whose creation succeeds for one c
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -112,18 +112,23 @@ class PrefectLedger:
     async def stored_since(self, at_seconds: float) -> Mapping[str, Stored]:
         """Every record that was stored since then, the newest first."""
         found: dict[str, Stored] = {}
-        wanted = ArtifactFilter(type=ArtifactFilterType(any_=[RECORD_TYPE]))
+        async for page in self.stored_pages(at_seconds):
+            found.update(page)
+        return found
+
+    async def stored_pages(self, at_seconds: float) -> AsyncIterator[Mapping[str, Stored]]:
+        """The same, a page at a time."""
+        wanted, read = ArtifactFilter(type=ArtifactFilterType(any_=[RECORD_TYPE])), 0
         while True:
             page = await self._client.read_artifacts(
-                artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=PER_PAGE, offset=len(found)
+                artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=PER_PAGE, offset=read
             )
-            for artifact in page:
-                stored = _stored(artifact)
-                if stored.stored_at < at_seconds:
-                    return found
-                found[str(artifact.id)] = stored
-            if len(page) < PER_PAGE:
-                return found
+            found = {str(artifact.id): _stored(artifact) for artifact in page}
+            wide = {name: stored for name, stored in found.items() if stored.stored_at >= at_seconds}
+            yield wide
+            if len(wide) < PER_PAGE:
+                return
+            read += len(page)
 
     async def store(self, record: Record, *, summary: str) -> str:
         """Store a record as an artifact of its run."""

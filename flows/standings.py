@@ -61,9 +61,15 @@ async def deployed_fleets(client: PrefectClient) -> Mapping[str, tuple[Deployed,
         offset += PER_PAGE
 
 
+async def fleet_names(client: PrefectClient) -> tuple[str, ...]:
+    """Every fleet that has a deployment or a record."""
+    deployed, recorded = await asyncio.gather(deployed_fleets(client), recorded_fleets(client))
+    return tuple(sorted({*deployed, *recorded}))
+
+
 async def standings(client: PrefectClient) -> tuple[Standing, ...]:
     """Every fleet that has a deployment or a record, by name."""
-    deployed, recorded = await asyncio.gather(deployed_fleets(client), _recorded(client))
+    deployed, recorded = await asyncio.gather(deployed_fleets(client), recorded_fleets(client))
     names = sorted({*deployed, *recorded})
     # One after the other: a server on SQLite can stand still for a minute when nine requests come at once.
     return tuple([await standing(client, name, deployed.get(name, ())) for name in names])
@@ -83,7 +89,7 @@ async def standing(client: PrefectClient, name: str, deployed: tuple[Deployed, .
     return standing_of(seen)
 
 
-async def _recorded(client: PrefectClient) -> set[str]:
+async def recorded_fleets(client: PrefectClient) -> set[str]:
     """Names of fleets that have a claim, from the names of their Variables."""
     found, offset = set[str](), 0
     while True:

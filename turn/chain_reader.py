@@ -1,6 +1,6 @@
 """The one reader of a fleet's chain of records: the door through which a record is later explained and replayed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import cast
@@ -17,6 +17,7 @@ from ebbflow.core.ports import Ledger
 from ebbflow.core.record import Link, Record, memory_leans_on, parse_base, restore_inputs
 from ebbflow.core.sections import Base, is_of_hash
 from ebbflow.fleet.model import Fleet
+from ebbflow.turn.chain_pages import Pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,18 @@ class ChainEntry:
     stored_at: float
     """Epoch seconds, UTC, by the ledger's own clock."""
     noted_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A fleet's claimed records, as far back as they were read, and why no further."""
+
+    entries: tuple[ChainEntry, ...] = ()
+    """Oldest first."""
+    is_cut: bool = False
+    """Earlier ones are there, from before the time since which was asked."""
+    broken: str = ""
+    """Why the chain cannot be followed further back. Empty, and not cut: it began there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +101,54 @@ class ChainReader:
     async def history(self, fleet: str, *, since: float = 0.0) -> tuple[ChainEntry, ...]:
         """A fleet's claimed records, oldest first, as far back as the chain can be followed unbroken.
 
+        Args:
+            fleet: its name.
+            since: no further back than this; epoch seconds by the ledger's own clock.
+        """
+        return (await self.past(fleet, since=since)).entries
+
+    async def past(
+        self, fleet: str, *, since: float = 0.0, slim: Callable[[ChainEntry], ChainEntry] | None = None
+    ) -> Past:
+        """The same, with what ended it.
+
         Unclaimed records count for nothing: only what the chain's links name, by artifact and by hash, is read.
 
         Args:
             fleet: its name.
             since: no further back than this; epoch seconds by the ledger's own clock.
+            slim: makes of each record what is kept of it; None: all of it, and what is read besides, to lean on.
+
+        Raises:
+            ConfigError: the newest claim was edited, and a person must act.
         """
         claim = await self._ledger.newest_claim(fleet)
         if claim is None:
-            return ()
-        found = await self._ledger.stored_since(since)
-        self._kept.update(found)
+            return Past()
+        pages = Pages(self._ledger.stored_pages(since), self._kept if slim is None else None)
         chain: list[ChainEntry] = []
-        artifact_id, sha256 = claim.artifact_id, claim.sha256
-        while (stored := found.get(artifact_id)) is not None and digest(stored.text or "") == sha256:
+        link: Link | None = Link(claim.number, claim.artifact_id, claim.sha256)
+        broken = ""
+        while link is not None and not broken:
+            stored = await pages.find(link.artifact_id) or await self._ledger.stored(link.artifact_id)
+            if stored is None:
+                broken = f"record {link.number} is gone (artifact {link.artifact_id})"
+                break
+            if stored.stored_at < since:
+                return Past(tuple(reversed(chain)), is_cut=True)
             try:
-                record = await self._read(stored)
-            except RecordError:
+                record = await self._followed(link, stored)
+            except RecordError as error:
+                broken = f"record {link.number} {error}"
                 break
             outcomes = stored.outcomes() or ()
-            self._parsed[artifact_id] = record
-            chain.append(ChainEntry(artifact_id, record, outcomes, stored.stored_at, stored.changed_at))
-            if record.previous is None or record.previous.broken:
-                break
-            artifact_id, sha256 = record.previous.artifact_id, record.previous.sha256
-        return tuple(reversed(chain))
+            entry = ChainEntry(link.artifact_id, record, outcomes, stored.stored_at, stored.changed_at)
+            chain.append(entry if slim is None else slim(entry))
+            if slim is None:
+                self._parsed[link.artifact_id] = record
+            link = record.previous
+            broken = link.broken if link is not None else ""
+        return Past(tuple(reversed(chain)), broken=broken)
 
     async def inputs(self, record: Record) -> Inputs:
         """The inputs of a stored decision, gathered from the records that hold them, so that it can be replayed.
@@ -121,11 +157,26 @@ class ChainReader:
             RecordError: a record that this one leans on is gone, or was edited.
         """
         values = {name: await self.section(record, name) for name in record.sections}
+        before = await self.before(record)
+        return restore_inputs(record, values, before.memory if before is not None else Memory())
+
+    async def before(self, record: Record) -> Record | None:
+        """The record before, as it was when it was followed; None where a chain began, or its memory could not be used.
+
+        Raises:
+            RecordError: it is gone, or was edited since.
+        """
         link = record.previous
         if link is None or link.broken:
-            return restore_inputs(record, values, Memory())
-        before = await self._before(record, link)
-        return restore_inputs(record, values, before.memory)
+            return None
+        stored = await self._stored(link.artifact_id)
+        if digest(stored.text or "") != link.sha256:
+            raise RecordError(
+                f"record {record.number} of {record.fleet} follows artifact {link.artifact_id}, which was edited since"
+            )
+        if link.artifact_id not in self._parsed:
+            self._parsed[link.artifact_id] = await self._read(stored)
+        return self._parsed[link.artifact_id]
 
     async def fleet(self, record: Record) -> Fleet:
         """The fleet as it was when a record was decided.
@@ -171,16 +222,16 @@ class ChainReader:
         leaned_on = memory_leans_on(stored.text or "")
         return stored.record(await self._base(leaned_on) if leaned_on is not None else None)
 
-    async def _before(self, record: Record, link: Link) -> Record:
-        """The record before, as it was when it was followed."""
-        stored = await self._stored(link.artifact_id)
+    async def _followed(self, link: Link, stored: Stored) -> Record:
+        """The record that a link names, as it was when it was linked."""
         if digest(stored.text or "") != link.sha256:
-            raise RecordError(
-                f"record {record.number} of {record.fleet} follows artifact {link.artifact_id}, which was edited since"
-            )
-        if link.artifact_id not in self._parsed:
-            self._parsed[link.artifact_id] = await self._read(stored)
-        return self._parsed[link.artifact_id]
+            raise RecordError("was edited: it no longer fits the hash that the chain has of it")
+        if link.artifact_id in self._parsed:
+            return self._parsed[link.artifact_id]
+        try:
+            return await self._read(stored)
+        except RecordError as error:
+            raise RecordError(f"cannot be read: {error}") from error
 
     async def _base(self, artifact_id: str) -> Base:
         if artifact_id not in self._bases:

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ebbflow.core.canonical import digest, encode
@@ -11,6 +11,8 @@ from ebbflow.core.ids import check_home
 from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Record
 from ebbflow.turn.words import random_word
+
+PER_PAGE = 200
 
 
 @dataclass(slots=True)
@@ -64,6 +66,12 @@ class MemoryLedger:
     async def stored_since(self, at_seconds: float) -> Mapping[str, Stored]:
         """Every record that was stored since then."""
         return {name: stored for name, stored in self.records.items() if stored.stored_at >= at_seconds}
+
+    async def stored_pages(self, at_seconds: float) -> AsyncIterator[Mapping[str, Stored]]:
+        """The same, a page at a time."""
+        found = sorted((await self.stored_since(at_seconds)).items(), key=lambda each: each[1].stored_at)[::-1]
+        for place in range(0, len(found), PER_PAGE):
+            yield dict(found[place : place + PER_PAGE])
 
     async def store(self, record: Record, *, summary: str) -> str:
         """Store a record, unclaimed. Its summary is for people who look at a server."""

@@ -18,6 +18,8 @@ from ebbflow.fleet.model import Fleet
 
 MISSED = 3
 """Intervals without a turn after which turns do not come."""
+MOST_NAMED = 10
+"""Of ids that begin alike, in an error."""
 GOES_ON = frozenset({Result.DONE, Result.WAITING, Result.BUSY})
 """Nothing went wrong, though more turns may be needed."""
 RESULTS = {
@@ -335,5 +337,6 @@ def meant_by(beginning: str, ids: Sequence[str]) -> str | None:
         return beginning
     found = [each for each in ids if each.startswith(beginning)]
     if len(found) > 1:
-        raise ValueError(f"{beginning!r} begins several ids: {', '.join(found)}; give more of one")
+        rest = f" and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+        raise ValueError(f"{beginning!r} begins several ids: {', '.join(found[:MOST_NAMED])}{rest}; give more of one")
     return found[0] if found else None

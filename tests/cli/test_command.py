@@ -47,7 +47,7 @@ def test_help_and_offline_checks_bring_no_prefect(arguments: list[str]) -> None:
 
 def test_every_command_has_a_sentence_and_the_exit_codes_stand_below_them() -> None:
     said = CliRunner().invoke(app, ["--help"]).output
-    for name in ("check", "status", "scale", "pause", "resume", "pin", "unpin", "override", "version"):
+    for name in ("check", "status", "why", "replay", "scale", "pause", "resume", "pin", "unpin", "override", "version"):
         assert f"  {name} " in said
     assert "3  the Prefect server does not answer" in said
 

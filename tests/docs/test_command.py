@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from ebbflow.cli import speaking
 from ebbflow.cli.main import app
-from ebbflow.turn import standing
+from ebbflow.turn import costs, differences, lives, replaying, standing, telling
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command.md").read_text(encoding="utf-8")
 SHAPES = {
@@ -21,6 +21,18 @@ SHAPES = {
     "one of its `overrides`": standing.OverrideStanding,
     "one of its `providers`": standing.ProviderStanding,
     "its `room`": standing.RoomStanding,
+    "a turn": telling.TurnTold,
+    "one of its `rules` and `bound`": telling.RuleTold,
+    "one of its `actions`": telling.ActionTold,
+    "a life": lives.LifeTold,
+    "one of its `events`": lives.LifeEvent,
+    "a replay": replaying.ReplayedTold,
+    "one of its `replayed`": replaying.ReplayTold,
+    "one of its `differences` and `remembers`": differences.Difference,
+    "its `stored` and `again`": replaying.DecisionTold,
+    "the costs": costs.Costs,
+    "one of their `rows`, and their `sum`": costs.Cost,
+    "one of their `gaps`": costs.Gap,
 }
 
 

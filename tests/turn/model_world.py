@@ -7,7 +7,7 @@ it. What was asked for by somebody who is dead may still happen.
 import asyncio
 import itertools
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -687,6 +687,9 @@ class ModelLedger:
 
     async def stored_since(self, at_seconds: float) -> Mapping[str, Stored]:
         return await self.world.ledger.stored_since(at_seconds)
+
+    def stored_pages(self, at_seconds: float) -> AsyncIterator[Mapping[str, Stored]]:
+        return self.world.ledger.stored_pages(at_seconds)
 
     async def store(self, record: Record, *, summary: str) -> str:
         await self.world.pause(self.run, f"run{self.run} claims {record.number}")
