@@ -246,11 +246,11 @@ class LedgerContract:
 
     async def test_several_records_are_read_at_once_without_those_that_are_gone(self, world: LedgerWorld) -> None:
         records = [record_of(world.fleet, number) for number in (1, 2, 3)]
-        claims = [await claim_once(world.ledger(), record) for record in records]
-        names = [claim.artifact_id for claim in claims if claim is not None]
-        await world.ledger().note(records[0], claims[0], [OUTCOME])  # type: ignore[arg-type]
+        claims = [claim for record in records if (claim := await claim_once(world.ledger(), record)) is not None]
+        names = [claim.artifact_id for claim in claims]
+        await world.ledger().note(records[0], claims[0], [OUTCOME])
         await world.delete(names[1])
-        found = await world.ledger().stored_all(names)
+        found = await world.ledger().stored_all([*names, "no id of any ledger"])
         assert {name: stored.record() for name, stored in found.items()} == {names[0]: records[0], names[2]: records[2]}
         assert [found[name].outcomes() for name in (names[0], names[2])] == [(OUTCOME,), None]
 

@@ -177,12 +177,13 @@ def left_of(record: Record, inputs: Inputs | None, *, master: str) -> Left:
         master: of the fleet, by its block.
     """
     workers = tuple(f"{worker.worker_id} ({worker.state.value})" for worker in record.memory.workers)
-    others = record.plan.existing - sum(worker.may_exist for worker in record.memory.workers)
+    remembered = sum(worker.may_exist for worker in record.memory.workers)
+    others = record.plan.existing - remembered
     kept = (f"{others} instances beside them",) if others > 0 else ()
     entries = tuple(f"entry {entry.master_ref} of the master, half made" for entry in record.memory.unfinished)
     entries += ("the entry of its waiting room",) if _has_room(inputs) else ()
     why = tuple(reason.text for reason in record.plan.reasons if reason.rule == "upkeep.last")
-    return Left((*workers, *kept, *entries), why, _unheard(inputs, master), record.plan.existing)
+    return Left((*workers, *kept, *entries), why, _unheard(inputs, master), max(record.plan.existing, remembered))
 
 
 def _has_room(inputs: Inputs | None) -> bool:

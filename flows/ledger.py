@@ -96,18 +96,17 @@ class PrefectLedger:
 
     async def stored(self, artifact_id: str) -> Stored | None:
         """One record with its note; what is no id of this server's is not there."""
-        try:
-            wanted = ArtifactFilter(id=ArtifactFilterId(any_=[UUID(artifact_id)]))
-        except ValueError:
-            return None
-        found = await self._client.read_artifacts(artifact_filter=wanted, limit=1)
-        return _stored(found[0]) if found else None
+        return (await self.stored_all([artifact_id])).get(artifact_id)
 
     async def stored_all(self, artifact_ids: Sequence[str]) -> Mapping[str, Stored]:
         """Those of these records that are there."""
-        wanted = ArtifactFilter(id=ArtifactFilterId(any_=[UUID(each) for each in artifact_ids]))
-        found = await self._client.read_artifacts(artifact_filter=wanted, limit=PER_PAGE)
-        return {str(artifact.id): _stored(artifact) for artifact in found}
+        known = [found for each in artifact_ids if (found := _id(each)) is not None]
+        stored: dict[str, Stored] = {}
+        for first in range(0, len(known), PER_PAGE):
+            wanted = ArtifactFilter(id=ArtifactFilterId(any_=known[first : first + PER_PAGE]))
+            page = await self._client.read_artifacts(artifact_filter=wanted, limit=PER_PAGE)
+            stored |= {str(artifact.id): _stored(artifact) for artifact in page}
+        return stored
 
     async def stored_since(self, at_seconds: float) -> Mapping[str, Stored]:
         """Every record that was stored since then, the newest first."""
@@ -233,6 +232,14 @@ def claim_number(fleet: str, name: str) -> int | None:
     """The number that a name claims for this fleet, or None for any other name."""
     found = re.fullmatch(rf"ebbflow_{re.escape(fleet)}_(\d+)", name)
     return int(found[1]) if found else None
+
+
+def _id(text: str) -> UUID | None:
+    """None: it is no id of a server's."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
 def _heard(headers: Mapping[str, str]) -> tuple[float, float]:
