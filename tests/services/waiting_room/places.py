@@ -1,7 +1,6 @@
 """A waiting room as a process, as people run it, and its address."""
 
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -39,13 +38,6 @@ class RunningRoom:
             self._process.kill()
             self._process.wait(10)
             self._process = None
-
-
-def free_port() -> int:
-    """One that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

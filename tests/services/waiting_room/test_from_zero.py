@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from ebbflow.core.plan import Verb
+from ebbflow.standins.process import free_port
 from tests.e2e.processes import until
 from tests.e2e.world import World, Worlds
-from tests.services.waiting_room.places import RunningRoom, free_port
+from tests.services.waiting_room.places import RunningRoom
 
 pytestmark = pytest.mark.anyio
 

@@ -24,7 +24,7 @@ from ebbflow.core.errors import RegistrationRejected, TerminationRefused
 from ebbflow.core.instance import Failure, Instance, InstanceState, LaunchRequest
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.worker import Worker
-from ebbflow.standins.process import swarmui_master
+from ebbflow.standins.process import free_port, swarmui_master
 
 SAMPLES = Path(__file__).parents[4] / "deployments" / "launch-scripts"
 ID = "sdxl-3f9c-1a-0"
@@ -63,6 +63,8 @@ done
 job=$FAKE/jobs/${name:-unnamed}
 mkdir -p "$FAKE/jobs"
 """
+
+FREE_PORT = "import socket; one = socket.socket(); one.bind(('127.0.0.1', 0)); print(one.getsockname()[1])"
 
 COMMANDS = {
     # As the real one: runs in the foreground, forwards output and SIGTERM, ends with its step.
@@ -103,7 +105,8 @@ run)
     shift
     while [[ $1 != swarmui ]]; do [[ $1 == --name ]] && name=$2; shift; done
     shift
-    words=("${{@/7801/$(( 20000 + RANDOM % 9000 ))}}")
+    # As the real one: the system chooses a port that nobody has, whatever range it gives to outgoing connections.
+    words=("${{@/7801/$({shlex.quote(sys.executable)} -ISc {shlex.quote(FREE_PORT)})}}")
     {ELSEWHERE} "$SWARMUI_FOLDER/launch-linux.sh" "${{words[@]}}" >"$FAKE/container.log" 2>&1 </dev/null &
     echo $! >"$FAKE/$name"
     {UNTIL_KNOWN}
@@ -160,6 +163,10 @@ class Site:
             kill_grace_seconds=8,
         )
         return HostAdapter(LaunchScriptProgram(settings))
+
+    def logs(self) -> str:
+        """What scripts and workers have said, for a test that fails."""
+        return "\n".join(f"{path}:\n{path.read_text(errors='replace')}" for path in self.folder.rglob("*.log"))
 
     def left(self) -> list[psutil.Process]:
         """Live processes that name or print to our folders."""
@@ -249,7 +256,7 @@ async def test_a_sample_starts_a_worker_that_answers_and_terminating_leaves_noth
 ) -> None:
     provider = site.provider(SAMPLES / script, stop)
     instance = await launched(provider, InstanceState.RUNNING, InstanceState.FAILED)
-    assert instance.url, instance.detail
+    assert instance.url, f"{instance.detail}\n{site.logs()}"
     assert instance.retries == 2
     assert await session_at(http, instance.url)
     await ended(provider, instance)
@@ -262,7 +269,7 @@ async def test_a_sample_ends_with_its_worker_when_the_master_shuts_that_down(
 ) -> None:
     provider = site.provider(SAMPLES / script, stop)
     instance = await launched(provider, InstanceState.RUNNING, InstanceState.FAILED)
-    assert instance.url, instance.detail
+    assert instance.url, f"{instance.detail}\n{site.logs()}"
     session = await session_at(http, instance.url)
     await http.post(f"{instance.url}/API/ShutdownServer", json={"session_id": session})
     await until(lambda: site.left() == [])
@@ -308,7 +315,7 @@ async def test_a_sample_whose_script_is_killed_leaves_a_worker_that_terminating_
 ) -> None:
     provider = site.provider(SAMPLES / script, stop)
     instance = await launched(provider, InstanceState.RUNNING, InstanceState.FAILED)
-    assert instance.url, instance.detail
+    assert instance.url, f"{instance.detail}\n{site.logs()}"
     with suppress(ProcessLookupError):
         os.kill(int(instance.instance_id.partition(":")[0]), signal.SIGKILL)
     assert (await listed(provider, InstanceState.RUNNING)).url == instance.url
@@ -319,7 +326,7 @@ async def test_a_sample_whose_script_is_killed_leaves_a_worker_that_terminating_
 async def test_the_slurm_sample_of_the_documentation_runs_as_it_stands(site: Site, http: httpx.AsyncClient) -> None:
     # Source: SwarmUI docs/Features/AutoScalingBackend.md: "you will probably do something like `srun ... mywork.sh`",
     # "srun works and sbatch is not needed", and the `export URL=...; echo "..."` line, with the node for the address.
-    port = 29_000 + os.getpid() % 900
+    port = free_port()
     script = site.write(
         site.folder / "launch.sh", "#!/bin/bash\nsrun --nodes=1 --gpus=8 --exclusive --partition=wherever mywork.sh\n"
     )
