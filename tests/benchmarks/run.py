@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks import command_start, gateway, kubernetes_calls, large_fleets, thousand_workers, vast
+from tests.benchmarks.turn_prices_elsewhere import WHERE
 from tests.benchmarks.world import ROOT, tell, world
 
 LEFT_OUT = (
-    "all with PostgreSQL",
+    "all with PostgreSQL, and with a server that stores no events",
     "fleets of more than 1,000",
     "bytes on the server of plain turns",
     "a thousand workers that report to the gateway",
@@ -89,9 +90,10 @@ def _with_prefect(*, is_quick: bool) -> None:
             asyncio.run(ray_autoscaler.measure(running))
         with part("the Scaler's own manager"):
             asyncio.run(scaler_manager.measure(running))
-    with part("price of a turn, PostgreSQL"):
-        words = [sys.executable, "-m", "tests.benchmarks.turn_prices_postgres"]
-        subprocess.run(words, cwd=ROOT, check=True, timeout=MOST_SECONDS)
+    for where in WHERE:
+        with part(f"price of a turn, {where}"):
+            words = [sys.executable, "-m", "tests.benchmarks.turn_prices_elsewhere", where]
+            subprocess.run(words, cwd=ROOT, check=True, timeout=MOST_SECONDS)
 
 
 if __name__ == "__main__":

@@ -42,13 +42,13 @@ Rows = dict[str, list[tuple[float, float]]]
 """CPU and wall seconds."""
 
 
-async def measure(running: World, *, rounds: int = ROUNDS, is_quick: bool = False) -> None:
+async def measure(running: World, *, rounds: int = ROUNDS, is_quick: bool = False, forked_only: bool = False) -> None:
     """Print the four rows with a no-op of each, a turn's own part and requests, and its price on the server.
 
-    With PostgreSQL, and in a quick one, the server's price is that of forked turns alone: a process worker has them all
-    run, and what it leaves is the same.
+    In a quick one the server's price is that of forked turns alone: a process worker has them all run, and what it
+    leaves is the same.
     """
-    started = ("forked",) if running.database_url else tuple(COMMANDS)
+    started = ("forked",) if forked_only else tuple(COMMANDS)
     try:
         fleets = {told.name: told for told in await settled(running, *started, "body", *MANY)}
         deploy(running, POOL, [*_deployments(fleets, started), *_noops(started)])

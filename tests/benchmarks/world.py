@@ -4,7 +4,7 @@ import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,17 +32,18 @@ class World:
 
 
 @contextmanager
-def world(database_url: str = "") -> Iterator[World]:
+def world(database_url: str = "", more: Mapping[str, str] | None = None) -> Iterator[World]:
     """Start everything; end it when the block ends. Prefect must not be imported before.
 
     Args:
         database_url: of an empty PostgreSQL database for the Prefect server; nothing: SQLite.
+        more: settings of that server and of who talks to it.
     """
     with tempfile.TemporaryDirectory(prefix="ebbflow-bench-") as name, ExitStack() as running:
         folder = Path(name)
         port = process.free_port()
         environment = process.prefect_environment(folder / "prefect", f"http://127.0.0.1:{port}/api")
-        environment |= {"PREFECT_LOGGING_LEVEL": "ERROR"}
+        environment |= {"PREFECT_LOGGING_LEVEL": "ERROR", **(more or {})}
         if database_url:
             environment |= {"PREFECT_API_DATABASE_CONNECTION_URL": database_url}
         (folder / "prefect").mkdir()
