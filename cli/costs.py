@@ -158,11 +158,6 @@ def notes_on(found: "Costs") -> Sequence[str]:
         lines.append(f"{whole.unpriced_hours:.2f} hours of workers and warm instances had no known price: not in USD")
     if whole.unknown_busy_hours:
         lines.append(f"in {whole.unknown_busy_hours:.2f} of the ready hours nobody said whether the worker was busy")
-    if found.uncounted_hours >= 0.005:
-        lines.append(
-            f"{found.uncounted_hours:.2f} worker-hours passed between the look and the claim of turns: the fleets' own "
-            "sums leave them out, and so does this one"
-        )
     return [*lines, *map(gap_text, found.gaps)]
 
 

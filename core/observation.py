@@ -57,6 +57,8 @@ class TurnFacts:
     elapsed_seconds: float
     """Since the last claim: at least nothing, at most two intervals."""
     budget_seconds: float
+    look_seconds: float = 0.0
+    """From the beginning of the turn before to its claim, its budget at most: it is paid for, and no elapsed time."""
     clock_back_seconds: float = 0.0
     """How much later than now the last claim was made, by the ledger's clock: it was set back since."""
     at_seconds: float = 0.0

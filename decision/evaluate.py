@@ -165,7 +165,7 @@ def _spent_usd(inputs: Inputs, observation: Observation) -> float:
     """What this day has cost until now: since the last turn, what existed then, at the prices known then."""
     last, now = inputs.memory, inputs.turn.at_seconds
     began = DAY_SECONDS * (now // DAY_SECONDS)
-    seconds = max(0.0, min(inputs.turn.elapsed_seconds, now - began))
+    seconds = max(0.0, min(inputs.turn.elapsed_seconds + inputs.turn.look_seconds, now - began))
     before = last.spent_usd if last.spent_day == int(now // DAY_SECONDS) else 0.0
     return round(before + usd_spent(seconds, last.workers, observation.spares), 6)
 

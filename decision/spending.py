@@ -10,7 +10,8 @@ def usd_spent(seconds: float, workers: Iterable[Worker], spares: Iterable[Spare]
     """What a time between two turns cost, as far as prices are known.
 
     Args:
-        seconds: since the claim of the earlier turn, two intervals at most (`TurnFacts.elapsed_seconds`).
+        seconds: since the earlier turn began to look: until its claim (`TurnFacts.look_seconds`), and since then, two
+            intervals at most (`TurnFacts.elapsed_seconds`).
         workers: as the earlier turn left them; those that may exist cost.
         spares: instances that are no workers, as the later turn found them.
     """

@@ -70,23 +70,6 @@ class History:
         """All workers for which one of these was ever done."""
         return {worker_id for entry in self.entries for worker_id in done(entry, *verbs)}
 
-    def gpu_seconds(self) -> float:
-        """From the record that launched each worker to the note of its end, or to the last note."""
-        begun: dict[str, float] = {}
-        ended: dict[str, float] = {}
-        for entry in self.entries:
-            for worker_id in done(entry, Verb.LAUNCH):
-                begun.setdefault(worker_id, entry.stored_at)
-            for worker_id in done(entry, Verb.TEAR_DOWN, Verb.TERMINATE):
-                ended.setdefault(worker_id, entry.noted_at)
-        last = self.entries[-1].noted_at if self.entries else None
-        return sum((ended.get(worker_id) or last or at) - at for worker_id, at in begun.items())
-
-    @property
-    def seconds(self) -> float:
-        """From the first record to the last note."""
-        return self.entries[-1].noted_at - self.entries[0].stored_at if self.entries else 0.0
-
     def turns_by_state(self) -> Counter[str]:
         """How many runs ended, or are, in each state."""
         return Counter(turn.state for turn in self.turns)

@@ -26,11 +26,15 @@ from ebbflow.demo.summary import Summary
 from ebbflow.demo.sweep import end_gpu_workers
 from ebbflow.demo.view import MasterState, View, read_master
 from ebbflow.fleet.model import Fleet
+from ebbflow.flows.ledger import PrefectLedger
+from ebbflow.turn.costing import read_costs
 
 LOOK_SECONDS = 1.0
 READY_SECONDS = 120.0
 DRAINED_SECONDS = 240.0
 WIND_DOWN_TURNS = 3
+FAR_BACK_SECONDS = 86_400.0
+"""Before any demo began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class Show:
                 await self._wind_down(watch, client, master_url)
             view = await watch.look()
             arrivals = arrivals_for(self.options.load_seconds)
+            cost = await read_costs(PrefectLedger(client), [self.fleet.name], seconds=FAR_BACK_SECONDS)
             return Summary(
                 tally=self.tally,
                 master=counted,
@@ -94,7 +99,8 @@ class Show:
                 least=self.fleet.limits.min_workers,
                 still_alive=0 if keep else await self._end_gpu_workers(),
                 seconds=time.monotonic() - self.began_at,
-                fixed=fixed_fleet(self.fleet.limits.max_workers, view.history.seconds, arrivals),
+                fixed=fixed_fleet(self.fleet.limits.max_workers, arrivals),
+                cost=cost.sum,
                 lives_on=keep,
             )
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ebbflow.core.plan import Verb
-from ebbflow.demo.blocks import USD_PER_HOUR
-from ebbflow.demo.fixed_fleet import SECONDS_PER_HOUR, FixedFleet
+from ebbflow.demo.fixed_fleet import FixedFleet
 from ebbflow.demo.history import History, went_up_and_down
 from ebbflow.demo.load import Tally
 from ebbflow.demo.view import MasterState
+from ebbflow.turn.costs import Cost
 
 SEVERAL = 3
 
@@ -27,6 +27,8 @@ class Summary:
     seconds: float
     fixed: FixedFleet
     """What the same requests would have had with a fleet that always has its maximum."""
+    cost: Cost
+    """By the fleet's records, as `ebbflow costs` says it."""
     lives_on: bool = False
     """The fleet was left alive, with a little load."""
 
@@ -55,8 +57,7 @@ class Summary:
         if not self.lives_on:
             yield "still alive", str(self.still_alive)
         yield "serving", " → ".join(map(str, _without_repeats(history.sizes)))
-        yield "GPU-seconds", f"{history.gpu_seconds():.0f}"
-        yield "saved", _saved(history.gpu_seconds(), self.fixed)
+        yield "saved", _saved(self.cost, self.fixed.workers)
         yield "for a wait of", _waited(waits, self.fixed)
         yield "turns", _turns(history)
         yield "took", f"{self.seconds:.0f} s"
@@ -70,13 +71,13 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[max(0, int(rank) - 1)]
 
 
-def _saved(gpu_seconds: float, fixed: FixedFleet) -> str:
-    """The demo's point, in hours and money."""
-    ours, theirs = (seconds / SECONDS_PER_HOUR for seconds in (gpu_seconds, fixed.gpu_seconds))
-    share = f"{1 - ours / theirs:.0%} of" if theirs else "nothing of"
+def _saved(cost: Cost, workers: int) -> str:
+    """The demo's point, in hours and money. A worker has one GPU, whose price is known."""
+    theirs = cost.fixed_worker_hours or 0.0
+    share = f"{1 - cost.worker_hours / theirs:.0%} of" if theirs else "nothing of"
     return (
-        f"{share} the GPU-hours of {fixed.workers} that always run: {ours:.2f} in the place of {theirs:.2f}, "
-        f"{ours * USD_PER_HOUR:.2f} USD in the place of {theirs * USD_PER_HOUR:.2f} at {USD_PER_HOUR:.2f} an hour"
+        f"{share} the GPU-hours of {workers} that always run: {cost.worker_hours:.2f} in the place of {theirs:.2f}, "
+        f"{cost.usd or 0.0:.2f} USD in the place of {cost.fixed_usd or 0.0:.2f}"
     )
 
 

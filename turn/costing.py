@@ -11,7 +11,7 @@ from ebbflow.core.worker import Worker
 from ebbflow.decision.spending import usd_spent
 from ebbflow.turn.chain_walk import NEW_CHAIN, ChainWalk, Step, newest_readable, walk
 from ebbflow.turn.cost_facts import Spares, at, exists, gpus, interval_seconds, known_usd, max_workers
-from ebbflow.turn.costs import SECONDS_PER_HOUR, By, Cost, Costs, Gap, Tally
+from ebbflow.turn.costs import By, Cost, Costs, Gap, Tally
 from ebbflow.turn.standing import MISSED
 
 NOT_RECORDED = "not recorded"
@@ -57,7 +57,6 @@ class FleetSum:
     aside: Tally = field(default_factory=Tally)
     """What is of no row: the fixed fleet, where rows are of parts of a fleet."""
     gaps: list[Gap] = field(default_factory=list)
-    uncounted_seconds: float = 0.0
     _later: Step | None = None
     _spares: Spares = field(default_factory=Spares)
 
@@ -97,7 +96,7 @@ class FleetSum:
             back = f"the clock was set back by {turn.clock_back_seconds:.0f} s"
             self._gap(began, ended, before.lost or back, known_usd(before, after))
             return
-        spares, seconds = self._spares.between(before, after), turn.elapsed_seconds
+        spares, seconds = self._spares.between(before, after), turn.elapsed_seconds + turn.look_seconds
         self._count(before, spares, ended - seconds, ended)
         if not (exists(before) or spares):
             # Without a record nothing is launched: all of that time is known.
@@ -107,9 +106,6 @@ class FleetSum:
             # Nothing is what it comes to where no price is known.
             usd = usd_spent(seconds, before.record.memory.workers, spares) or None
             self.gaps.append(Gap(self.fleet, began, ended, f"no turn was taken: {counted}", usd, is_whole=False))
-        else:
-            there = sum(worker.may_exist for worker in before.record.memory.workers) + len(spares)
-            self.uncounted_seconds += there * max(0.0, ended - began - seconds)
 
     def _gap(self, began: float, ended: float, why: str, known: tuple[float, bool] | None = None) -> None:
         usd, is_whole = known if known is not None and began >= self.since else (None, False)
@@ -209,6 +205,5 @@ def _costs(sums: Sequence[FleetSum], since: float, now: float, by: By, zone: tzi
         rows=tuple(rows),
         sum=everything.cost(only, "", fixed_usd=fixed_usd if is_fixed_known else None),
         gaps=gaps,
-        uncounted_hours=sum(summed.uncounted_seconds for summed in sums) / SECONDS_PER_HOUR,
         is_complete=not gaps,
     )

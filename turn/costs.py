@@ -90,8 +90,6 @@ class Costs:
     sum: Cost
     gaps: tuple[Gap, ...]
     """Nothing is known of these times, but what each says of its money."""
-    uncounted_hours: float
-    """Between look and claim of turns, which a fleet's own sum leaves out; workers' hours, as far as they are known."""
     is_complete: bool
     """There is no gap."""
 

@@ -155,6 +155,7 @@ async def _inputs(
         turn=TurnFacts(
             elapsed_seconds=max(0.0, min(age_seconds, 2 * fleet.interval_seconds)) if record else 0.0,
             budget_seconds=fleet.budget_seconds,
+            look_seconds=_look_seconds(record, at_seconds - age_seconds),
             clock_back_seconds=max(0.0, -age_seconds),
             at_seconds=at_seconds,
             head=_recent(head),
@@ -170,6 +171,12 @@ async def _inputs(
         providers=looks,
         memory=memory,
     )
+
+
+def _look_seconds(before: Record | None, claimed_at_seconds: float) -> float:
+    if before is None or not before.turn.at_seconds:
+        return 0.0
+    return max(0.0, min(claimed_at_seconds - before.turn.at_seconds, before.turn.budget_seconds))
 
 
 def _recent(head: Head | None) -> RecentClaim | None:

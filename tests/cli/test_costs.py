@@ -50,7 +50,7 @@ GAP = Gap("sdxl", 1_700_000_000.0, 1_700_000_090.0, "record 6 was deleted", 0.18
 
 def costs_of(*rows: Cost, whole: Tally, gaps: tuple[Gap, ...] = (), by: str = "fleet") -> Costs:
     summed = whole.cost("", "", fixed_usd=whole.fixed_usd(whole.mean_usd_per_hour))
-    return Costs(by, 1_700_000_000.0, 1_700_003_600.0, "CET +0100", rows, summed, gaps, 0.0, is_complete=not gaps)
+    return Costs(by, 1_700_000_000.0, 1_700_003_600.0, "CET +0100", rows, summed, gaps, is_complete=not gaps)
 
 
 def printed(costs: Costs) -> list[list[str]]:

@@ -36,6 +36,7 @@ INPUTS = inputs_of(
     chain="3f9c",
     number=46,
     elapsed_seconds=30.0,
+    look_seconds=1.5,
     clock_back_seconds=3600.0,
     at_seconds=1_790_000_000.0,
     budget_seconds=24.0,

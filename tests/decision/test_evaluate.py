@@ -567,6 +567,8 @@ def test_what_a_day_costs_is_summed_up_and_begins_anew_at_midnight() -> None:
     dear = tuple(replace(worker, usd_per_hour=3.6) for worker in seen.memory.workers)
     seen = changed(seen, memory=changed(seen.memory, workers=dear, spent_usd=2.0, spent_day=20_000))
     assert evaluate(seen, RULES).memory.spent_usd == 2.03, "thirty seconds more"
+    slow = changed(seen, look_seconds=10.0)
+    assert evaluate(slow, RULES).memory.spent_usd == 2.04, "and the ten that the turn before took until its claim"
     midnight = changed(seen, at_seconds=86_400.0 * 20_001 + 10.0)
     decided = evaluate(midnight, RULES)
     assert (decided.memory.spent_usd, decided.memory.spent_day) == (0.01, 20_001), "ten seconds of the new day"

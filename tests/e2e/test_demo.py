@@ -23,6 +23,7 @@ from ebbflow.demo.summary import Summary, percentile
 from ebbflow.demo.view import MasterState
 from ebbflow.fleet.model import Fleet
 from ebbflow.simulation.trace import Arrival
+from ebbflow.turn.costs import Tally as Costs
 
 ROOT = Path(__file__).parents[2]
 # Any: YAML is what it is; what matters of it is compared below.
@@ -70,23 +71,24 @@ def test_a_percentile_is_one_of_the_values(values: list[float], share: float, fo
     ],
 )
 def test_what_went_wrong_is_said(tally: Tally, master: MasterState, still_alive: int, said: str) -> None:
-    fixed = fixed_fleet(5, 100.0, ())
-    summary = Summary(tally, master, History(), least=1, still_alive=still_alive, seconds=1.0, fixed=fixed)
+    fixed, cost = fixed_fleet(5, ()), Costs().cost("demo", "")
+    summary = Summary(tally, master, History(), least=1, still_alive=still_alive, seconds=1.0, fixed=fixed, cost=cost)
     assert any(said in problem for problem in summary.problems()), list(summary.problems())
 
 
-def test_a_fixed_fleet_serves_in_order_and_costs_whether_there_is_work_or_not() -> None:
+def test_a_fixed_fleet_serves_in_order() -> None:
     arrivals = [Arrival(at, 4.0) for at in (0.0, 0.0, 1.0, 20.0)]
-    assert fixed_fleet(2, 60.0, arrivals) == FixedFleet(2, 60.0, (0.0, 0.0, 3.0, 0.0))
-    assert fixed_fleet(2, 60.0, arrivals).gpu_seconds == 120.0
+    assert fixed_fleet(2, arrivals) == FixedFleet(2, (0.0, 0.0, 3.0, 0.0))
 
 
 def test_the_summary_tells_what_was_saved_and_what_it_cost_those_who_waited() -> None:
     tally = Tally(4, 4, wait_seconds=[0.0, 5.0, 5.0, 9.0])
-    fixed = FixedFleet(5, 720.0, (0.0, 0.0, 1.0, 1.0))
-    history = History(entries=())
-    rows = dict(Summary(tally, MasterState(0, 0, 4, 0), history, 1, 0, 1.0, fixed).rows())
-    assert rows["saved"].startswith("100% of the GPU-hours of 5 that always run: 0.00 in the place of 1.00")
+    fixed = FixedFleet(5, (0.0, 0.0, 1.0, 1.0))
+    cost = Costs(known=720.0, worker=900.0, priced=900.0, workers_usd=0.5, fixed=3600.0).cost("", "", fixed_usd=2.0)
+    rows = dict(Summary(tally, MasterState(0, 0, 4, 0), History(), 1, 0, 1.0, fixed, cost).rows())
+    assert rows["saved"] == (
+        "75% of the GPU-hours of 5 that always run: 0.25 in the place of 1.00, 0.50 USD in the place of 2.00"
+    )
     assert rows["for a wait of"] == "p50 +5.0 s, p95 +8.0 s against those 5"
 
 

@@ -12,7 +12,6 @@ from ebbflow.core.member import Demand
 from ebbflow.core.record import memory_leans_on
 from ebbflow.decision.limits import Limits
 from ebbflow.decision.placement.shares import ProviderEntry
-from ebbflow.demo.history import History
 from ebbflow.turn.chain_reader import ChainReader
 from ebbflow.turn.costing import read_costs
 from ebbflow.turn.costs import By, Costs
@@ -315,7 +314,7 @@ async def test_a_wish_is_not_what_ran() -> None:
     assert (found.sum.worker_hours > 0, found.sum.ready_hours, found.sum.fixed_usd) == (True, 0.0, None)
 
 
-async def test_time_between_look_and_claim_is_left_out_as_in_the_fleets_own_sum_and_is_said() -> None:
+async def test_the_time_that_turns_look_is_paid_for_too() -> None:
     outside = outside_of()
 
     class Slow(Queue):
@@ -328,8 +327,7 @@ async def test_time_between_look_and_claim_is_left_out_as_in_the_fleets_own_sum_
         await turn(outside, after=27.0)
     found = await summed(outside)
     assert found.sum.usd == pytest.approx(await own_usd(outside), abs=0.005)
-    assert found.uncounted_hours == pytest.approx(119 * 2 * 3 / 3600, abs=0.01)
-    assert found.sum.worker_hours + found.uncounted_hours == pytest.approx(119 * 2 * 30 / 3600, abs=0.01)
+    assert found.sum.worker_hours == pytest.approx(119 * 2 * 30 / 3600, abs=0.01)
 
 
 async def test_records_of_a_large_fleet_that_lean_on_each_other_are_summed_alike() -> None:
@@ -343,15 +341,3 @@ async def test_records_of_a_large_fleet_that_lean_on_each_other_are_summed_alike
     found = await summed(outside)
     assert found.is_complete
     assert found.sum.usd == pytest.approx(await own_usd(outside), abs=0.005)
-
-
-async def test_what_the_demo_says_of_gpu_seconds_is_the_same_but_for_an_interval_a_worker() -> None:
-    outside = outside_of()
-    await live(outside, 5)
-    outside.queue.waiting = 40
-    await live(outside, 10)
-    outside.queue.waiting = 0
-    await live(outside, 20)
-    history = History((), await ChainReader(outside.ledger).history(FLEET.name))
-    hours = (await summed(outside)).sum.worker_hours
-    assert hours == pytest.approx(history.gpu_seconds() / 3600, abs=len(outside.host.launched) * 30 / 3600)
