@@ -38,16 +38,24 @@ class Room:
 
     def fitting(self, shape: Shape, used_up: Sequence[str]) -> int:
         """How many more of a shape it takes; work that uses nothing up has a worker for itself."""
-        if not fits(self.capabilities, shape.requires):
-            return 0
-        consumed = _consumed(shape, used_up)
+        return self.most(_consumed(shape, used_up)) if fits(self.capabilities, shape.requires) else 0
+
+    def most(self, consumed: Mapping[str, float]) -> int:
+        """How many more it takes of work that it is able to do.
+
+        Args:
+            consumed: what one of it uses up.
+        """
         if not consumed:
             return int(not self.is_used)
-        return min(MOST, *(_most(name, amount, self.left.get(name, 0.0)) for name, amount in consumed.items()))
+        found = MOST
+        for name, amount in consumed.items():
+            left = self.left.get(name, 0.0)
+            found = min(found, _most(name, amount, left) if left > 0.0 else 0)
+        return found
 
-    def take(self, shape: Shape, count: int, used_up: Sequence[str]) -> None:
-        """Fill it."""
-        consumed = _consumed(shape, used_up)
+    def take(self, consumed: Mapping[str, float], count: int) -> None:
+        """Fill it with so many, of which one uses that up."""
         for name, amount in consumed.items():
             self.left[name] -= _taken(name, amount, self.left[name], count)
         if not consumed:
@@ -165,8 +173,10 @@ class _Packing:
             offer = within or beyond
             # Of one kind as many as are needed: new ones take the same.
             each = Room(offer.capabilities).fitting(shape, self._used_up)
+            consumed = _consumed(shape, self._used_up)
             for _ in range(min(self._more_of(within), math.ceil(left / each))):
-                left = self._fill(shape, left, [self._make(offer)])
+                self._make(offer).take(consumed, min(left, each))
+                left = max(0, left - each)
 
     def place_gangs(self, count: int, gang: Sequence[Shape]) -> None:
         """Place so many equal gangs, each wholly or not at all."""
@@ -201,14 +211,19 @@ class _Packing:
             rooms: in the order in which they are filled.
             mine: of a gang: those that its members are in, which is added to.
         """
+        consumed = _consumed(shape, self._used_up)
+        able: dict[tuple[str, ...], bool] = {}
         for room in rooms:
             if not count:
                 break
-            share = min(count, room.fitting(shape, self._used_up))
+            is_able = able.get(room.capabilities)
+            if is_able is None:
+                is_able = able[room.capabilities] = fits(room.capabilities, shape.requires)
+            share = min(count, room.most(consumed)) if is_able else 0
             if shape.apart and mine is not None:
                 share = min(share, 0 if any(room is other for other in mine) else 1)
             if share > 0:
-                room.take(shape, share, self._used_up)
+                room.take(consumed, share)
                 count -= share
                 if mine is not None:
                     mine.append(room)
