@@ -318,7 +318,12 @@ class Ledger(Protocol):
         ...
 
     async def store(self, record: Record, *, summary: str) -> str:
-        """Store a record, unclaimed, and return its artifact's id. Until it is claimed it counts for nothing."""
+        """Store a record, unclaimed, and return its artifact's id. Until it is claimed it counts for nothing.
+
+        Args:
+            record: kept as its text is, to the byte.
+            summary: Markdown for people who look at where it is kept; nobody reads it again.
+        """
         ...
 
     async def claim(self, record: Record, artifact_id: str, *, interval_seconds: float) -> Claim | None:
@@ -338,7 +343,11 @@ class Ledger(Protocol):
 
 
 class Policy(Protocol):
-    """A pure function from observation to wanted workers."""
+    """A pure function from observation to wanted workers.
+
+    One that never looks at `Observation.can_launch` may say so by a class variable `reads_offers` that is False: what
+    could come is then not worked out for it.
+    """
 
     @property
     def kind(self) -> str:

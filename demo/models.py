@@ -251,6 +251,7 @@ def changed(block: Block, changes: Mapping[str, Any]) -> Block:
 def fleet_with_short_times() -> Mapping[str, Any]:
     """The deployment's own file, for a demo of minutes."""
     project = yaml.safe_load((FOLDER / "prefect.yaml").read_text(encoding="utf-8"))
+    # The file's anchor: what is changed here is changed where it is deployed.
     fleet = project["definitions"]["fleet"]
     fleet |= {"interval_seconds": INTERVAL_SECONDS, "drain": {"deadline_seconds": 60}}
     fleet["providers"] = [{**fleet["providers"][0], "max_workers": 2, "warm_workers": 0}]
@@ -262,7 +263,6 @@ def fleet_with_short_times() -> Mapping[str, Any]:
         "min_idle_seconds": 10,
     }
     for deployment in project["deployments"]:
-        deployment["parameters"] = {"fleet": fleet}
         for schedule in deployment.get("schedules", ()):
             schedule["interval"] = INTERVAL_SECONDS
     return dict(project)

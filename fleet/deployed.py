@@ -99,9 +99,11 @@ def check_file(text: str, *, environment: Mapping[str, str], variables: Mapping[
     problems = [_doubled(twice) for twice in positions.twice()]
     found: list[DeployedFleet] = []
     unread: list[str] = []
-    for index, row in enumerate(rows):
+    # Those that name their fleet come after those that hold one.
+    for index, row in sorted(enumerate(rows), key=lambda each: isinstance(_given(each[1]), str)):
         try:
-            fleet = _deployed(index, row, environment, variables)
+            there = {each.fleet.name: each.fleet for each in found if each.deployment.startswith("autoscale/")}
+            fleet = _deployed(index, row, environment, variables, there, is_whole=not problems and not unread)
         except _UnreadError as error:
             unread.append(error.deployment)
         except WrongFileError as error:
@@ -112,7 +114,13 @@ def check_file(text: str, *, environment: Mapping[str, str], variables: Mapping[
                     problems.append(problem)
         else:
             found += [fleet] if fleet is not None else []
-    return Checked(tuple(found), tuple(problems), tuple(unread))
+    return Checked(tuple(sorted(found, key=lambda each: each.index)), tuple(problems), tuple(unread))
+
+
+def _given(row: Json) -> object:
+    """What stands there for its fleet."""
+    parameters = row.get("parameters")
+    return parameters.get(PARAMETER) if isinstance(parameters, dict) else None
 
 
 class _UnreadError(Exception):
@@ -134,9 +142,24 @@ def _said_of(text: str) -> str:
 
 
 def _deployed(
-    index: int, row: Json, environment: Mapping[str, str], variables: Mapping[str, object] | None
+    index: int,
+    row: Json,
+    environment: Mapping[str, str],
+    variables: Mapping[str, object] | None,
+    there: Mapping[str, Fleet],
+    *,
+    is_whole: bool,
 ) -> DeployedFleet | None:
-    """One deployment, if it is of a flow of ours."""
+    """One deployment, if it is of a flow of ours.
+
+    Args:
+        index: its place in the file.
+        row: as it stands there.
+        environment: as for `fleets_of`.
+        variables: likewise.
+        there: fleets whose turns the file deploys, by name.
+        is_whole: nothing is wrong with any of them, and all could be read.
+    """
     said = f"deployment {row['name']!r}" if row.get("name") is not None else f"deployment number {index + 1}"
     filled = Filled(said, environment, variables)
     flow = flow_of(str(filled(row.get("entrypoint") or "", ("entrypoint",))))
@@ -145,7 +168,11 @@ def _deployed(
     if not isinstance(row.get("name"), str) or not row["name"]:
         raise WrongFileError((("name",), f"{said} of {flow}: it has no name, and Prefect passes over it"))
     name = f"{flow.replace('_', '-')}/{filled(row['name'], ('name',))}"
-    fleet = _fleet(name, row.get("parameters"), environment, variables)
+    given = _given(row)
+    if isinstance(given, str) and flow != "autoscale":
+        fleet = _of_name(name, str(filled(given, ("parameters", PARAMETER))), there, is_whole=is_whole)
+    else:
+        fleet = _fleet(name, row.get("parameters"), environment, variables)
     pool = row.get("work_pool")
     pool_name = filled(pool.get("name") or "", ("work_pool", "name")) if isinstance(pool, dict) else ""
     schedules = _schedules(name, filled(row.get("schedules") or [], ("schedules",)), fleet, is_turn=flow == "autoscale")
@@ -217,6 +244,17 @@ def _deployments(text: str) -> Sequence[Json]:
         said = "deployments: expected a list of them, each with name, entrypoint and parameters"
         raise WrongFileError(((), said))
     return rows
+
+
+def _of_name(name: str, given: str, there: Mapping[str, Fleet], *, is_whole: bool) -> Fleet:
+    if given in there:
+        return there[given]
+    if not is_whole:
+        # It may be the one that could not be read.
+        raise _UnreadError(name)
+    said = f"{name}: {PARAMETER} is {given!r}, and no deployment of autoscale in this file has a fleet of that name"
+    said += f": {', '.join(sorted(there))} would be right" if there else ""
+    raise WrongFileError((("parameters", PARAMETER), said))
 
 
 def _fleet(

@@ -17,10 +17,12 @@ from ebbflow.fleet.nameable import FleetPolicy
 from ebbflow.flows.comparing import check_candidates, leave_comparison, named
 from ebbflow.flows.ledger import PrefectLedger
 from ebbflow.flows.recorded_past import read_past
+from ebbflow.flows.refusals import refuses
+from ebbflow.flows.the_fleet import GivenFleet, run_name, the_fleet
 from ebbflow.policies.marginal import MarginalPolicy
 from ebbflow.simulation.contest import Contest, play_candidate
 from ebbflow.simulation.league import Row
-from ebbflow.simulation.past import boots_of, past_environment, past_trace
+from ebbflow.simulation.past import boots_of, past_environment, past_trace, told_by
 from ebbflow.simulation.recorded import load, parse_services
 from ebbflow.simulation.trace import TraceError
 
@@ -35,38 +37,40 @@ TraceName = Literal[
 ]
 
 
-@flow(name="backtest", flow_run_name="{fleet.name}: backtest on {trace}")
+@flow(name="backtest", flow_run_name=run_name("backtest on {trace}"))
+@refuses
 async def backtest(
     *,
-    policies: Annotated[
-        tuple[FleetPolicy, ...],
-        Field(
-            min_length=1, max_length=12, description="Candidates, beside the fleet's own policy, which is played too."
-        ),
-    ] = CANDIDATES,
-    trace: Annotated[TraceName, Field(description="The fleet's own recorded past, or a recorded trace.")] = "own past",
-    trace_file: Annotated[
-        str | None, Field(description="A CSV file of `arrival_s,service_s` where this runs, in the place of `trace`.")
-    ] = None,
-    past_hours: Annotated[float, Field(gt=0, le=24 * 366, description="How far back the fleet's past is read.")] = 24.0,
-    service_seconds: Annotated[
-        float, Field(gt=0, le=86_400, description="Work of one request, where the past does not count what was served.")
-    ] = 20.0,
-    first_requests: Annotated[
-        int, Field(ge=1, le=1_000_000, description="Only so many of a trace, so that a run takes seconds.")
-    ] = 20_000,
-    seeds: Annotated[int, Field(ge=1, le=20, description="How often each is played, with other luck at launches.")] = 3,
-    fleet: Fleet,
+    policies: Annotated[tuple[FleetPolicy, ...], Field(min_length=1, max_length=12)] = CANDIDATES,
+    trace: TraceName = "own past",
+    trace_file: str | None = None,
+    past_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0,
+    service_seconds: Annotated[float, Field(gt=0, le=86_400)] = 20.0,
+    first_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000,
+    seeds: Annotated[int, Field(ge=1, le=20)] = 3,
+    fleet: GivenFleet,
 ) -> State:
-    """Play the fleet's policy and the candidates under the fleet's limits and providers; leave a table and plots."""
-    candidates = named([fleet.policy, *policies])
+    """Play the fleet's policy and the candidates under the fleet's limits and providers; leave a table and plots.
+
+    Args:
+        policies: Candidates, beside the fleet's own policy, which is played too.
+        trace: The fleet's own recorded past, or a recorded trace.
+        trace_file: A CSV file of `arrival_s,service_s` where this runs, in the place of `trace`.
+        past_hours: How far back the fleet's past is read.
+        service_seconds: Work of one request, where the past does not count what was served.
+        first_requests: Only so many of a trace, so that a run takes seconds.
+        seeds: How often each is played, with other luck at launches.
+        fleet: Whose policy, limits and providers are played, by its name. Nothing of it is changed.
+    """
+    played = await the_fleet(fleet)
+    candidates = named([played.policy, *policies])
     check_candidates(candidates)
-    contest, notes = await _stage(fleet, trace, trace_file, past_hours, service_seconds, first_requests)
+    contest, notes = await _stage(played, trace, trace_file, past_hours, service_seconds, first_requests)
     rows = []
     for label, policy in candidates.items():
         rows.append(await play(contest, label, policy, seeds))
         get_run_logger().info("%d of %d: %s", len(rows), len(candidates), label)
-    return Completed(name="Compared", message=await leave_comparison(fleet.name, contest, rows, notes))
+    return Completed(name="Compared", message=await leave_comparison(played.name, contest, rows, notes))
 
 
 @task(task_run_name="play {label}", cache_policy=NO_CACHE)
@@ -85,7 +89,9 @@ async def _stage(
     """
     async with get_client() as client:
         looks = await read_past(PrefectLedger(client), fleet.name, hours=hours)
-    environment, notes = past_environment(fleet.providers, boots_of(looks), max_workers=fleet.limits.max_workers)
+    environment, notes = past_environment(
+        fleet.providers, boots_of(looks), max_workers=fleet.limits.max_workers, master=told_by(looks)
+    )
     try:
         if trace_file is not None:
             text = await anyio.Path(trace_file).read_text(encoding="utf-8")

@@ -15,22 +15,22 @@ from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate, VariableCreate
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterId, ArtifactFilterType
-from prefect.client.schemas.objects import Artifact
+from prefect.client.schemas.actions import VariableCreate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterId
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound, PrefectHTTPStatusError
 
-from ebbflow.core.canonical import digest, encode
+from ebbflow.core.canonical import digest
 from ebbflow.core.chain import Claim, Stored, claim_age
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import check_home
 from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Record
+from ebbflow.flows.record_artifacts import RECORDS, artifact_of, is_record, stored_at, stored_of
+from ebbflow.turn.record_page import record_page
 from ebbflow.turn.words import random_word
 
 HOME_VARIABLE = "ebbflow_home"
-RECORD_TYPE = "ebbflow-record"
 PER_PAGE = 200
 MOST_TIDIED = 10
 """Old claims that one turn clears away: where many are left of a faster fleet, the next turns go on."""
@@ -47,6 +47,8 @@ class PrefectLedger:
 
     def __init__(self, client: PrefectClient) -> None:
         self._client = client
+        self._summaries: dict[str, str] = {}
+        """Of what was stored by this object, by artifact id: a note is written with the page around it."""
         self._heard: tuple[float, float] | None = None
         """What the server's clock said, and when on our monotonic one."""
 
@@ -105,7 +107,7 @@ class PrefectLedger:
         for first in range(0, len(known), PER_PAGE):
             wanted = ArtifactFilter(id=ArtifactFilterId(any_=known[first : first + PER_PAGE]))
             page = await self._client.read_artifacts(artifact_filter=wanted, limit=PER_PAGE)
-            stored |= {str(artifact.id): _stored(artifact) for artifact in page}
+            stored |= {str(artifact.id): stored_of(artifact) for artifact in page}
         return stored
 
     async def stored_since(self, at_seconds: float) -> Mapping[str, Stored]:
@@ -117,29 +119,24 @@ class PrefectLedger:
 
     async def stored_pages(self, at_seconds: float) -> AsyncIterator[Mapping[str, Stored]]:
         """The same, a page at a time."""
-        wanted, read = ArtifactFilter(type=ArtifactFilterType(any_=[RECORD_TYPE])), 0
+        read = 0
         while True:
             page = await self._client.read_artifacts(
-                artifact_filter=wanted, sort=ArtifactSort.CREATED_DESC, limit=PER_PAGE, offset=read
+                artifact_filter=RECORDS, sort=ArtifactSort.CREATED_DESC, limit=PER_PAGE, offset=read
             )
-            found = {str(artifact.id): _stored(artifact) for artifact in page}
-            wide = {name: stored for name, stored in found.items() if stored.stored_at >= at_seconds}
-            yield wide
+            wide = {str(artifact.id): artifact for artifact in page if stored_at(artifact) >= at_seconds}
+            yield {name: stored_of(artifact) for name, artifact in wide.items() if is_record(artifact)}
             if len(wide) < PER_PAGE:
                 return
             read += len(page)
 
     async def store(self, record: Record, *, summary: str) -> str:
         """Store a record as an artifact of its run."""
-        artifact = await self._client.create_artifact(
-            ArtifactCreate(
-                type=RECORD_TYPE,
-                description=summary,
-                data={"record": record.text()},
-                flow_run_id=UUID(record.flow_run_id),
-            )
-        )
-        return str(artifact.id)
+        artifact = artifact_of(record, summary).model_dump(mode="json", exclude_unset=True)
+        # Through Prefect's own functions each writing makes an event besides, a note's with the whole page in it.
+        artifact_id = str((await self._client.request("POST", "/artifacts/", json=artifact)).json()["id"])
+        self._summaries[artifact_id] = summary
+        return artifact_id
 
     async def claim(self, record: Record, artifact_id: str, *, interval_seconds: float) -> Claim | None:
         """Claim a record's number by creating its Variable.
@@ -169,11 +166,12 @@ class PrefectLedger:
 
     async def note(self, record: Record, claim: Claim, outcomes: Sequence[Outcome]) -> None:
         """Attach what came of a claim's actions to its artifact; where that is gone, the note is lost with it."""
-        data = {"record": record.text(), "outcomes": encode(tuple(outcomes))}
+        page = record_page(self._summaries.get(claim.artifact_id, ""), record, outcomes)
         try:
-            await self._client.update_artifact(UUID(claim.artifact_id), ArtifactUpdate(data=data))
+            await self._client.request(
+                "PATCH", "/artifacts/{id}", path_params={"id": claim.artifact_id}, json={"data": page}
+            )
         except PrefectHTTPStatusError as error:
-            # Here, and not where a Variable is missing, the client passes the server's answer on as it came.
             if error.response.status_code != 404:
                 raise
 
@@ -270,14 +268,3 @@ def _parse_claim(fleet: str, number: int, variable: dict[str, Any], now: datetim
             f"Variable {claim_name(fleet, number)[:80]} was made or edited by hand, and holds {str(value)[:80]!r}: "
             "delete it; the fleet then goes on from the claim before it, or adopts its workers"
         ) from error
-
-
-def _stored(artifact: Artifact) -> Stored:
-    data = artifact.data if isinstance(artifact.data, dict) else {}
-    text = data.get("record")
-    return Stored(
-        text if isinstance(text, str) else None,
-        data.get("outcomes"),
-        artifact.created.timestamp() if artifact.created else 0.0,
-        artifact.updated.timestamp() if artifact.updated else 0.0,
-    )

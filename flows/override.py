@@ -8,35 +8,39 @@ from pydantic import Field
 
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.memory import OverrideKind
-from ebbflow.fleet.model import Fleet
 from ebbflow.flows.own_run import NO_RESULTS
+from ebbflow.flows.refusals import refuses
 from ebbflow.flows.requesting import ask
+from ebbflow.flows.the_fleet import GivenFleet, run_name
 
 
-@flow(name="override", flow_run_name="{fleet.name}: {kind}", persist_result=False, result_storage=NO_RESULTS)
+@flow(name="override", flow_run_name=run_name("{kind}"), persist_result=False, result_storage=NO_RESULTS)
+@refuses
 async def override(
     *,
-    kind: Annotated[
-        Literal["floor", "ceiling", "pin", "pause", "wind_down", "end"],
-        Field(
-            description="floor, ceiling: at least, at most `count` workers. pin: never remove `worker_ids`. pause: "
-            "launch nothing and take nobody out. wind_down: no workers at all, min_workers or not. "
-            "end: end `override_ids`, or all overrides of this fleet."
-        ),
-    ],
-    count: Annotated[int | None, Field(ge=0, le=10_000, description="For floor and ceiling: how many workers.")] = None,
-    worker_ids: Annotated[tuple[str, ...], Field(description="For pin: who stays. For ceiling: who goes first.")] = (),
-    override_ids: Annotated[
-        tuple[str, ...], Field(description="For end: the ids of those to end; empty: all that hold.")
-    ] = (),
-    force: Annotated[
-        bool, Field(description="For ceiling and wind_down: also while busy, at the drain deadline.")
-    ] = False,
-    reason: Annotated[str, Field(max_length=200, description="Why; it stands in every record while it holds.")] = "",
-    hold_seconds: Annotated[float, Field(gt=0, le=604_800, description="For how long.")] = 3600,
-    fleet: Fleet,
+    kind: Literal["floor", "ceiling", "pin", "pause", "wind_down", "end"],
+    count: Annotated[int | None, Field(ge=0, le=10_000)] = None,
+    worker_ids: tuple[str, ...] = (),
+    override_ids: tuple[str, ...] = (),
+    force: bool = False,
+    reason: Annotated[str, Field(max_length=200)] = "",
+    hold_seconds: Annotated[float, Field(gt=0, le=604_800)] = 3600,
+    fleet: GivenFleet,
 ) -> State:
-    """Hold a fleet at what a person says; it ends by itself, within one turn of its time."""
+    """Hold a fleet at what a person says; it ends by itself, within one turn of its time.
+
+    Args:
+        kind: floor, ceiling: at least, at most `count` workers. pin: never remove `worker_ids`. pause: launch nothing
+            and take nobody out. wind_down: no workers at all, min_workers or not. end: end `override_ids`, or all
+            overrides of this fleet.
+        count: For floor and ceiling: how many workers.
+        worker_ids: For pin: who stays. For ceiling: who goes first.
+        override_ids: For end: the ids of those to end; empty: all that hold.
+        force: For ceiling and wind_down: also while busy, at the drain deadline.
+        reason: Why; it stands in every record while it holds.
+        hold_seconds: For how long.
+        fleet: Which fleet, by its name.
+    """
     asked = OverrideKind(kind)
     if asked in (OverrideKind.FLOOR, OverrideKind.CEILING) and count is None:
         raise ConfigError(f"override: kind {kind} needs a count of workers; it is empty, so nothing was done")

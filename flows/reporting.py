@@ -1,4 +1,4 @@
-"""What a person sees of a turn in Prefect: the run's name, tags, final state, and a table where something was done."""
+"""What a person sees of a turn in Prefect: the run's name, tags, final state, its fleet's page, a table of actions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,15 @@ from prefect.states import Completed
 
 from ebbflow.core.plan import Outcome, Result
 from ebbflow.core.record import Record
-from ebbflow.core.text import markdown
+from ebbflow.core.text import markdown, one_line
 from ebbflow.decision.evaluate import Evaluation
 from ebbflow.fleet.model import Fleet
+from ebbflow.flows.fleet_page import show_fleet
 from ebbflow.turn.explain import action_rows, explain, run_name
 from ebbflow.turn.results import Acted, DryRun, Held, Skipped, TurnResult
 
+MAX_WORKER_TAGS = 20
+"""More would hide the others in a list of runs; the record and `ebbflow why --worker` know all."""
 MAX_LOGS = 10
 """Workers of one turn whose output is kept: a fleet that ends at once has much the same to say."""
 
@@ -43,6 +46,7 @@ async def _report_hold(client: PrefectClient, fleet: Fleet, held: Held) -> State
     plan = held.record.plan
     why = "; ".join(reason.text for reason in plan.reasons) or explain(held.evaluation.observation, plan)
     get_run_logger().info("held: %s", why)
+    await show_fleet(client, held.record, held.evaluation, (), name)
     return Completed(name="Held", message=name)
 
 
@@ -50,6 +54,7 @@ async def _report_actions(client: PrefectClient, fleet: Fleet, acted: Acted) -> 
     """Only a turn that acted leaves a table."""
     name = await _named(client, fleet, acted.record, "acted")
     await _leave_table(fleet, acted.record, acted.evaluation, acted.outcomes)
+    await show_fleet(client, acted.record, acted.evaluation, acted.outcomes, name)
     failed = [outcome for outcome in acted.outcomes if outcome.result not in (Result.DONE, Result.WAITING)]
     message = f"{name}{f'; {len(failed)} of {len(acted.outcomes)} actions did not go through' if failed else ''}"
     return Completed(name="Acted", message=message)
@@ -59,8 +64,14 @@ async def _named(client: PrefectClient, fleet: Fleet, record: Record, mark: str)
     """Give the run a name that says what it decided and why."""
     name = run_name(fleet.name, record.plan, record.memory, record.number, record.turn.request)
     asked = [] if record.flow == "autoscale" else [record.flow.replace("_", "-")]
-    await _present(client, fleet, name, mark, *asked)
+    await _present(client, fleet, name, mark, *asked, *_worker_tags(record))
     return name
+
+
+def _worker_tags(record: Record) -> list[str]:
+    """By which the runs that acted on a worker are found."""
+    workers = dict.fromkeys(action.worker_id for action in record.plan.actions if action.worker_id)
+    return [f"worker:{one_line(worker_id, 60)}" for worker_id in list(workers)[:MAX_WORKER_TAGS]]
 
 
 async def _report_dry_run(client: PrefectClient, fleet: Fleet, number: int, evaluation: Evaluation) -> State:
@@ -94,7 +105,7 @@ async def _leave_table(fleet: Fleet, record: Record, evaluation: Evaluation, out
     held = "".join(f"\n\n**Override** {markdown(str(override))}" for override in record.memory.overrides)
     await acreate_table_artifact(
         [dict(row) for row in action_rows(record.plan.actions, outcomes, record.memory)],
-        key=f"ebbflow-{fleet.name}",
+        key=f"ebbflow-{fleet.name}-actions",
         description=f"{explain(evaluation.observation, record.plan)}{held}",
     )
 

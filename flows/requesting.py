@@ -10,9 +10,9 @@ from ebbflow.core.errors import FleetError
 from ebbflow.core.memory import OverrideKind
 from ebbflow.core.observation import ScaleRequest
 from ebbflow.core.text import one_line
-from ebbflow.fleet.model import Fleet
 from ebbflow.flows.own_run import own_run
 from ebbflow.flows.running import run_turn
+from ebbflow.flows.the_fleet import GivenFleet, the_fleet
 from ebbflow.turn.results import Skipped
 
 LOOKS = 20
@@ -22,7 +22,7 @@ PAUSE_SECONDS = 1.0
 
 
 async def ask(
-    fleet: Fleet,
+    given: GivenFleet,
     *,
     flow: str,
     kind: OverrideKind,
@@ -40,8 +40,10 @@ async def ask(
     The override is keyed by this flow run, or by what asks for it where that has a key: a repetition adds nothing.
 
     Raises:
+        ConfigError: the fleet is given by a name that nobody takes turns for.
         FleetError: every look lost its claim to another run; nothing was changed.
     """
+    fleet = await the_fleet(given)
     request = ScaleRequest(
         key=key or str(flow_run.get_id()),
         kind=kind,

@@ -8,26 +8,33 @@ from pydantic import Field
 
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.memory import OverrideKind
-from ebbflow.fleet.model import Fleet
 from ebbflow.flows.own_run import NO_RESULTS
+from ebbflow.flows.refusals import refuses
 from ebbflow.flows.requesting import ask
+from ebbflow.flows.the_fleet import GivenFleet, run_name
 
 
-@flow(name="scale-down", flow_run_name="{fleet.name}: scale down", persist_result=False, result_storage=NO_RESULTS)
+@flow(name="scale-down", flow_run_name=run_name("scale down"), persist_result=False, result_storage=NO_RESULTS)
+@refuses
 async def scale_down(
     *,
-    count: Annotated[
-        int | None, Field(ge=1, le=10_000, description="How many workers fewer than now; empty: as many as are named.")
-    ] = None,
-    worker_ids: Annotated[tuple[str, ...], Field(description="Who goes first; empty: whoever is idle longest.")] = (),
-    force: Annotated[bool, Field(description="Also while busy, at the fleet's drain deadline.")] = False,
-    reason: Annotated[str, Field(max_length=200, description="Why; it stands in the record.")] = "",
-    hold_seconds: Annotated[
-        float, Field(gt=0, le=604_800, description="For how long the fleet is kept at most this large.")
-    ] = 3600,
-    fleet: Fleet,
+    count: Annotated[int | None, Field(ge=1, le=10_000)] = None,
+    worker_ids: tuple[str, ...] = (),
+    force: bool = False,
+    reason: Annotated[str, Field(max_length=200)] = "",
+    hold_seconds: Annotated[float, Field(gt=0, le=604_800)] = 3600,
+    fleet: GivenFleet,
 ) -> State:
-    """Lower the fleet's ceiling below its present supply. Idle workers go at once, busy ones when they become idle."""
+    """Lower the fleet's ceiling below its present supply. Idle workers go at once, busy ones when they become idle.
+
+    Args:
+        count: How many workers fewer than now; empty: as many as are named.
+        worker_ids: Who goes first; empty: whoever is idle longest.
+        force: Also while busy, at the fleet's drain deadline.
+        reason: Why; it stands in the record.
+        hold_seconds: For how long the fleet is kept at most this large. It ends by itself.
+        fleet: Which fleet, by its name.
+    """
     if count is None and not worker_ids:
         raise ConfigError("scale_down: give a count, or worker_ids; both are empty, so nothing was done")
     return await ask(

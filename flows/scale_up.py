@@ -7,28 +7,32 @@ from prefect.client.schemas.objects import State
 from pydantic import Field
 
 from ebbflow.core.memory import OverrideKind
-from ebbflow.fleet.model import Fleet
 from ebbflow.flows.events import MOST_SECONDS, MOST_WORKERS, asked_by
 from ebbflow.flows.own_run import NO_RESULTS
+from ebbflow.flows.refusals import refuses
 from ebbflow.flows.requesting import ask
+from ebbflow.flows.the_fleet import GivenFleet, run_name
 
 
-@flow(
-    name="scale-up", flow_run_name="{fleet.name}: scale up by {count}", persist_result=False, result_storage=NO_RESULTS
-)
+@flow(name="scale-up", flow_run_name=run_name("scale up by {count}"), persist_result=False, result_storage=NO_RESULTS)
+@refuses
 async def scale_up(
     *,
-    count: Annotated[int, Field(ge=1, le=MOST_WORKERS, description="How many workers more than now.")] = 1,
-    reason: Annotated[str, Field(max_length=200, description="Why; it stands in the record.")] = "",
-    hold_seconds: Annotated[
-        float, Field(gt=0, le=MOST_SECONDS, description="For how long the fleet is kept at least this large.")
-    ] = 3600,
-    fleet: Fleet,
-    event: Annotated[
-        dict[str, Any] | None, Field(description="Set by a trigger: what its payload asks for goes before the others.")
-    ] = None,
+    count: Annotated[int, Field(ge=1, le=MOST_WORKERS)] = 1,
+    reason: Annotated[str, Field(max_length=200)] = "",
+    hold_seconds: Annotated[float, Field(gt=0, le=MOST_SECONDS)] = 3600,
+    fleet: GivenFleet,
+    event: dict[str, Any] | None = None,
 ) -> State:
-    """Raise the fleet's floor to its present supply plus `count`, and launch at once what that asks for."""
+    """Raise the fleet's floor to its present supply plus `count`, and launch at once what that asks for.
+
+    Args:
+        count: How many workers more than now.
+        reason: Why; it stands in the record.
+        hold_seconds: For how long the fleet is kept at least this large. It ends by itself.
+        fleet: Which fleet, by its name.
+        event: Leave it empty. A trigger sets it, and what its payload asks for goes before the others.
+    """
     key = ""
     if event is not None:
         asked = asked_by(event)

@@ -11,6 +11,8 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
+    FlowFilter,
+    FlowFilterName,
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateName,
@@ -45,20 +47,32 @@ class Deployed:
     """None where what it holds is no fleet of this release."""
 
 
-async def deployed_fleets(client: PrefectClient) -> Mapping[str, tuple[Deployed, ...]]:
-    """The deployments of ours by the name of their fleet."""
+async def deployed_fleets(client: PrefectClient, *, flow: str = "") -> Mapping[str, tuple[Deployed, ...]]:
+    """The deployments of ours by the name of their fleet, of one flow or of all.
+
+    One that names its fleet has the fleet that its turns take.
+    """
     found: dict[str, list[Deployed]] = {}
+    wanted = FlowFilter(name=FlowFilterName(any_=[flow])) if flow else None
     offset = 0
     while True:
-        page = await client.read_deployments(limit=PER_PAGE, offset=offset)
+        page = await client.read_deployments(flow_filter=wanted, limit=PER_PAGE, offset=offset)
         for deployment in page:
-            flow, given = flow_of(deployment.entrypoint or ""), deployment.parameters.get("fleet")
-            name = given.get("name") if isinstance(given, dict) else None
-            if flow is not None and isinstance(name, str):
-                found.setdefault(name, []).append(Deployed(flow, deployment, _fleet(given)))
+            kind, given = flow_of(deployment.entrypoint or ""), deployment.parameters.get("fleet")
+            name = given.get("name") if isinstance(given, dict) else given
+            if kind is not None and isinstance(name, str):
+                found.setdefault(name, []).append(Deployed(kind, deployment, _fleet(given)))
         if len(page) < PER_PAGE:
-            return {name: tuple(each) for name, each in found.items()}
+            return {name: _with_the_fleet(each) for name, each in found.items()}
         offset += PER_PAGE
+
+
+def _with_the_fleet(deployed: list[Deployed]) -> tuple[Deployed, ...]:
+    fleet = next((each.fleet for each in deployed if each.flow == "autoscale"), None)
+    return tuple(
+        replace(each, fleet=fleet) if isinstance(each.response.parameters.get("fleet"), str) else each
+        for each in deployed
+    )
 
 
 async def fleet_names(client: PrefectClient) -> tuple[str, ...]:
@@ -129,7 +143,7 @@ async def inputs_of(reader: ChainReader, head: Head | None) -> Inputs | None:
 async def _schedule(client: PrefectClient, deployed: tuple[Deployed, ...]) -> Schedule:
     """What starts its turns: of several deployments one whose schedule is on."""
     ours = [each.response for each in deployed if each.flow == "autoscale"]
-    ours.sort(key=lambda each: (not _is_on(each), each.name))
+    ours.sort(key=lambda each: (not is_on(each), each.name))
     if not ours:
         return Schedule()
     deployment = ours[0]
@@ -161,7 +175,7 @@ async def _schedule(client: PrefectClient, deployed: tuple[Deployed, ...]) -> Sc
     is_failed = state is not None and state.type in (StateType.FAILED, StateType.CRASHED)
     return Schedule(
         deployment=f"autoscale/{deployment.name}",
-        is_on=_is_on(deployment),
+        is_on=is_on(deployment),
         work_pool=deployment.work_pool_name or "",
         pool_type=pool.type if pool else "",
         is_polled=await is_polled(client, pool) if pool else None,
@@ -175,7 +189,8 @@ def _in_states(*types: StateType) -> FlowRunFilterState:
     return FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types)))
 
 
-def _is_on(deployment: DeploymentResponse) -> bool:
+def is_on(deployment: DeploymentResponse) -> bool:
+    """Whether one of its schedules starts runs."""
     return not deployment.paused and any(schedule.active for schedule in deployment.schedules)
 
 

@@ -7,9 +7,10 @@ from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.memory import Memory, OverrideKind
 from ebbflow.core.observation import Observation, ScaleRequest
 from ebbflow.core.plan import Action, Outcome, Plan, Verb
-from ebbflow.core.text import counted, markdown
+from ebbflow.core.text import counted, markdown, one_line
 
 NAME_LENGTH = 120
+DETAIL_LENGTH = 200
 
 
 def delta(plan: Plan, memory: Memory, number: int) -> str:
@@ -37,20 +38,7 @@ def run_name(fleet: str, plan: Plan, memory: Memory, number: int, request: Scale
 
 def explain(observation: Observation, plan: Plan) -> str:
     """Why a turn did what it did, also why it did nothing, as Markdown lines."""
-    counts = ", ".join(f"{observation.count(state)} {state.value}" for state in WorkerState if observation.count(state))
-    demand = observation.demand
-    asked = (
-        f"{demand.queued} queued and {demand.running} running"
-        if demand.complete
-        else f"unknown ({markdown(demand.detail)})"
-    )
-    wanted = "no opinion" if plan.wanted is None else f"{counted(plan.wanted, 'worker')}, before limits and persons"
-    lines = [
-        f"**Demand** {asked}",
-        f"**Workers** {counts or 'none'}; {plan.supply} serve or start, {plan.existing} may exist",
-        f"**The policy asks for** {wanted}",
-        *([f"**Cost** {_cost(plan)}"] if plan.usd_per_hour else []),
-    ]
+    lines = [*state_lines(observation, plan), *([f"**Cost** {cost(plan)}"] if plan.usd_per_hour else [])]
     return (
         "\n\n".join(lines)
         + "\n\n"
@@ -58,7 +46,25 @@ def explain(observation: Observation, plan: Plan) -> str:
     )
 
 
-def _cost(plan: Plan) -> str:
+def state_lines(observation: Observation, plan: Plan) -> tuple[str, ...]:
+    """What there is to do, who does it, and what the policy asks for, a line of Markdown each."""
+    counts = ", ".join(f"{observation.count(state)} {state.value}" for state in WorkerState if observation.count(state))
+    demand = observation.demand
+    asked = (
+        f"{demand.queued} queued and {demand.running} running"
+        if demand.complete
+        else f"unknown ({markdown(one_line(demand.detail, DETAIL_LENGTH))})"
+    )
+    wanted = "no opinion" if plan.wanted is None else f"{counted(plan.wanted, 'worker')}, before limits and persons"
+    return (
+        f"**Demand** {asked}",
+        f"**Workers** {counts or 'none'}; {plan.supply} serve or start, {plan.existing} may exist",
+        f"**The policy asks for** {wanted}",
+    )
+
+
+def cost(plan: Plan) -> str:
+    """What everything that may exist costs: `0.42 USD/h, 0.02 of it for what is kept warm`."""
     storage = f", {plan.storage_usd_per_hour:g} of it for what is kept warm" if plan.storage_usd_per_hour else ""
     return f"{plan.usd_per_hour:g} USD/h{storage}"
 

@@ -85,7 +85,7 @@ async def tell_turn(reader: ChainReader, entry: ChainEntry) -> TurnTold:
     seen: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     try:
-        seen = tuple(_seen(await reader.inputs(record)))
+        seen = seen_by(await reader.inputs(record))
     except RecordError as error:
         missing.append(str(error))
     try:
@@ -102,7 +102,7 @@ async def tell_turn(reader: ChainReader, entry: ChainEntry) -> TurnTold:
         chain=record.chain,
         home=record.home,
         format=record.format,
-        asked=_asked(record.turn.request) if record.turn.request is not None else "",
+        asked=asked_for(record.turn.request) if record.turn.request is not None else "",
         changed=changed,
         seen=seen,
         headline=plan.headline,
@@ -136,13 +136,19 @@ def _short(value: Plain) -> str:
     return "nothing" if value is None else one_line(value, 80)
 
 
-def _asked(request: ScaleRequest) -> str:
+def asked_for(request: ScaleRequest) -> str:
+    """`floor +1 by ada, for 3600 s: demo day`."""
     what = request.kind.value.replace("_", " ")
     counts = f" {request.count if request.is_absolute else f'{request.count:+d}'}" if request.count else ""
     named = f" of {', '.join(request.worker_ids)}" if request.worker_ids else ""
     why = f": {request.reason}" if request.reason else ""
     forced = ", by force" if request.force else ""
     return f"{what}{counts}{named} by {request.owner}, for {request.hold_seconds:g} s{forced}{why}"
+
+
+def seen_by(inputs: Inputs) -> tuple[str, ...]:
+    """What a turn knew before it decided, a line each."""
+    return tuple(_seen(inputs))
 
 
 def _seen(inputs: Inputs) -> Iterable[str]:

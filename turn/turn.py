@@ -20,6 +20,7 @@ from ebbflow.turn.chain_reader import ChainReader
 from ebbflow.turn.last_resort import keep_alive_all_the_same
 from ebbflow.turn.observing import keep_alive, observe, with_new_address
 from ebbflow.turn.opened import OpenFleet
+from ebbflow.turn.record_page import page_summary
 from ebbflow.turn.records_folder import append_line
 from ebbflow.turn.results import Acted, DryRun, Held, Skipped, SkipReason, TurnResult
 from ebbflow.turn.surroundings import Surroundings
@@ -83,7 +84,7 @@ async def _turn(
         if dry_run:
             return DryRun(inputs.number, evaluation)
         record = _record(fleet, evaluation, head, await reader.base(head), around)
-        claimed = await record_and_claim(fleet, record, around, budget)
+        claimed = await record_and_claim(fleet, record, around, budget, summary=page_summary(record, inputs))
         if isinstance(claimed, Skipped):
             return claimed
         if record.plan.holds:
@@ -200,9 +201,11 @@ def _record(fleet: Fleet, evaluation: Evaluation, head: Head | None, base: Base 
     )
 
 
-async def record_and_claim(fleet: Fleet, record: Record, around: Surroundings, budget: Budget) -> Claim | Skipped:
+async def record_and_claim(
+    fleet: Fleet, record: Record, around: Surroundings, budget: Budget, *, summary: str
+) -> Claim | Skipped:
     """Store, then claim; or say why not. A run past its budget never claims: its observation is too old to act on."""
-    artifact_id = await around.ledger.store(record, summary=record.plan.headline)
+    artifact_id = await around.ledger.store(record, summary=summary)
     if not budget.remaining_seconds:
         text = f"the look outlasted the turn's budget of {fleet.budget_seconds:g} s and is too old to act on"
         return Skipped(SkipReason.TOO_LATE, text)

@@ -35,7 +35,7 @@ class Ended(Protocol):
         ...
 
     def is_failed(self) -> bool:
-        """Whether it raised."""
+        """Whether it raised, or was refused."""
         ...
 
 

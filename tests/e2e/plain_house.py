@@ -21,7 +21,7 @@ from ebbflow.adapters.masters.swarmui.sessions import InMemorySessionStore
 from ebbflow.blocks import SwarmUIMaster
 from ebbflow.blocks.opening import open_from, provider_from
 from ebbflow.core.chain import Claim
-from ebbflow.core.errors import FleetError
+from ebbflow.core.errors import ConfigError, FleetError, OverrideRefused
 from ebbflow.core.memory import OverrideKind
 from ebbflow.core.observation import ScaleRequest
 from ebbflow.core.plan import Result
@@ -53,8 +53,8 @@ class PlainState:
     message: str
 
     def is_failed(self) -> bool:
-        """Whether it raised."""
-        return self.name == "Failed"
+        """Whether it raised, or was refused."""
+        return self.name in ("Failed", "Refused")
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,11 @@ class PlainHouse:
             given.apply_defaults()
             values = flow.validate_parameters(given.arguments)
             result = await self._taken(flow.name.replace("-", "_"), values)
-        except (FleetError, ParameterTypeError) as error:
+        except (ConfigError, OverrideRefused) as error:
+            return PlainTurn(PlainState("Refused", str(error)), PlainRun(f"{name}: turn"))
+        except FleetError as error:
+            return PlainTurn(PlainState("Failed", str(error)), PlainRun(f"{name}: turn"))
+        except ParameterTypeError as error:
             return PlainTurn(PlainState("Failed", f"{type(error).__name__}: {error}"), PlainRun(f"{name}: turn"))
         return _shown(name, result)
 

@@ -67,7 +67,7 @@ class ReadyMade:
         fleet, deployments = self.content["definitions"]["fleet"], self.content["deployments"]
         flows = [each["entrypoint"].rpartition(".")[2] for each in deployments]
         assert flows == ["autoscale", "scale_up", "scale_down", "override"]
-        assert all(each["parameters"] == {"fleet": fleet} for each in deployments)
+        assert [each["parameters"] for each in deployments] == [{"fleet": fleet}, *[{"fleet": fleet["name"]}] * 3]
         assert deployments[0]["schedules"] == [{"interval": self.fleet.interval_seconds, "active": False}]
         (step,) = self.content["pull"]
         assert step == {"prefect.deployments.steps.set_working_directory": {"directory": "/"}}, "every host has it"

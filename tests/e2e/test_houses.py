@@ -46,7 +46,7 @@ async def test_turns_of_every_kind_say_the_same_with_prefect_and_without(
 ) -> None:
     plain, with_prefect = await asyncio.gather(told(world), told(prefect_world))
     assert plain == with_prefect
-    assert [each[0] for each in plain[:7]] == ["Skipped", "Acted", "Failed", "Failed", "DryRun", "Acted", "Acted"]
+    assert [each[0] for each in plain[:7]] == ["Skipped", "Acted", "Refused", "Failed", "DryRun", "Acted", "Acted"]
 
 
 async def test_a_long_wait_is_shortened_and_the_turns_and_the_fleets_time_go_on_as_if_it_were_not() -> None:

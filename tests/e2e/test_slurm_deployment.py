@@ -127,9 +127,10 @@ def test_its_fleet_is_one_and_names_the_blocks_that_are_saved() -> None:
 @pytest.mark.usefixtures("prefect_server")
 async def test_it_is_deployed_as_its_page_says(prefect_environment: dict[str, str]) -> None:
     await SLURM.is_deployed_as_its_page_says(prefect_environment)
-    for deployment in await SLURM.deployed():
-        assert deployment.work_pool_name == "slurm-login"
-        assert deployment.parameters["fleet"]["providers"][0]["block"] == "slurm-provider/gpu"
+    turns, *others = await SLURM.deployed()
+    assert {each.work_pool_name for each in (turns, *others)} == {"slurm-login"}
+    assert turns.parameters["fleet"]["providers"][0]["block"] == "slurm-provider/gpu"
+    assert {each.parameters["fleet"] for each in others} == {SLURM.fleet.name}
 
 
 def test_its_script_can_be_run() -> None:

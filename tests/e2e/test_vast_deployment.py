@@ -130,9 +130,10 @@ def test_its_fleet_is_one_and_names_the_blocks_that_are_saved() -> None:
 @pytest.mark.usefixtures("prefect_server")
 async def test_it_is_saved_and_deployed_as_its_page_says(prefect_environment: dict[str, str]) -> None:
     await VAST.is_deployed_as_its_page_says({**prefect_environment, "VAST_API_KEY": "a-key"})
-    for deployment in await VAST.deployed():
-        assert deployment.work_pool_name == "vast-flows"
-        assert deployment.parameters["fleet"]["providers"][0]["warm_workers"] == 2
+    turns, *others = await VAST.deployed()
+    assert {each.work_pool_name for each in (turns, *others)} == {"vast-flows"}
+    assert turns.parameters["fleet"]["providers"][0]["warm_workers"] == 2
+    assert {each.parameters["fleet"] for each in others} == {VAST.fleet.name}
 
 
 def test_no_file_of_it_holds_a_key() -> None:

@@ -349,10 +349,11 @@ class Worlds(Generic[T_co]):
         elsewhere: bool = False,
         master: Mapping[str, Any] | None = None,
         options: Sequence[str] = (),
+        name: str = "",
         **fleet: Any,
     ) -> World[T_co]:
         """Start a master, save blocks, and return a world whose fleet has these sections."""
-        name = f"t{secrets.token_hex(4)}"
+        name = name or f"t{secrets.token_hex(4)}"
         folder = self._folder / name
         server = StandInMaster(folder, *options)
         world = World(name, folder, self._house, server, fleet, provider, elsewhere)

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ebbflow.core.errors import ConfigError
-from ebbflow.fleet.deployed import fleets_of
+from ebbflow.fleet.deployed import check_file, fleets_of
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "prefect.yaml", *sorted((ROOT / "deployments").glob("*/*.yaml"))]
@@ -111,3 +111,53 @@ def test_a_flow_of_ours_is_known_by_every_spelling_of_its_entrypoint(entrypoint:
 )
 def test_what_is_wrong_is_named_with_its_field(change: tuple[str, str], words: str) -> None:
     assert words in read(FILE.replace(*change).replace("MOST", "3"))
+
+
+BY_NAME = FILE.replace("MOST", "3").replace(
+    "  - name: other",
+    "  - name: sdxl\n    entrypoint: ebbflow.flows.scale_up.scale_up\n    parameters: {fleet: NAME}\n  - name: other",
+)
+
+
+@pytest.mark.parametrize("name", ["sdxl", '"{{ $WHICH }}"'])
+def test_what_a_person_starts_names_its_fleet(name: str) -> None:
+    found = fleets_of(BY_NAME.replace("NAME", name), environment={"BLOCK": "here", "WHICH": "sdxl"})
+    assert [(each.deployment, each.index) for each in found] == [("autoscale/sdxl", 0), ("scale-up/sdxl", 1)]
+    assert found[0].fleet == found[1].fleet
+
+
+def test_a_name_may_stand_above_its_fleet() -> None:
+    head, _, rest = BY_NAME.replace("NAME", "sdxl").partition("  - name: sdxl\n")
+    turns, _, others = rest.partition("  - name: sdxl\n")
+    scale_up, _, other = others.partition("  - name: other\n")
+    text = f"{head}  - name: sdxl\n{scale_up}  - name: sdxl\n{turns}  - name: other\n{other}"
+    found = fleets_of(text, environment={"BLOCK": "here"})
+    assert [each.deployment for each in found] == ["scale-up/sdxl", "autoscale/sdxl"]
+
+
+def test_a_name_that_no_turns_of_the_file_have_is_refused_in_its_line() -> None:
+    checked = check_file(BY_NAME.replace("NAME", "sdxxl"), environment={"BLOCK": "here"}, variables={})
+    (problem,) = checked.problems
+    assert problem.text == (
+        "scale-up/sdxl: fleet is 'sdxxl', and no deployment of autoscale in this file has a fleet of that name: "
+        "sdxl would be right"
+    )
+    assert problem.line == 16
+
+
+def test_turns_need_the_fleet_itself() -> None:
+    with pytest.raises(ConfigError, match="autoscale/sdxl: fleet is 'sdxl': Input should be a valid dictionary"):
+        fleets_of(FILE.replace("MOST", "3").replace("*fleet", "sdxl"), environment={"BLOCK": "here"})
+
+
+def test_what_is_wrong_with_a_fleet_is_said_once_and_not_of_those_that_name_it() -> None:
+    text = BY_NAME.replace("NAME", "sdxl").replace("max_workers: 3}\n    limits", "max_workers: -1}\n    limits")
+    checked = check_file(text, environment={"BLOCK": "here"}, variables={})
+    assert len(checked.problems) == 1, checked.problems
+
+
+def test_a_fleet_that_cannot_be_read_without_a_server_is_unread_by_its_name_too() -> None:
+    text = BY_NAME.replace("NAME", "sdxl").replace("min_workers: 1", 'min_workers: "{{ prefect.variables.least }}"')
+    checked = check_file(text, environment={"BLOCK": "here"}, variables=None)
+    assert (checked.fleets, checked.problems) == ((), ())
+    assert checked.unread == ("autoscale/sdxl", "scale-up/sdxl")

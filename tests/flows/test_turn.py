@@ -25,7 +25,6 @@ from ebbflow.core.ports import KeepsAlive, PushMaster
 from ebbflow.core.worker import Worker
 from ebbflow.decision.evaluate import evaluate
 from ebbflow.flows.autoscale import autoscale
-from ebbflow.flows.ledger import RECORD_TYPE
 from ebbflow.flows.scale_down import scale_down
 from ebbflow.flows.scale_up import scale_up
 from ebbflow.turn.acting import perform
@@ -71,8 +70,8 @@ async def test_a_fleet_goes_to_its_minimum_and_registers_in_the_same_turn(prefec
     turn = await world.acted()
     assert turn.state.name == "Acted"
     assert turn.run.name == f"{world.name}: +1 (queue 0, 0 workers, min_workers)"
-    assert set(turn.run.tags) == {"ebbflow", f"fleet:{world.name}", "acted"}
     (worker,) = world.processes()
+    assert set(turn.run.tags) == {"ebbflow", f"fleet:{world.name}", "acted", f"worker:{worker}"}
     assert await turn.tasks() == [f"launch {worker}", f"register {worker}"]
     (table,) = [artifact for artifact in await turn.artifacts() if artifact.type == "table"]
     rows = json.loads(str(table.data))
@@ -92,7 +91,8 @@ async def test_a_turn_that_holds_makes_no_task_runs_and_says_why(prefect_world: 
     assert await held.tasks() == []
     assert held.run.name.startswith(f"{world.name}: hold (queue 0")
     assert set(held.run.tags) == {"ebbflow", f"fleet:{world.name}", "held"}
-    assert [artifact.type for artifact in await held.artifacts()] == [RECORD_TYPE]
+    (record,) = await held.artifacts()
+    assert (record.type, record.description) == ("markdown", "queue 0 \\< 1"), "and its fleet's page is of no run"
     await world.is_right(1)
 
 
@@ -414,11 +414,8 @@ async def change_record(world: World, how: str) -> None:
             return
         wanted = ArtifactFilter(id=ArtifactFilterId(any_=[artifact_id]))
         (artifact,) = await client.read_artifacts(artifact_filter=wanted)
-        assert isinstance(artifact.data, dict)
-        edited = str(artifact.data["record"]).replace(world.name, "somebody")
-        await client.request(
-            "PATCH", "/artifacts/{id}", path_params={"id": artifact_id}, json={"data": {"record": edited}}
-        )
+        edited = str(artifact.data).replace(world.name, "somebody")
+        await client.request("PATCH", "/artifacts/{id}", path_params={"id": artifact_id}, json={"data": edited})
 
 
 @pytest.mark.parametrize("how", ["deleted", "edited"])
@@ -603,7 +600,7 @@ async def test_a_look_that_outlasted_the_budget_was_called_the_claim_of_another_
     late = dataclasses.replace(head, number=head.number + 1)
     async with world.house.ledger(world.name) as ledger:
         around = Surroundings(ledger, world.house.opened, RunIdentity("autoscale", head.flow_run_id))
-        said = await record_and_claim(world.fleet(), late, around, Budget(0.0, lambda: 1.0))
+        said = await record_and_claim(world.fleet(), late, around, Budget(0.0, lambda: 1.0), summary="late")
     assert said == Skipped(SkipReason.TOO_LATE, "the look outlasted the turn's budget of 48 s and is too old to act on")
     assert set(await world.claims()) == {head.number}
 

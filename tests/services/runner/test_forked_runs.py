@@ -77,8 +77,8 @@ async def test_no_line_of_its_log_is_missing(
             state = (await client.read_flow_run(run.id)).state
             told.append((code, state_of(state), await logs_of(client, run.id)))
     plain, forked = told
-    assert plain[1] == ("FAILED", "Failed")
-    assert any("Finished in state Failed" in line for line in plain[2])
+    assert plain[1] == ("FAILED", "Refused")
+    assert any("Finished in state Refused" in line for line in plain[2])
     assert forked == plain
 
 
