@@ -61,14 +61,14 @@ def blocks_of(text: str, folder: Path, *, environment: Mapping[str, str] = os.en
     Raises:
         ConfigError: names the block, the field and what would be right; never a value, which may be a secret.
     """
-    types = {kind.get_block_type_slug(): kind for kind in _types()}
+    types = {kind.get_block_type_slug(): kind for kind in block_types()}
     sources = _Sources(folder, environment)
     return tuple(_written(row, index, types, sources) for index, row in enumerate(_rows(text)))
 
 
 async def register_types(client: PrefectClient) -> None:
     """Make every kind of provider and master known to a server, which shows their forms though it has no ebbflow."""
-    for kind in _types():
+    for kind in block_types():
         await kind.register_type_and_schema(client=client)
 
 
@@ -86,7 +86,7 @@ def _rows(text: str) -> Sequence[Mapping[str, Any]]:
     return rows
 
 
-def _types() -> Iterator[type[Block]]:
+def block_types() -> Iterator[type[Block]]:
     """Every kind of provider and master, those of other packages too."""
     load_prefect_collections()
     waiting: list[type[Block]] = [ProviderBlock, MasterBlock]

@@ -96,6 +96,7 @@ async def _make_sure(local: "Local", *, force: bool) -> None:
 
 
 async def _end_fleet(client: "PrefectClient", asked: str | None, *, force: bool, may_be_none: bool) -> int:
+    from ebbflow.flows.alerts import remove_alerts
     from ebbflow.flows.ending import fleet_to_end, wind_down
     from ebbflow.flows.standings import standings
     from ebbflow.turn.standing import chosen
@@ -111,6 +112,8 @@ async def _end_fleet(client: "PrefectClient", asked: str | None, *, force: bool,
     fleet = await fleet_to_end(client, name)
     say(f"fleet {name!r} ends; a turn every {fleet.interval_seconds / 2 + 1:g} s, until nothing is left")
     left = await wind_down(client, fleet, force=force, tell=lambda left: say(f"{name}: {left}"))
+    for alert in await remove_alerts(client, name):
+        say(f"alert {alert!r} is removed")
     if not left.is_nothing:
         warn(f"no worker of {name!r} exists any more; what {fleet.master} has of it is known once it answers")
         return NOT_RIGHT

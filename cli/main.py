@@ -7,9 +7,11 @@ import typer
 
 from ebbflow.cli.check import check
 from ebbflow.cli.costs import costs
+from ebbflow.cli.doctor import doctor
 from ebbflow.cli.down import down
 from ebbflow.cli.endpoint import endpoint
 from ebbflow.cli.gateway import gateway
+from ebbflow.cli.hypha import hypha
 from ebbflow.cli.init import init
 from ebbflow.cli.overrides import end_one, pause, pin, resume, scale, unpin
 from ebbflow.cli.replay import replay
@@ -49,12 +51,14 @@ app.command()(resume)
 app.command()(pin)
 app.command()(unpin)
 app.add_typer(override, name="override")
+app.command()(doctor)
 app.command()(version)
 app.command()(waiting_room)
 app.command()(runner)
 app.command()(run_turn)
 app.command()(gateway)
 app.command()(endpoint)
+app.command()(hypha)
 app.command()(simulate_clients)
 # An extension of SwarmUI may pass arguments to a start script.
 app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(start_worker)

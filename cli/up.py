@@ -13,6 +13,7 @@ from ebbflow.cli.check import read
 from ebbflow.cli.folders import inside
 from ebbflow.cli.speaking import FINE, NOT_RIGHT, REFUSED, end, run, say, warn
 from ebbflow.core.errors import ConfigError, FleetError
+from ebbflow.core.text import one_line
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -35,6 +36,9 @@ def up(
             show_default=False,
         ),
     ] = None,
+    alerts: Annotated[
+        bool, typer.Option("--alerts", help="Make Prefect automations for what a person should hear of.")
+    ] = False,
 ) -> None:
     """Save a fleet's blocks, make its work pool, deploy it; its schedule stays off until --start.
 
@@ -47,7 +51,9 @@ def up(
         text = read(path)
         blocks = path.with_name("blocks.yaml")
         missing = run(
-            lambda: _up(path, text, read(blocks) if blocks.exists() else None, start=start, runner=runner),
+            lambda: _up(
+                path, text, read(blocks) if blocks.exists() else None, start=start, runner=runner, alerts=alerts
+            ),
             interrupted="what was started runs on: `ebbflow up` goes on from here, `ebbflow down` ends it",
         )
     for said in missing:
@@ -56,7 +62,9 @@ def up(
     end(NOT_RIGHT if missing and start else FINE)
 
 
-async def _up(path: Path, text: str, blocks: str | None, *, start: bool, runner: bool | None) -> Sequence[str]:
+async def _up(
+    path: Path, text: str, blocks: str | None, *, start: bool, runner: bool | None, alerts: bool
+) -> Sequence[str]:
     """Make everything, and say each step; what is missing for turns to come."""
     from ebbflow.blocks.from_file import register_types
     from ebbflow.cli.local import Local
@@ -84,6 +92,7 @@ async def _up(path: Path, text: str, blocks: str | None, *, start: bool, runner:
         say(f"deployed: {', '.join(on)}")
         for name in sorted(name for name, keys in on.items() if keys):
             say(f"the schedule of {name} is on")
+        await _alert(client, checked.fleets, create=alerts)
         findings = [await pool_finding(client, pool) for pool in pools]
         _say_what_is_next(client, are_on=any(on.values()))
     return [f"{each.what} {each.text}" for each in findings if each.level is not Level.FINE]
@@ -164,6 +173,25 @@ async def _deploy(
     except FleetError as error:
         # Not a refusal: blocks and pool are made by now.
         end(NOT_RIGHT, str(error))
+
+
+async def _alert(client: "PrefectClient", fleets: "Sequence[DeployedFleet]", *, create: bool) -> None:
+    """Make the fleets' alerts where that is asked for; those that are there are kept right in any case."""
+    from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+    from ebbflow.flows.alerts import make_alerts
+
+    for each in fleets:
+        if not each.deployment.startswith("autoscale/"):
+            continue
+        try:
+            deployment = await client.read_deployment_by_name(each.deployment)
+            for said in await make_alerts(client, each.fleet, deployment.id, create=create):
+                say(said)
+        except (ObjectNotFound, PrefectHTTPStatusError) as error:
+            # A server without automations is one; the fleet is deployed all the same.
+            if create:
+                end(NOT_RIGHT, f"the alerts of {each.fleet.name!r} cannot be made: {one_line(error)}")
 
 
 def _say_what_is_next(client: "PrefectClient", *, are_on: bool) -> None:

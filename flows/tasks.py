@@ -13,6 +13,7 @@ from prefect.events import emit_event
 
 from ebbflow.core.errors import FleetError
 from ebbflow.core.plan import Action, Outcome, Result, Verb
+from ebbflow.flows.unended import tell_not_ended
 from ebbflow.turn.acting import perform
 from ebbflow.turn.calls import Acting
 from ebbflow.turn.notes import outcome_of
@@ -66,12 +67,12 @@ async def _act_alone(acting: Acting, action: Action) -> Sequence[Outcome]:
     try:
         return await act_on(action.verb.value, _subject(action), partial(_one, acting, action))
     except FleetError as error:
-        return [_noted(action, error)]
+        return [_noted(acting, action, error)]
 
 
 async def _one(acting: Acting, action: Action) -> Sequence[Outcome]:
     outcome = await perform(acting, action)
-    _tell(action, outcome)
+    _tell(acting, action, outcome)
     return [outcome]
 
 
@@ -82,15 +83,15 @@ async def _all_of(acting: Acting, actions: Sequence[Action]) -> Sequence[Outcome
         try:
             return await _one(acting, action)
         except FleetError as error:
-            return [_noted(action, error)]
+            return [_noted(acting, action, error)]
 
     parts = await together(*(attempt(action) for action in actions))
     return [outcome for part in parts for outcome in part]
 
 
-def _noted(action: Action, error: FleetError) -> Outcome:
+def _noted(acting: Acting, action: Action, error: FleetError) -> Outcome:
     outcome = outcome_of(action, error)
-    _tell(action, outcome)
+    _tell(acting, action, outcome)
     return outcome
 
 
@@ -98,17 +99,29 @@ def _subject(action: Action) -> str:
     return action.worker_id or f"entry {action.member_ref}"
 
 
-def _tell(action: Action, outcome: Outcome) -> None:
-    """One line in the run's log, and an event where something changed."""
+def _tell(acting: Acting, action: Action, outcome: Outcome) -> None:
+    """One line in the run's log, and an event where something changed, which is found by its worker or its fleet."""
     subject = _subject(action)
     about = f"worker={subject} provider={action.provider} {outcome.detail!r} reason={action.reason!r}"
+    tell_not_ended(acting, action, outcome)
     if outcome.result is not Result.DONE:
         get_run_logger().info("%s %s: %s", action.verb.value, outcome.result.value, about)
         return
-    past = PAST_TENSE[action.verb]
+    past, fleet = PAST_TENSE[action.verb], acting.opened.fleet.name
     get_run_logger().info("%s %s", past, about)
     emit_event(
         event=f"ebbflow.worker.{past}",
-        resource={"prefect.resource.id": f"ebbflow.worker.{subject}", "ebbflow.provider": action.provider},
+        resource={
+            "prefect.resource.id": f"ebbflow.worker.{subject}",
+            "prefect.resource.name": subject,
+            "ebbflow.provider": action.provider,
+        },
+        related=[
+            {
+                "prefect.resource.id": f"ebbflow.fleet.{fleet}",
+                "prefect.resource.role": "fleet",
+                "prefect.resource.name": fleet,
+            }
+        ],
         payload={"reason": action.reason, "detail": outcome.detail},
     )

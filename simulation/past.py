@@ -12,10 +12,10 @@ from itertools import pairwise
 from statistics import median, pstdev
 
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand
+from ebbflow.core.member import Demand, MasterCaps
 from ebbflow.core.worker import Worker
 from ebbflow.decision.placement.shares import ProviderEntry
-from ebbflow.simulation.environment import K8S, BootTimes, Environment, VirtualProvider
+from ebbflow.simulation.environment import COUNTING, COUNTLESS, K8S, BootTimes, Environment, VirtualProvider
 from ebbflow.simulation.recorded import Trace
 from ebbflow.simulation.trace import TraceError
 
@@ -26,6 +26,10 @@ WARM_BOOTS = BootTimes(30.0, 0.4, 10.0, 300.0)
 
 STORAGE_SHARE = 0.03
 """A guess at what a stopped instance costs, of what it costs in use. No measurement."""
+
+
+class NothingCameError(TraceError):
+    """Demand was known, and no request came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,8 @@ def past_trace(name: str, looks: Sequence[RecordedLook], *, service_seconds: flo
         service_seconds: work of one request, where the master does not count what it serves.
 
     Raises:
-        TraceError: there is no span of time in which demand was known, or nothing came in it.
+        NothingCameError: nothing came in the span of time in which demand was known.
+        TraceError: there is no such span, or too much came.
     """
     known = [look for look in looks if look.demand.complete and look.at_seconds > 0]
     if len(known) < 2:
@@ -80,7 +85,7 @@ def past_trace(name: str, looks: Sequence[RecordedLook], *, service_seconds: flo
         start = max(at[-1] if at else 0.0, before.at_seconds - began)
         at.extend(start + seconds * (place + 0.5) / came for place in range(came))
     if not at:
-        raise TraceError(f"{name}: nothing came in the {known[-1].at_seconds - began:.0f} s that are recorded")
+        raise NothingCameError(f"{name}: nothing came in the {known[-1].at_seconds - began:.0f} s that are recorded")
     return Trace(name, tuple(at), (service,) * len(at))
 
 
@@ -130,8 +135,18 @@ def boots_of(looks: Sequence[RecordedLook]) -> dict[str, Boots]:
     }
 
 
+def told_by(looks: Sequence[RecordedLook]) -> MasterCaps:
+    """What the master told in these looks: whoever plays on them is shown no more of the demand than that."""
+    counts = any(look.demand.arrived is not None and look.demand.served is not None for look in looks)
+    return COUNTING if counts else COUNTLESS
+
+
 def past_environment(
-    providers: Sequence[ProviderEntry], boots: Mapping[str, Boots], *, max_workers: int
+    providers: Sequence[ProviderEntry],
+    boots: Mapping[str, Boots],
+    *,
+    max_workers: int,
+    master: MasterCaps = COUNTING,
 ) -> tuple[Environment, tuple[str, ...]]:
     """Where the candidates launch: providers as the fleet lists them, booting, failing and costing as recorded.
 
@@ -139,6 +154,7 @@ def past_environment(
         providers: of the fleet, in order of preference; who keeps `warm_workers` can keep stopped instances.
         boots: what was recorded of them; whom nothing is known of boots like all others, or as the `k8s` guess.
         max_workers: of the whole fleet.
+        master: what it tells (`told_by`).
 
     Returns:
         The environment, and sentences on where the numbers of each provider come from.
@@ -171,7 +187,7 @@ def past_environment(
             provider, note = _keeping_stopped(provider, known)
             notes.append(note)
         made.append(provider)
-    return Environment("recorded", tuple(made), max_workers=max_workers), tuple(notes)
+    return Environment("recorded", tuple(made), max_workers=max_workers, master=master), tuple(notes)
 
 
 def _keeping_stopped(provider: VirtualProvider, known: Boots) -> tuple[VirtualProvider, str]:

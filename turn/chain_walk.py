@@ -6,7 +6,7 @@ one names as the one before it: who is not named was perhaps never claimed, and 
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -24,6 +24,7 @@ LATE_SECONDS = 120.0
 MOST_KEPT = 64
 """Parts of other records that are kept for the next ones, which mostly lean on the same."""
 NEW_CHAIN = "a new chain of records begins"
+NO_CLAIM = "none of its claims is there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,8 @@ class Step:
     stored_at: float
     """Epoch seconds, UTC, by the ledger's own clock."""
     parts: Mapping[str, Plain]
-    """Its fleet and its looks at providers, as stored, by section; what could not be had is not among them."""
+    """Its fleet, its looks at providers and what else the walk keeps, as stored, by section; what could not be had is
+    not among them."""
     lost: str = ""
     """Why it is not known what came between this one and the step before, which is later; empty: nothing did."""
 
@@ -54,6 +56,8 @@ class ChainWalk:
     lost: str = ""
     """Why it is not known what came after the claim, or before the last step; empty: all is known."""
     is_done: bool = False
+    also: Collection[str] = ()
+    """Further sections that each step keeps."""
     _lost_ids: set[str] = field(default_factory=set)
     _last: Step | None = None
     _parts: "OrderedDict[str, Plain]" = field(default_factory=OrderedDict)
@@ -161,7 +165,7 @@ class ChainWalk:
     async def _parts_of(self, record: Record, page: Mapping[str, Stored]) -> Mapping[str, Plain]:
         found: dict[str, Plain] = {}
         for name, section in record.sections.items():
-            if name != "fleet" and not name.startswith(PROVIDER):
+            if name not in ("fleet", *self.also) and not name.startswith(PROVIDER):
                 continue
             if section.sha256 not in self._parts:
                 try:
@@ -172,6 +176,7 @@ class ChainWalk:
                 if not is_of_hash(value, section.sha256):
                     continue
                 _keep(self._parts, section.sha256, value, most=MOST_KEPT)
+            self._parts.move_to_end(section.sha256)
             found[name] = self._parts[section.sha256]
         return found
 
@@ -190,7 +195,7 @@ async def newest_readable(ledger: Ledger, fleet: str) -> tuple[Link | None, str]
     except ConfigError as error:
         claim, lost = next(iter(await ledger.readable_claims(fleet)), None), str(error)
     if claim is None:
-        return None, lost or "none of its claims is there"
+        return None, lost or NO_CLAIM
     return Link(claim.number, claim.artifact_id, claim.sha256), lost
 
 

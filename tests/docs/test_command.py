@@ -9,6 +9,8 @@ from typer.main import get_command
 
 from ebbflow.cli import speaking
 from ebbflow.cli.main import app
+from ebbflow.flows import past_check
+from ebbflow.simulation import two_fleets
 from ebbflow.turn import costs, differences, lives, replaying, standing, telling
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command.md").read_text(encoding="utf-8")
@@ -30,6 +32,8 @@ SHAPES = {
     "one of its `replayed`": replaying.ReplayTold,
     "one of its `differences` and `remembers`": differences.Difference,
     "its `stored` and `again`": replaying.DecisionTold,
+    "one of its `pasts`": past_check.PastTold,
+    "their `recorded`, `deployed` and `written`": two_fleets.FleetFigures,
     "the costs": costs.Costs,
     "one of their `rows`, and their `sum`": costs.Cost,
     "one of their `gaps`": costs.Gap,

@@ -188,11 +188,17 @@ async def test_the_command_is_a_persons_word_over_a_deployed_fleet_and_tells_wha
     assert {finding["level"] for finding in checked["findings"]} == {"fine"}, checked
     assert any("answers, version" in finding["text"] for finding in checked["findings"])
     assert "**Demand** 0 queued and 0 running" in checked["turns"][0]
-    await ebbflow(site, "up", str(folder), "--start")
+    compared = json.loads(await ebbflow(site, "check", str(folder), "--json", "--past", "1h", "--fail-above", "0"))
+    (past,) = compared["pasts"]
+    assert (past["fleet"], past["worker_hours_percent"], past["missing"]) == (world.name, 0.0, [])
+    begun = await ebbflow(site, "up", str(folder), "--start", "--alerts")
+    assert [line.endswith("is made") for line in begun.splitlines() if line.startswith("alert ")] == [True] * 3
     assert "is off" not in (await status(site, world.name))["turns"]["text"]
     assert "the schedule of autoscale" in await ebbflow(site, "up", str(folder)), "what is on stays on"
     ended = await ebbflow(site, "down", world.name)
-    assert ended.splitlines()[-1] == f"{world.name}: nothing is left"
+    *_, left_over, failed, silent, stuck = ended.splitlines()
+    assert left_over == f"{world.name}: nothing is left"
+    assert [line.endswith("is removed") for line in (failed, silent, stuck)] == [True] * 3
     assert (world.processes(), await world.members()) == ({}, set())
     again = await ebbflow(site, "down", world.name)
     assert again.splitlines()[-1] == f"{world.name}: nothing is left", "and stays so"

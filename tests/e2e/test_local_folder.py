@@ -95,8 +95,9 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
 def test_whatever_is_interrupted_or_killed_goes_on_when_it_is_called_again(folder: Folder) -> None:
     assert "nothing of this folder runs" in folder.ebbflow("down")
     folder.interrupted("up", "--start", after="SwarmUI master at")
-    said = folder.ebbflow("up", "--start")
+    said = folder.ebbflow("up", "--start", "--alerts")
     assert "the schedule of autoscale/fleet1 is on" in said
+    assert said.count("\nalert ") == 3
     folder.until(["ready"])
     folder.running("ebbflow.cli.prefect_server").kill()
     assert "`ebbflow up` starts what this folder needs" in folder.ebbflow("status", code=3)
@@ -105,6 +106,7 @@ def test_whatever_is_interrupted_or_killed_goes_on_when_it_is_called_again(folde
     assert folder.processes(), "what is needed to end the fleet stays"
     said = folder.ebbflow("down")
     assert "fleet1: nothing is left\n" in said
+    assert said.count("\nalert ") == 3
     assert said.splitlines()[-1].startswith("prefect-server is ended")
     assert folder.processes() == []
     assert "nothing of this folder runs" in folder.ebbflow("down")

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.member import Demand
+from ebbflow.core.member import Demand, MasterCaps
 from ebbflow.core.worker import Worker
 from ebbflow.decision.placement.shares import ProviderEntry
-from ebbflow.simulation.environment import K8S
+from ebbflow.simulation.environment import COUNTING, COUNTLESS, K8S
 from ebbflow.simulation.past import (
     WARM_BOOTS,
     Boots,
@@ -19,6 +19,7 @@ from ebbflow.simulation.past import (
     past_environment,
     past_trace,
     served_seconds,
+    told_by,
 )
 from ebbflow.simulation.trace import TraceError
 
@@ -51,6 +52,21 @@ def test_a_master_that_counts_is_believed() -> None:
     assert trace.at_seconds == (5.0, 15.0, 25.0, 35.0, 45.0, 55.0)
     # Two worker-minutes of service for six requests.
     assert trace.mean_service_seconds == pytest.approx(120 / 6)
+
+
+@pytest.mark.parametrize(
+    ("demands", "master"),
+    [
+        ([Demand(), Demand(queued=1)], COUNTLESS),
+        ([Demand(complete=False), Demand(arrived=3, served=1)], COUNTING),
+        ([Demand(arrived=3)], COUNTLESS),
+    ],
+    ids=["no counters", "counters", "one of two"],
+)
+def test_candidates_are_told_as_much_as_the_past_was(demands: list[Demand], master: MasterCaps) -> None:
+    told = told_by(looks(*((60.0 * place, demand) for place, demand in enumerate(demands))))
+    environment, _ = past_environment([ProviderEntry(block="local-provider/a")], {}, max_workers=1, master=told)
+    assert environment.master == master
 
 
 def test_a_counter_that_went_back_began_anew() -> None:
