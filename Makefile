@@ -15,7 +15,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 FOLDERS := core policies decision fleet turn adapters contracts blocks flows simulation standins gateway services cli demo deployments
 
-.PHONY: demo test check bench bench-policies soak oldest-prefect endurance typing lock lock-environments clean environment
+.PHONY: demo test check docs bench bench-policies soak oldest-prefect endurance typing lock lock-environments clean environment
 
 # One simple command, so that make starts Python itself: Ctrl-C and SIGTERM reach it, and make waits until it has ended.
 demo: $(INSTALLED)
@@ -44,7 +44,8 @@ endurance: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.run $(BENCH_ARGS)
 
-# The league table of scaling policies in virtual time, in build/bench-policies/; BENCH_ARGS=--quick plays a small one.
+# The league table of scaling policies in virtual time, in build/bench-policies/; BENCH_ARGS=--quick: on fewer traces,
+# within ten minutes.
 bench-policies: $(INSTALLED)
 	$(BIN)/python -m tests.benchmarks.policies $(BENCH_ARGS)
 
@@ -54,6 +55,10 @@ check: $(INSTALLED) typing
 	$(BIN)/mypy
 	$(BIN)/mypy tests docs
 	$(BIN)/lint-imports
+
+# The site, in build/site: it needs no network to be built or read, and a link or an anchor that leads nowhere fails it.
+docs: $(INSTALLED) typing
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Type checkers do not follow an editable install of a namespace; they follow these links.
 typing:
@@ -66,11 +71,11 @@ typing:
 # A newer Python adds only what it needs besides, with a marker.
 lock:
 	rm -rf build/lock && mkdir -p build/lock
-	@echo "# What the ranges of pyproject.toml, with the dev extra, resolve to: the versions that we test with." > build/lock/pins
+	@echo "# What the ranges of pyproject.toml, with the extras dev and docs, resolve to: the versions that we test with." > build/lock/pins
 	@echo "# Written by \`make lock\`: run it again to renew them, and commit the result." >> build/lock/pins
 	set -e; for python in $(LOCK_PYTHONS); do \
 	  $$python -m venv --clear build/lock/venv; \
-	  build/lock/venv/bin/pip install --quiet --disable-pip-version-check --editable ".[dev]" --constraint build/lock/pins; \
+	  build/lock/venv/bin/pip install --quiet --disable-pip-version-check --editable ".[dev,docs]" --constraint build/lock/pins; \
 	  build/lock/venv/bin/pip freeze --all --exclude pip --exclude ebbflow > build/lock/found; \
 	  marker=$$($$python -c 'import sys; print("" if sys.version_info < (3, 12) else "; python_version >= \"%d.%d\"" % sys.version_info[:2])'); \
 	  sed 's/;.*//' build/lock/pins > build/lock/known; \
@@ -106,7 +111,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) was not found: Ebbflow needs Python 3.11 or newer" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Ebbflow needs Python 3.11 or newer, $(PYTHON) is %s; try: make PYTHON=python3.12" % sys.version.split()[0])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]" --constraint constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev,docs]" --constraint constraints.txt
 	@# pip compiles what it copies, not what it links; every turn of a fleet is a new process.
 	$(BIN)/python -m compileall -q $(wildcard $(FOLDERS))
 	@touch $@

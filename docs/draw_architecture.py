@@ -1,6 +1,7 @@
 """Draws the rooms in `docs/architecture.md` from the import laws: `python docs/draw_architecture.py` renews them."""
 
 import ast
+import runpy
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +18,7 @@ END = "<!-- The drawing ends here. -->\n"
 
 TEMPLATE = """\
 {begin}
-```mermaid
-flowchart TD
-{arrows}
-```
+![Rooms, and arrows to what each may import](images/rooms.svg)
 
 | room | what lives there | may import of ours | imports of others |
 |---|---|---|---|
@@ -46,11 +44,8 @@ def draw(page: str) -> str:
 
 
 def drawing() -> str:
-    """The picture, the table and the laws of this repository."""
-    settings: Law = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
-    rooms = [name.removeprefix(PREFIX) for name in settings["root_packages"]]
-    laws: Sequence[Law] = settings["contracts"]
-    others = {room: imported(ROOT / room)[1] for room in rooms}
+    """The table and the laws of this repository."""
+    rooms, laws, others = house()
     allowed = may_import(rooms, laws, others)
     narrowed = narrowed_by(laws)
     rows = (
@@ -60,11 +55,23 @@ def drawing() -> str:
     )
     return TEMPLATE.format(
         begin=BEGIN,
-        arrows="\n".join(f"    {upper} --> {lower}" for upper, lower in arrows(rooms, allowed)),
         rows="\n".join(rows),
         laws="\n".join(f"- {law['name']}." for law in laws),
         end=END,
     )
+
+
+def least_arrows() -> list[tuple[str, str]]:
+    """What the picture of the rooms shows."""
+    rooms, laws, others = house()
+    return arrows(rooms, may_import(rooms, laws, others))
+
+
+def house() -> tuple[Sequence[str], Sequence[Law], Mapping[str, frozenset[str]]]:
+    """The rooms of this repository, its laws, and what each room imports that is not ours."""
+    settings: Law = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    rooms = [name.removeprefix(PREFIX) for name in settings["root_packages"]]
+    return rooms, settings["contracts"], {room: imported(ROOT / room)[1] for room in rooms}
 
 
 def may_import(rooms: Sequence[str], laws: Sequence[Law], others: Mapping[str, frozenset[str]]) -> Pairs:
@@ -151,3 +158,5 @@ def _names(room: str, rooms: Sequence[str], allowed: Pairs, narrowed: Mapping[tu
 
 if __name__ == "__main__":
     PAGE.write_text(draw(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    pictures = runpy.run_path(str(PAGE.with_name("draw_pictures.py")))
+    (PAGE.parent / "images" / "rooms.svg").write_text(pictures["rooms"](), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import runpy
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,13 +17,9 @@ TEMPLATE = """\
 <!-- Drawn from core/lifecycle.py, do not edit: `python docs/draw_lifecycle.py` renews it. -->
 
 Arrows are what one turn may find after another: listings are sparse, so steps in between may be skipped. A state may
-always stay as it is. "any" is every state but {final}.
+always stay as it is.
 
-```mermaid
-stateDiagram-v2
-    state "any but {final}" as any
-{arrows}
-```
+![The states of a worker, and what may follow](images/life-of-a-worker.svg)
 
 | state | how the scaler treats it | may become |
 |---|---|---|
@@ -37,10 +34,7 @@ def draw() -> str:
         f"| `{state.value}` | {sentences[state.name]} | {_names(TRANSITIONS[state]) or 'nothing'} |"
         for state in WorkerState
     )
-    final = [state for state in WorkerState if not TRANSITIONS[state]]
-    return TEMPLATE.format(
-        final=_names(final), arrows="\n".join(f"    {arrow}" for arrow in arrows()), rows="\n".join(rows)
-    )
+    return TEMPLATE.format(rows="\n".join(rows))
 
 
 def arrows() -> list[str]:
@@ -82,3 +76,5 @@ def _names(states: "list[WorkerState] | frozenset[WorkerState]") -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(draw(), encoding="utf-8")
+    pictures = runpy.run_path(str(PAGE.with_name("draw_pictures.py")))
+    (PAGE.parent / "images" / "life-of-a-worker.svg").write_text(pictures["life_of_a_worker"](), encoding="utf-8")

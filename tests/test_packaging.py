@@ -105,7 +105,8 @@ def test_every_constraint_is_one_exact_version_without_an_address() -> None:
 def test_the_constraints_satisfy_every_range() -> None:
     pins = {canonicalize_name(pin.name): next(iter(pin.specifier)).version for pin in constraints()}
     project = PYPROJECT["project"]
-    ranges = [Requirement(line) for line in (*project["dependencies"], *project["optional-dependencies"]["dev"])]
+    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    ranges = [Requirement(line) for line in (*project["dependencies"], *extras)]
     stale = [
         f"{wanted}: pinned {pins.get(canonicalize_name(wanted.name))}, renew with `make lock`"
         for wanted in ranges
