@@ -186,6 +186,21 @@ class MasterContract(Generic[World]):
             await world.heal_master()
             assert demand.desired is None, f"{trouble}: unknown demand is no opinion, and never 0"
 
+    async def test_what_came_and_was_served_is_counted_where_the_caps_say_so(self, world: World) -> None:
+        worker = await world.start_worker()
+        await self.ready(world, worker)
+        before = await world.adapter().demand()
+        if not world.adapter().caps.counts_requests:
+            assert (before.arrived, before.served) == (None, None), "caps.counts_requests says that nobody counts"
+            return
+        assert before.arrived is not None
+        assert before.served is not None
+        await world.make_busy(worker)
+        demand = await world.adapter().demand()
+        assert (demand.arrived, demand.served) == (before.arrived + 1, before.served)
+        assert await world.finish_work()
+        await self.until(world, lambda: self.has_counted(world, before.arrived, before.served))
+
     async def test_a_broken_master_has_unknown_demand_and_members_but_never_none(self, world: World) -> None:
         await self.ready(world, await world.start_worker())
         for trouble in world.troubles:
@@ -337,6 +352,11 @@ class MasterContract(Generic[World]):
         if not members:
             return absent_too
         return there == (len(members) if count is None else count)
+
+    async def has_counted(self, world: World, arrived: int | None, served: int | None) -> bool:
+        """Whether one request more has come, and has been served."""
+        demand = await world.adapter().demand()
+        return (demand.arrived, demand.served) == ((arrived or 0) + 1, (served or 0) + 1)
 
     async def is_empty(self, world: World, worker: Worker) -> bool:
         """Whether a drained worker is out of service and says that it does nothing, or is listed no more."""

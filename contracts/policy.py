@@ -224,7 +224,7 @@ def _settled(policy: Policy, observation: Observation) -> list[Counter[tuple[str
 def _as_wanted(seen: Observation, decision: Decision) -> tuple[Worker, ...]:
     """The fleet that a decision asks for: the oldest of each capability set stay, the missing have come."""
     if decision.wanted is None:
-        return seen.workers
+        return tuple(seen.workers)
     any_will_do = [want.capabilities for want in decision.wanted] == [()]
     workers: list[Worker] = []
     for want in decision.wanted:

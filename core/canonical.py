@@ -9,7 +9,7 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from functools import cache
 
@@ -61,6 +61,8 @@ def encode(value: object) -> Plain:
         return encode(value.value)
     if isinstance(value, Mapping):
         return {str(key): encode(content) for key, content in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+        return [encode(content) for content in value]
     raise TypeError(f"{type(value).__name__} has no canonical form: {value!r}")
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from ebbflow.core.frozen import made_at_once
 from ebbflow.core.plan import Want
 
 
@@ -35,6 +36,7 @@ class Shape:
     kind: str = "request"
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class Demand:
     """Queued and running work at one instant. `complete=False` means unknown, never zero."""
@@ -72,6 +74,7 @@ class Demand:
         return self.queued + self.running
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class Member:
     """One worker of ours as the master shows it."""
@@ -244,6 +247,8 @@ class MasterCaps:
     """Workers end themselves after this long without a sign of life from us."""
     can_start_from_zero: bool = True
     per_shape_demand: bool = False
+    counts_requests: bool = False
+    """It tells how many requests came and how many were finished since it began (`Demand.arrived`, `Demand.served`)."""
     decides_counts: bool = False
     """It says itself how many workers it wants (`Demand.desired`)."""
     idle_source: IdleSource = IdleSource.OBSERVED

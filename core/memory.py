@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from ebbflow.core.frozen import made_at_once
 from ebbflow.core.plan import PolicyMemory
 from ebbflow.core.worker import Worker
 
@@ -65,6 +66,7 @@ class AvoidedMachine:
     age_seconds: float = 0.0
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class ProviderMemory:
     """What a fleet remembers of one provider."""
@@ -103,6 +105,7 @@ class UnfinishedEntry:
     age_seconds: float = 0.0
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Everything that rides in the record from one turn to the next."""
@@ -139,25 +142,21 @@ class Memory:
 
     def aged(self, elapsed_seconds: float) -> "Memory":
         """The same memory, `elapsed_seconds` later. What an override has outlived is dropped."""
-        seconds = _milliseconds(max(0.0, elapsed_seconds))
+        seconds = passed(elapsed_seconds)
         return replace(
             self,
             chain_age_seconds=_later(self.chain_age_seconds, seconds),
             workers=tuple(_aged_worker(worker, seconds) for worker in self.workers),
-            providers=tuple(_aged_provider(known, seconds) for known in self.providers),
-            overrides=tuple(
-                replace(held, remaining_seconds=_later(held.remaining_seconds, -seconds))
-                for held in self.overrides
-                if held.remaining_seconds > seconds
-            ),
+            providers=aged_providers(self.providers, seconds),
+            overrides=aged_overrides(self.overrides, seconds),
             claims=tuple(replace(claim, age_seconds=_later(claim.age_seconds, seconds)) for claim in self.claims),
             unfinished=tuple(
                 replace(entry, age_seconds=_later(entry.age_seconds, seconds)) for entry in self.unfinished
             ),
-            seconds_since_start=_later_or_none(self.seconds_since_start, seconds),
-            seconds_since_stop=_later_or_none(self.seconds_since_stop, seconds),
+            seconds_since_start=later_or_none(self.seconds_since_start, seconds),
+            seconds_since_stop=later_or_none(self.seconds_since_stop, seconds),
             manager_age_seconds=_later(self.manager_age_seconds, seconds),
-            in_vain_seconds=_later_or_none(self.in_vain_seconds, seconds),
+            in_vain_seconds=later_or_none(self.in_vain_seconds, seconds),
         )
 
     def provider(self, name: str) -> ProviderMemory | None:
@@ -169,14 +168,38 @@ class Memory:
         return all(claim.is_over for claim in self.claims if claim.number == number)
 
 
+def passed(elapsed_seconds: float) -> float:
+    """Time by which a memory grows older: whole milliseconds, and never less than nothing."""
+    return _milliseconds(max(0.0, elapsed_seconds))
+
+
+def aged_providers(providers: tuple[ProviderMemory, ...], seconds: float) -> tuple[ProviderMemory, ...]:
+    """What is remembered of providers, so many whole milliseconds later."""
+    return tuple([_aged_provider(known, seconds) for known in providers])
+
+
+def aged_overrides(overrides: tuple[Override, ...], seconds: float) -> tuple[Override, ...]:
+    """Those overrides that still hold so many whole milliseconds later."""
+    return tuple(
+        replace(held, remaining_seconds=_later(held.remaining_seconds, -seconds))
+        for held in overrides
+        if held.remaining_seconds > seconds
+    )
+
+
+def later_or_none(duration: float | None, seconds: float) -> float | None:
+    """A duration that may be unknown, so many whole milliseconds later."""
+    return None if duration is None else _later(duration, seconds)
+
+
 def _aged_provider(known: ProviderMemory, seconds: float) -> ProviderMemory:
     if known.seconds_since_failure is None and not known.avoided:
         return known
-    return replace(
-        known,
-        seconds_since_failure=_later_or_none(known.seconds_since_failure, seconds),
-        avoided=_aged_machines(known.avoided, seconds),
-    )
+    since = later_or_none(known.seconds_since_failure, seconds)
+    if not known.avoided:
+        # Field by field: in a backtest nearly every turn is after some failure.
+        return ProviderMemory(known.provider, known.fingerprint, since, known.failures, known.detail)
+    return replace(known, seconds_since_failure=since, avoided=_aged_machines(known.avoided, seconds))
 
 
 def _aged_machines(avoided: tuple[AvoidedMachine, ...], seconds: float) -> tuple[AvoidedMachine, ...]:
@@ -190,11 +213,11 @@ def _aged_worker(worker: Worker, seconds: float) -> Worker:
         worker,
         state_seconds=_later(worker.state_seconds, seconds),
         joining_seconds=_later(joining, seconds),
-        idle_seconds=_later_or_none(worker.idle_seconds, seconds),
+        idle_seconds=later_or_none(worker.idle_seconds, seconds),
         absent_seconds=_later(worker.absent_seconds, seconds) if worker.absent_looks else 0.0,
-        unanswered_seconds=_later_or_none(worker.unanswered_seconds, seconds),
-        disorder_seconds=_later_or_none(worker.disorder_seconds, seconds),
-        put_back_seconds=_later_or_none(worker.put_back_seconds, seconds),
+        unanswered_seconds=later_or_none(worker.unanswered_seconds, seconds),
+        disorder_seconds=later_or_none(worker.disorder_seconds, seconds),
+        put_back_seconds=later_or_none(worker.put_back_seconds, seconds),
         mark=worker.mark and replace(worker.mark, age_seconds=_later(worker.mark.age_seconds, seconds)),
     )
 
@@ -206,7 +229,3 @@ def _milliseconds(seconds: float) -> float:
 
 def _later(duration: float, seconds: float) -> float:
     return _milliseconds(duration + seconds)
-
-
-def _later_or_none(duration: float | None, seconds: float) -> float | None:
-    return None if duration is None else _later(duration, seconds)

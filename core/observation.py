@@ -3,6 +3,8 @@
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
 
+from ebbflow.core.crew import Crew
+from ebbflow.core.frozen import made_at_once
 from ebbflow.core.ids import parse_worker_id
 from ebbflow.core.instance import Instance, InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
@@ -150,12 +152,14 @@ class CanLaunch:
         return CanLaunch(tuple(offers), max(0, self.most - len(launched)))
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a policy sees."""
 
     demand: Demand
-    workers: tuple[Worker, ...]
+    workers: Sequence[Worker]
+    """A `Crew`, whatever sequence it is made of."""
     spares: tuple[Spare, ...] = ()
     seconds_since_start: float | None = None
     seconds_since_stop: float | None = None
@@ -167,6 +171,35 @@ class Observation:
     """What could come; None: not known."""
     remembered: PolicyMemory = field(default_factory=dict)
     """What the policy's last decision asked to be remembered; empty at first."""
+    explains: bool = True
+    """Whether anybody reads the reasons; where nobody does, as in most turns of a simulation, their texts may be empty.
+    What is wanted and remembered is the same either way."""
+
+    def __post_init__(self) -> None:
+        """Count each worker once, however many rules ask."""
+        if not getattr(self.workers, "is_crew", False):
+            object.__setattr__(self, "workers", Crew(self.workers))
+
+    @property
+    def crew(self) -> Crew:
+        """The workers, with what is counted of them."""
+        return self.workers  # type: ignore[return-value]  # by `__post_init__`; a cast is a call
+
+    def offered(self, can_launch: CanLaunch) -> "Observation":
+        """The same, with what could come."""
+        # Field by field: `replace` would take four times as long, in every turn of a backtest.
+        return Observation(
+            self.demand,
+            self.workers,
+            self.spares,
+            self.seconds_since_start,
+            self.seconds_since_stop,
+            self.at_seconds,
+            self.elapsed_seconds,
+            can_launch,
+            self.remembered,
+            self.explains,
+        )
 
     def count(self, *states: WorkerState) -> int:
         """How many workers are in any of these states."""
@@ -175,17 +208,40 @@ class Observation:
     @property
     def supply(self) -> int:
         """Workers that serve or start: wished, pending, starting and ready, without a mark."""
-        return sum(worker.is_supply for worker in self.workers)
+        return self.crew.counts.supply
+
+    @property
+    def serving(self) -> int:
+        """Of the supply, the workers that have joined; the others of it are on their way."""
+        return self.crew.counts.ready
+
+    @property
+    def idle(self) -> int:
+        """Workers that serve and have no work."""
+        return self.crew.counts.idle
+
+    @property
+    def joining(self) -> tuple[Worker, ...]:
+        """Of the supply, the workers that are on their way."""
+        return self.crew.joining
+
+    def rested(self, seconds: float) -> int:
+        """How many of the supply serve and have been idle for so long at least."""
+        return self.crew.rested(seconds)
+
+    def eased(self, seconds: float) -> int:
+        """How many serve and have gone idle within this time, by having worked before."""
+        return self.crew.eased(seconds)
 
     @property
     def existing(self) -> int:
         """What may exist and cost money: workers that are not known to be gone, and instances that are no workers."""
-        return sum(worker.may_exist for worker in self.workers) + len(self.spares)
+        return self.crew.counts.existing + len(self.spares)
 
     @property
     def warm(self) -> int:
         """Stopped instances that a launch could start."""
-        return sum(spare.is_warm for spare in self.spares)
+        return sum([spare.is_warm for spare in self.spares])
 
     @property
     def usd_per_hour(self) -> float:

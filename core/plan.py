@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from ebbflow.core.frozen import made_at_once
+
 PolicyMemory = Mapping[str, tuple[float, ...]]
 """What a policy remembers: named series of numbers, in durations and counts, never in points of time."""
 
@@ -27,6 +29,7 @@ class Want:
     count: int = 0
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What a policy answers."""
@@ -44,7 +47,7 @@ class Decision:
     @property
     def total(self) -> int | None:
         """Wanted workers over all capability sets, or None for no opinion."""
-        return None if self.wanted is None else sum(want.count for want in self.wanted)
+        return None if self.wanted is None else sum([want.count for want in self.wanted])
 
 
 class Verb(Enum):
@@ -74,6 +77,7 @@ class Verb(Enum):
     """The master gives a worker work: what made it load until then, its gate, is no longer needed."""
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class Action:
     """One thing to do for one worker, and why."""

@@ -14,7 +14,7 @@ from ebbflow.core.worker import Worker
 
 def is_typed(wants: Sequence[Want] | None) -> bool:
     """Whether any want says what its workers must be able to do."""
-    return any(want.capabilities for want in wants or ())
+    return any([want.capabilities for want in wants or ()])
 
 
 def missing(wants: Sequence[Want], workers: Sequence[Worker]) -> tuple[Want, ...]:
@@ -57,7 +57,7 @@ def first_of(wants: Sequence[Want], count: int) -> tuple[Want, ...]:
 
 def total(wants: Sequence[Want]) -> int:
     """Workers over all sets."""
-    return sum(want.count for want in wants)
+    return sum([want.count for want in wants])
 
 
 def _demands(words: tuple[str, ...]) -> tuple[int, float]:

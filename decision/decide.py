@@ -6,8 +6,10 @@ warm, who retires, what nobody can give, how long a provider rests, what a perso
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from ebbflow.core.capabilities import fits
+from ebbflow.core.frozen import made_at_once
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.memory import Override, OverrideKind
 from ebbflow.core.observation import Observation, ScaleRequest
@@ -28,6 +30,7 @@ MASTERS_OWN = "master"
 """The kind of the policy that wants what the master wants."""
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What binds a decision beside what was observed."""
@@ -52,6 +55,7 @@ class Circumstances:
     """What serves the same master and is not ours, where the policy counts it."""
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class Decided:
     """What a decision came to, step by step."""
@@ -97,10 +101,12 @@ def decide(
     asked = tuple(shares)
     if rules.placement.order == "price":
         asked = tuple(sorted(shares, key=lambda share: (share.price is None, share.price or 0.0)))
-    workers = tuple(retire(observation.workers, asked, rules.limits, rules.placement))
-    seen = observation if workers == observation.workers else replace(observation, workers=workers)
+    workers = retire(observation.crew, asked, rules.limits, rules.placement)
+    seen = observation if workers is observation.workers else replace(observation, workers=workers)
     overrides = overrides_after(circumstances.overrides, circumstances.request, seen, rules.limits)
-    shown = replace(seen, can_launch=can_launch(seen, asked, rules.limits, rules.placement))
+    shown = seen
+    if _reads_offers(type(rules.policy)):
+        shown = seen.offered(can_launch(seen, asked, rules.limits, rules.placement))
     decision = _without_others(ask(rules.policy, _with_others(shown, circumstances.others)), circumstances.others)
     decision = _beside_the_masters(decision, rules.policy.kind, shown)
     # Such a master's wants say what workers must be able to do, also where it does not tell what its tasks require.
@@ -115,7 +121,7 @@ def decide(
         overrides=overrides,
         floors=floors(rules.schedules, seen.at_seconds),
         by_capability=by_capability,
-        listings_complete=all(share.complete for share in kept),
+        listings_complete=all([share.complete for share in kept]),
     )
     placed = place(
         bounded,
@@ -132,9 +138,15 @@ def decide(
     return Decided(seen, decision, kept, overrides, bounded, placed)
 
 
+# A model of pydantic takes long to say that it has no such name.
+@cache
+def _reads_offers(kind: type) -> bool:
+    return bool(getattr(kind, "reads_offers", True))
+
+
 def is_wound_down(overrides: Sequence[Override]) -> bool:
     """Whether a person wants nobody of this fleet to be left."""
-    return any(held.kind is OverrideKind.WIND_DOWN for held in overrides)
+    return any([held.kind is OverrideKind.WIND_DOWN for held in overrides])
 
 
 def _with_others(observation: Observation, others: Sequence[str]) -> Observation:

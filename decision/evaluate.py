@@ -356,7 +356,7 @@ def _shares(inputs: Inputs, rules: Rules, roster: Roster, providers: tuple[Provi
     return shares
 
 
-def _marked(workers: tuple[Worker, ...], decided: Decided, number: int, rules: Rules) -> list[Worker]:
+def _marked(workers: Sequence[Worker], decided: Decided, number: int, rules: Rules) -> list[Worker]:
     victims = {victim.worker_id: victim for victim in decided.placed.victims}
     winding = [held for held in decided.overrides if held.kind is OverrideKind.WIND_DOWN]
     is_forced = bool(winding) and winding[-1].force

@@ -6,11 +6,13 @@ fleet's own minimum and maximum, which nobody overrides; then the spacing of sta
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ebbflow.core.errors import OverrideRefused
+from ebbflow.core.frozen import made_at_once
 from ebbflow.core.memory import Override, OverrideKind
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
@@ -50,6 +52,7 @@ class Limits(BaseModel):
         return self
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class Bounded:
     """What is left of a decision after the limits."""
@@ -114,11 +117,15 @@ def apply(
             what work requires.
         listings_complete: whether every provider answered wholly; without that, unknown demand launches nothing.
     """
-    supply = observation.supply
+    supply, wanted = observation.supply, decision.total
+    wants = decision.wanted if by_capability and is_typed(decision.wanted) else None
+    is_free = not overrides and not floors and wants is None
+    if is_free and wanted in (None, supply) and limits.min_workers <= supply <= limits.max_workers:
+        return _unchanged(supply)
     winding = [held for held in overrides if held.kind is OverrideKind.WIND_DOWN]
     if winding:
         return _wound_down(winding, supply)
-    bound = _Bound(supply if decision.total is None else decision.total)
+    bound = _Bound(supply if wanted is None else wanted)
     for floor in floors:
         bound = bound.at_least(floor.count, "schedule.floor", floor.reason)
     for held in overrides:
@@ -126,22 +133,17 @@ def apply(
             bound = bound.at_least(held.count, "override.floor", str(held), held.short)
         elif held.kind is OverrideKind.CEILING:
             bound = bound.at_most(held.count, "override.ceiling", str(held), held.short)
-    bound = bound.at_least(
-        limits.min_workers, "limits.min_workers", f"min_workers is {limits.min_workers}", "min_workers"
-    )
-    bound = bound.at_most(
-        limits.max_workers, "limits.max_workers", f"max_workers is {limits.max_workers}", "max_workers"
-    )
-    wants = decision.wanted if by_capability and is_typed(decision.wanted) else None
+    bound = _within(bound, limits)
     short = _short(wants, observation, supply, bound.target)
-    launches = _launches(total(short), observation, limits, listings_complete)
+    missing = total(short)
+    launches = _launches(missing, observation, limits, listings_complete)
     ceilings = [held for held in overrides if held.kind is OverrideKind.CEILING]
     # A ceiling that is reached hurries and forces nobody any more; of several the last word counts.
     paused = [Reason("override.pause", str(held), held.short) for held in overrides if held.kind is OverrideKind.PAUSE]
     if paused:
         return Bounded(supply, 0, 0, (*bound.reasons, *paused))
-    surplus = max(0, supply + total(short) - bound.target)
-    hurried = max(0, min(surplus, max((supply - held.count for held in ceilings), default=0)))
+    surplus = max(0, supply + missing - bound.target)
+    hurried = max(0, min(surplus, max(supply - held.count for held in ceilings))) if ceilings else 0
     stops = _spaced(
         _Bound(surplus - hurried), observation.seconds_since_stop, limits.min_seconds_between_stops, "stops"
     )
@@ -152,13 +154,28 @@ def apply(
         stops=hurried + stops.target,
         reasons=(*bound.reasons, *launches.reasons, *stops.reasons),
         hurried=hurried,
-        preferred=tuple(worker for held in ceilings for worker in held.worker_ids),
-        pinned=tuple(worker for held in overrides if held.kind is OverrideKind.PIN for worker in held.worker_ids),
+        preferred=tuple([worker for held in ceilings for worker in held.worker_ids]),
+        pinned=tuple([worker for held in overrides if held.kind is OverrideKind.PIN for worker in held.worker_ids]),
         forced=min(hurried, supply - forcing.count) if forcing else 0,
         forced_ids=forcing.worker_ids if forcing else (),
         missing=first_of(short, launches.target) if is_typed(short) else (),
         wanted=wants or (),
     )
+
+
+# What most decisions come to.
+@lru_cache(maxsize=256)
+def _unchanged(supply: int) -> Bounded:
+    return Bounded(supply, 0, 0)
+
+
+def _within(bound: _Bound, limits: Limits) -> _Bound:
+    """What the fleet's own minimum and maximum leave of it."""
+    least, most = limits.min_workers, limits.max_workers
+    if least <= bound.target <= most:
+        return bound
+    bound = bound.at_least(least, "limits.min_workers", f"min_workers is {least}", "min_workers")
+    return bound.at_most(most, "limits.max_workers", f"max_workers is {most}", "max_workers")
 
 
 def _wound_down(winding: Sequence[Override], supply: int) -> Bounded:

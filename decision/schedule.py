@@ -101,7 +101,7 @@ def floors(schedules: Sequence[Schedule], at_seconds: float) -> tuple[Floor, ...
         schedules: of a fleet.
         at_seconds: epoch seconds UTC, by the ledger's own clock; 0: not known, and then none holds.
     """
-    if at_seconds <= 0:
+    if at_seconds <= 0 or not schedules:
         return ()
     held = ((schedule, schedule.end(at_seconds)) for schedule in schedules)
     return tuple(

@@ -12,7 +12,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
 
@@ -35,6 +34,7 @@ class SwarmUIPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     default_limits: ClassVar[Mapping[str, float]] = DEFAULT_LIMITS
+    reads_offers: ClassVar[bool] = False
 
     kind: Literal["swarmui"] = "swarmui"
     min_queued_before_expand: Annotated[
@@ -49,15 +49,21 @@ class SwarmUIPolicy(BaseModel):
             return Decision(None, "demand unknown", (Reason("policy.swarmui", text),))
         waiting = demand.queued if demand.waiting is None else demand.waiting
         load, enough = waiting + demand.running, self.min_queued_before_expand
-        if waiting > 0 and load >= enough:
-            text = f"{waiting} wait and {demand.running} run, at least {enough}: one more than {supply}"
-            return self._answer(supply + 1, f"queue {load} >= {enough}", text)
-        idle = sum(worker.state is WorkerState.READY and worker.busy is False for worker in observation.workers)
-        if waiting == 0 and idle and supply:
-            text = f"nobody waits and {idle} of {supply} workers are idle: one fewer, once one is idle long enough"
-            return self._answer(supply - 1, f"queue {load}, {idle} idle", text)
-        text = f"{waiting} wait and {demand.running} run, one more is launched from {enough} on: {supply} stay"
-        return self._answer(supply, f"queue {load} < {enough}" if waiting else f"queue {load}, nobody waits", text)
+        idle = observation.idle
+        step = 1 if waiting > 0 and load >= enough else -1 if waiting == 0 and idle and supply else 0
+        headline, text = "unsaid", ""
+        if observation.explains:
+            headline, text = self._explain(step, waiting, demand.running, supply, idle)
+        return Decision((Want(count=supply + step),), headline, (Reason("policy.swarmui", text),))
 
-    def _answer(self, wanted: int, headline: str, text: str) -> Decision:
-        return Decision((Want(count=wanted),), headline, (Reason("policy.swarmui", text),))
+    def _explain(self, step: int, waiting: int, running: int, supply: int, idle: int) -> tuple[str, str]:
+        """A headline and a sentence."""
+        load, enough = waiting + running, self.min_queued_before_expand
+        if step > 0:
+            text = f"{waiting} wait and {running} run, at least {enough}: one more than {supply}"
+            return f"queue {load} >= {enough}", text
+        if step < 0:
+            text = f"nobody waits and {idle} of {supply} workers are idle: one fewer, once one is idle long enough"
+            return f"queue {load}, {idle} idle", text
+        text = f"{waiting} wait and {running} run, one more is launched from {enough} on: {supply} stay"
+        return f"queue {load} < {enough}" if waiting else f"queue {load}, nobody waits", text

@@ -7,7 +7,8 @@ leaves T/upper workers at once, which we approach step by step.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Self
+from functools import cache, lru_cache
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,7 +17,7 @@ from ebbflow.core.plan import Decision, Reason, Want
 from ebbflow.core.text import counted
 from ebbflow.policies.formulas import opengris_1_15, opengris_2_9
 from ebbflow.policies.formulas.bands import check_band
-from ebbflow.policies.formulas.corrections import Corrections, told
+from ebbflow.policies.formulas.corrections import CORRECTED, Corrections, told
 from ebbflow.policies.formulas.needs import demand_unknown, serving
 from ebbflow.policies.formulas.opengris_1_15 import UNLIMITED, Group, Start
 
@@ -27,6 +28,8 @@ class VanillaPolicy(BaseModel):
     """Tasks per worker, kept between `lower_task_ratio` and `upper_task_ratio`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    reads_offers: ClassVar[bool] = False
 
     kind: Literal["vanilla"] = "vanilla"
     upper_task_ratio: Annotated[
@@ -63,6 +66,10 @@ class VanillaPolicy(BaseModel):
         if not demand.complete:
             return demand_unknown(self.kind, observation)
         ready = serving(observation)
+        if not observation.explains:
+            corrections = _corrected(self.uncorrected)
+            wanted = self._wanted(demand.total, ready, supply - ready, corrections)
+            return Decision((Want(count=wanted),), "unsaid", (Reason("policy.vanilla", ""),))
         wanted, reasons = told(
             self.kind,
             self.uncorrected,
@@ -74,31 +81,16 @@ class VanillaPolicy(BaseModel):
         return Decision((Want(count=wanted),), headline, (reason, *reasons))
 
     def _wanted(self, tasks: int, ready: int, starting: int, corrections: Corrections) -> int:
-        wanted = ready + starting
-        # Made once: each step has one more or one fewer.
-        groups = [Group(str(place)) for place in range(wanted + self.steps_per_turn)]
-        for _ in range(self.steps_per_turn):
-            counted = wanted if corrections.count_starting else ready
-            following = self._following(tasks, counted, groups[:wanted], corrections)
-            # The last worker stays while there is work: the rule would start it again at once.
-            following = max(following, min(wanted, 1) if tasks else 0)
-            if following == wanted:
-                break
-            wanted, ready = following, min(ready, following)
-        return wanted
-
-    def _following(self, tasks: int, counted: int, groups: Sequence[Group], corrections: Corrections) -> int:
-        """The number after one heartbeat, where so many workers are counted of those that are wanted so far."""
-        wanted, upper, lower = len(groups), self.upper_task_ratio, self.lower_task_ratio
-        if self.library == "2.9.0":
-            target = opengris_2_9.vanilla(
-                tasks, counted, counted, UNLIMITED, upper=upper, lower=lower, corrections=corrections
-            )
-            return wanted if target is None else target
-        commands = opengris_1_15.vanilla(
-            tasks, counted, groups, UNLIMITED, upper=upper, lower=lower, corrections=corrections
+        return _settled(
+            tasks,
+            ready,
+            starting,
+            upper=self.upper_task_ratio,
+            lower=self.lower_task_ratio,
+            most_steps=self.steps_per_turn,
+            library=self.library,
+            corrections=corrections,
         )
-        return wanted + sum(1 if isinstance(command, Start) else -1 for command in commands)
 
     def _explain(self, tasks: int, supply: int, wanted: int) -> tuple[str, Reason]:
         upper, lower = self.upper_task_ratio, self.lower_task_ratio
@@ -114,3 +106,61 @@ class VanillaPolicy(BaseModel):
             if supply == 0:
                 rule = "nothing to do, and nobody there"
         return headline, Reason("policy.vanilla", f"{rule}: {wanted} wanted")
+
+
+@cache
+def _corrected(off: tuple[str, ...]) -> Corrections:
+    return CORRECTED.without(*off)
+
+
+# A backtest asks the same many times over.
+@lru_cache(maxsize=16_384)
+def _settled(
+    tasks: int,
+    ready: int,
+    starting: int,
+    *,
+    upper: float,
+    lower: float,
+    most_steps: int,
+    library: str,
+    corrections: Corrections,
+) -> int:
+    """The number of workers with which the rule is content, or comes to in so many steps."""
+    wanted = ready + starting
+    # Made once: each step has one more or one fewer.
+    groups = [Group(str(place)) for place in range(wanted + most_steps)]
+    for _ in range(most_steps):
+        counted = wanted if corrections.count_starting else ready
+        following = _following(
+            tasks, counted, groups[:wanted], upper=upper, lower=lower, library=library, corrections=corrections
+        )
+        # The last worker stays while there is work: the rule would start it again at once.
+        following = max(following, min(wanted, 1) if tasks else 0)
+        if following == wanted:
+            break
+        wanted, ready = following, min(ready, following)
+    return wanted
+
+
+def _following(
+    tasks: int,
+    counted: int,
+    groups: Sequence[Group],
+    *,
+    upper: float,
+    lower: float,
+    library: str,
+    corrections: Corrections,
+) -> int:
+    """The number after one heartbeat, where so many workers are counted of those that are wanted so far."""
+    wanted = len(groups)
+    if library == "2.9.0":
+        target = opengris_2_9.vanilla(
+            tasks, counted, counted, UNLIMITED, upper=upper, lower=lower, corrections=corrections
+        )
+        return wanted if target is None else target
+    commands = opengris_1_15.vanilla(
+        tasks, counted, groups, UNLIMITED, upper=upper, lower=lower, corrections=corrections
+    )
+    return wanted + sum(1 if isinstance(command, Start) else -1 for command in commands)

@@ -82,7 +82,9 @@ def play_candidate(contest: Contest, label: str, policy: Policy, seeds: Sequence
     fleet = contest.played_fleet.model_copy(update={"policy": policy})
     outcomes = []
     for seed in seeds:
-        driver = PolicyDriver(fleet, contest.environment, overrides=contest.overrides, begins_at=contest.begins_at)
+        driver = PolicyDriver(
+            fleet, contest.environment, overrides=contest.overrides, begins_at=contest.begins_at, is_brief=True
+        )
         run = Run(contest.trace.name, contest.environment.name, label, seed)
         outcomes.append(
             simulate(

@@ -2,8 +2,10 @@
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+
+from ebbflow.core.member import IdleSource, MasterCaps
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +121,22 @@ class Luck:
         return Launched(boot, fails, lifetime * mean if math.isfinite(mean) else math.inf)
 
 
+COUNTING = MasterCaps(per_shape_demand=True, counts_requests=True, idle_source=IdleSource.MASTER)
+"""A master that tells all that there is, as a gateway does."""
+
+COUNTLESS = replace(COUNTING, counts_requests=False)
+"""One that tells what waits and what runs now, and does not count what came and went."""
+
+
 @dataclass(frozen=True)
 class Environment:
-    """Providers in order of preference."""
+    """Providers in order of preference, and the master that gives out the work."""
 
     name: str
     providers: tuple[VirtualProvider, ...]
     max_workers: int = 120
+    master: MasterCaps = field(default=COUNTING, repr=False)
+    """What its master tells: a policy sees no more of the demand than that."""
 
     def __post_init__(self) -> None:
         """Refuse an environment without a provider."""

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from time import perf_counter
 from types import MappingProxyType
@@ -13,23 +13,31 @@ from ebbflow.policies.marginal import MarginalPolicy
 from ebbflow.policies.swarmui import SwarmUIPolicy
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.simulation.baselines import BASELINES
-from ebbflow.simulation.environment import ENVIRONMENTS, Environment
+from ebbflow.simulation.environment import COUNTLESS, ENVIRONMENTS, Environment
 from ebbflow.simulation.league_fleet import league_fleet
 from ebbflow.simulation.opt0 import opt0_seconds
 from ebbflow.simulation.policy_driver import PolicyDriver
 from ebbflow.simulation.policy_faults import NO_FAULTS, PolicyFaults, all_faults
+from ebbflow.simulation.progress import Progress, work
 from ebbflow.simulation.recorded import Trace, load
 from ebbflow.simulation.score import WORTHS, Score, geometric_mean, mean_score, relative_costs, score
 from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, Driver, World
 
+UNCOUNTED: Mapping[str, str] = MappingProxyType(
+    {f"marginal k={worth:g} uncounted": f"marginal k={worth:g}" for worth in WORTHS}
+)
+"""Candidates whose master does not count what came and what was served, as that of most fleets does not, and who they
+are otherwise."""
+
 POLICIES: Mapping[str, Policy] = MappingProxyType(
     {
         **{f"marginal k={worth:g}": MarginalPolicy(waiting_worth=worth) for worth in WORTHS},
+        **{f"marginal k={worth:g} uncounted": MarginalPolicy(waiting_worth=worth) for worth in WORTHS},
         "our vanilla": VanillaPolicy(),
         "our swarmui": SwarmUIPolicy(min_queued_before_expand=1),
     }
 )
-"""Our own policies, which see no more than production knows."""
+"""Our own policies, which see no more than production knows; under a master that counts, where nothing else is said."""
 
 OURS_EVERY_SECONDS = 5.0
 """Between two of their decisions."""
@@ -88,6 +96,10 @@ class Row:
         return relative_costs(self.score, self.opt0_hours)[worth] if self.score else float("inf")
 
 
+TIMED_ONE_IN = 16
+"""Ticks; of some baselines a tick takes less time than the clock."""
+
+
 class _Watched:
     """A driver that is timed, and whose world is sampled for the timeline."""
 
@@ -98,12 +110,20 @@ class _Watched:
         self.ticks = 0
         self._driver = driver
         self._every_seconds = every_seconds
+        self._until_timed = 1
+        self._sampled_at = 0.0
 
     def tick(self, world: World) -> None:
         """Sample, then let the driver decide."""
-        if world.now >= len(self.timeline) * self._every_seconds:
+        if world.now >= self._sampled_at:
             demand = len(world.queue) + world.busy
+            self._sampled_at = (len(self.timeline) + 1) * self._every_seconds
             self.timeline.append(Moment(world.now, demand, world.ready, len(world.alive)))
+        self._until_timed -= 1
+        if self._until_timed:
+            self._driver.tick(world)
+            return
+        self._until_timed = TIMED_ONE_IN
         began = perf_counter()
         self._driver.tick(world)
         self.seconds += perf_counter() - began
@@ -147,7 +167,8 @@ def driver_of(candidate: str, environment: Environment, service_hint: float) -> 
     if isinstance(policy, MarginalPolicy):
         boot = environment.providers[0].boots.median_seconds
         policy = policy.model_copy(update={"boot_seconds": boot, "service_seconds": float(f"{service_hint:.1g}")})
-    return PolicyDriver(league_fleet(environment, policy), environment, interval_seconds=OURS_EVERY_SECONDS)
+    fleet = league_fleet(environment, policy)
+    return PolicyDriver(fleet, environment, interval_seconds=OURS_EVERY_SECONDS, is_brief=True)
 
 
 def play(
@@ -167,9 +188,11 @@ def play(
     """
     count = processes or os.cpu_count() or 1
     done: dict[Run, Played] = {}
+    works = _works(runs, first_requests)
+    progress = Progress([works[run] for run in runs])
     for outcome in _outcomes(runs, count, first_requests):
         done[outcome.run] = outcome
-        tell(f"{len(done)}/{len(runs)} {_line(outcome)}")
+        tell(f"{progress.finished(works[outcome.run])} {_line(outcome)}")
     return [done[run] for run in runs]
 
 
@@ -217,6 +240,21 @@ def row_of(group: Sequence[Played], opt0_hours: float) -> Row:
     )
 
 
+def _works(runs: Sequence[Run], first_requests: int | None) -> dict[Run, float]:
+    """How long each run takes, compared with the others."""
+    traces = {name: _trace(name, first_requests) for name in dict.fromkeys(run.trace for run in runs)}
+    ticks = {name: make().interval_seconds for name, make in BASELINES.items()}
+    return {
+        run: work(
+            traces[run.trace].last_at_seconds + AFTER_LAST_ARRIVAL_SECONDS,
+            len(traces[run.trace].at_seconds),
+            ticks.get(run.candidate, OURS_EVERY_SECONDS),
+            is_ours=run.candidate not in ticks,
+        )
+        for run in runs
+    }
+
+
 def _outcomes(runs: Sequence[Run], count: int, first_requests: int | None) -> Iterator[Played]:
     if count == 1:
         yield from (_play_one(run, first_requests) for run in runs)
@@ -229,6 +267,8 @@ def _outcomes(runs: Sequence[Run], count: int, first_requests: int | None) -> It
 
 def _play_one(run: Run, first_requests: int | None) -> Played:
     environment = ENVIRONMENTS[run.environment]
+    if run.candidate in UNCOUNTED:
+        environment = replace(environment, master=COUNTLESS)
     trace = _trace(run.trace, first_requests)
     return simulate(
         trace, environment, driver_of(run.candidate, environment, trace.mean_service_seconds), seed=run.seed, run=run

@@ -10,20 +10,30 @@ from dataclasses import dataclass, replace
 
 from ebbflow.core.instance import Failure, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState, move
-from ebbflow.core.memory import Memory, Override, ProviderMemory
+from ebbflow.core.memory import (
+    Memory,
+    Override,
+    ProviderMemory,
+    aged_overrides,
+    aged_providers,
+    later_or_none,
+    passed,
+)
 from ebbflow.core.observation import Observation, Spare
+from ebbflow.core.plan import PolicyMemory
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.decide import Circumstances, Decided, decide
 from ebbflow.decision.giving_up import give_up
 from ebbflow.decision.guard import FailedDecision
 from ebbflow.decision.outcomes import note_failures
-from ebbflow.decision.placement.shares import ProviderEntry, Victim, share_of
+from ebbflow.decision.placement.shares import ProviderEntry, ProviderShare, Victim, share_of
 from ebbflow.decision.provider_memory import note_ready
 from ebbflow.decision.warm import end_spares, keep_warm
 from ebbflow.fleet.model import Fleet
 from ebbflow.simulation import seen
 from ebbflow.simulation.environment import Environment
 from ebbflow.simulation.policy_faults import PolicyFaults
+from ebbflow.simulation.seen_crew import SeenCrew
 from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
 from ebbflow.simulation.world import World
 
@@ -52,6 +62,7 @@ class PolicyDriver:
         interval_seconds: float | None = None,
         overrides: Sequence[Override] = (),
         begins_at: float = EPOCH_SECONDS,
+        is_brief: bool = False,
     ) -> None:
         """Let a fleet run in an environment.
 
@@ -61,6 +72,8 @@ class PolicyDriver:
             interval_seconds: between two turns, where not the fleet's own; may be below what a deployed fleet may set.
             overrides: in force at the beginning.
             begins_at: when time begins, as epoch seconds UTC.
+            is_brief: what nobody reads is left out: the texts of reasons, and workers that no rule looks at. Decisions
+                are the same, in a third of the time; what a turn showed cannot be read after it.
 
         Raises:
             ValueError: the interval is none, or a provider of the fleet is missing in the environment.
@@ -69,11 +82,16 @@ class PolicyDriver:
         if not (math.isfinite(interval) and interval > 0):
             raise ValueError(f"interval_seconds is {interval}, it must be positive")
         self.interval_seconds = interval
-        self.memory = Memory(
-            providers=tuple(ProviderMemory(entry.block, "simulated") for entry in fleet.providers),
-            overrides=tuple(overrides),
-        )
-        """What the last turn left, as its record would carry it; who exists is the world's to say."""
+        self._is_brief = is_brief
+        self._providers = tuple(ProviderMemory(entry.block, "simulated") for entry in fleet.providers)
+        self._overrides = tuple(overrides)
+        self._unaged_seconds = 0.0
+        """By which what is remembered of providers has yet to grow older: where none rests, it need not each turn."""
+        self._calm_under: Fleet | None = None
+        """The fleet by whose limits no provider rests after a failure; None: one does, or nobody has looked."""
+        self._seconds_since_start: float | None = None
+        self._seconds_since_stop: float | None = None
+        self._policy_memory: PolicyMemory = {}
         self.refused: list[tuple[str, str]] = []
         """Provider and reason of each launch of the last turn that was refused."""
         self._fleet = fleet
@@ -84,6 +102,10 @@ class PolicyDriver:
         self._sites = tuple(_site(entry, environment) for entry in fleet.providers)
         self._places = {site.entry.block: site.place for site in self._sites}
         self._blocks = tuple(provider.block for provider in environment.providers)
+        self._shares: dict[str, tuple[_Site, ProviderMemory, ProviderShare]] = {}
+        """Of the last turn, and what they were made of."""
+        self._bound_by: tuple[Fleet, Circumstances] | None = None
+        """While no person asks for anything."""
         self._marks: dict[int, tuple[Mark, float]] = {}
         """Of workers that drain, and when they were marked."""
         self._spares: dict[int, Spare] = {}
@@ -94,52 +116,64 @@ class PolicyDriver:
         at_seconds, first = self._failed_turns[0] if self._failed_turns else (0.0, "")
         return PolicyFaults(len(self._failed_turns), self._turns, first, at_seconds)
 
+    @property
+    def memory(self) -> Memory:
+        """What the last turn left, as its record would carry it; who exists is the world's to say."""
+        return Memory(
+            providers=aged_providers(self._providers, self._unaged_seconds),
+            overrides=self._overrides,
+            seconds_since_start=self._seconds_since_start,
+            seconds_since_stop=self._seconds_since_stop,
+            policy=self._fleet.policy.kind,
+            remembered=self._policy_memory,
+        )
+
+    @memory.setter
+    def memory(self, memory: Memory) -> None:
+        self._providers, self._overrides, self._policy_memory = memory.providers, memory.overrides, memory.remembered
+        self._unaged_seconds, self._calm_under = 0.0, None
+        self._seconds_since_start, self._seconds_since_stop = memory.seconds_since_start, memory.seconds_since_stop
+
     def tick(self, world: World) -> None:
         """Observe, decide and act."""
-        self.act(world, self.decide(world))
+        decided = self.decide(world)
+        self.act(world, decided)
+        crew = decided.observation.workers
+        if isinstance(crew, SeenCrew):
+            crew.is_over = True
 
     def decide(self, world: World) -> Decided:
         """Decide one turn and remember what it led to, as `decision.evaluate.evaluate` does."""
         elapsed = 0.0 if self._decided_at is None else world.now - self._decided_at
-        memory = self.memory.aged(elapsed)
+        seconds = passed(elapsed)
+        overrides = aged_overrides(self._overrides, seconds) if self._overrides else ()
         for worker in world.ready_since_tick:
             worker.seen_ready_at = world.now
-        observation = self._observation(world, memory, elapsed)
-        providers = self._providers_after(world, memory.providers, observation.workers)
-        decided = decide(
-            observation,
-            [share_of(site.entry, site.caps, known) for site, known in zip(self._sites, providers, strict=True)],
-            self._fleet,
-            Circumstances(
-                overrides=memory.overrides,
-                per_shape_demand=bool(world.trace.requires),
-                budget_seconds=self._fleet.budget_seconds,
-            ),
-        )
+        observation = self._observation(world, seconds, elapsed)
+        shares = self._shared(self._providers_after(world, seconds, observation.workers))
+        decided = decide(observation, shares, self._fleet, self._circumstances(world, overrides))
         self._turns += 1
         if isinstance(decided.decision, FailedDecision):
             self._failed_turns.append((world.now, decided.decision.failure))
         self._decided_at = world.now
-        self.memory = replace(
-            memory,
-            providers=providers,
-            overrides=decided.overrides,
-            seconds_since_start=0.0 if decided.placed.launches else observation.seconds_since_start,
-            seconds_since_stop=0.0 if decided.placed.victims else observation.seconds_since_stop,
-            policy=self._fleet.policy.kind,
-            remembered=decided.decision.remembers,
-        )
+        self._overrides = decided.overrides
+        self._seconds_since_start = 0.0 if decided.placed.launches else observation.seconds_since_start
+        self._seconds_since_stop = 0.0 if decided.placed.victims else observation.seconds_since_stop
+        self._policy_memory = decided.decision.remembers
         return decided
 
     def act(self, world: World, decided: Decided) -> None:
         """Carry out what was decided."""
-        for worker in decided.observation.workers:
-            if worker.failure is Failure.TIMEOUT:
-                world.stop(world.alive[_number(worker.worker_id)])
-        kept = _kept(decided)
-        for victim in decided.placed.victims:
-            self._take_out(world, victim, keeps=victim.worker_id in kept)
-        self._end_overdue(world)
+        if not isinstance(decided.observation.workers, SeenCrew):
+            for worker in decided.observation.workers:
+                if worker.failure is Failure.TIMEOUT:
+                    world.stop(world.alive[_number(worker.worker_id)])
+        if decided.placed.victims:
+            kept = _kept(decided)
+            for victim in decided.placed.victims:
+                self._take_out(world, victim, keeps=victim.worker_id in kept)
+        if self._marks:
+            self._end_overdue(world)
         self.refused = []
         started = set()
         for launch in decided.placed.launches:
@@ -155,22 +189,52 @@ class PolicyDriver:
             for action in end_spares(left, decided.shares, idle=()):
                 world.end_stopped(world.stopped[_number(action.instance_id)])
 
-    def _observation(self, world: World, memory: Memory, elapsed: float) -> Observation:
+    def _shared(self, providers: Sequence[ProviderMemory]) -> list[ProviderShare]:
+        """The providers as placement sees them; made anew only where something is remembered otherwise."""
+        shares = []
+        for site, known in zip(self._sites, providers, strict=True):
+            block = site.entry.block
+            made = self._shares.get(block)
+            if made is None or made[0] is not site or made[1] is not known:
+                made = self._shares[block] = site, known, share_of(site.entry, site.caps, known)
+            shares.append(made[2])
+        return shares
+
+    def _circumstances(self, world: World, overrides: tuple[Override, ...]) -> Circumstances:
+        fleet = self._fleet
+        if not overrides and self._bound_by is not None and self._bound_by[0] is fleet:
+            return self._bound_by[1]
+        master = world.environment.master
+        bound = Circumstances(
+            overrides=overrides,
+            per_shape_demand=master.per_shape_demand and bool(world.trace.requires),
+            budget_seconds=fleet.budget_seconds,
+        )
+        if not overrides:
+            self._bound_by = fleet, bound
+        return bound
+
+    def _observation(self, world: World, seconds: float, elapsed: float) -> Observation:
         # Whoever serves now has announced its URL since the last turn.
         announced = any(worker.phase is not Phase.ENDED for worker in world.ready_since_tick)
         return Observation(
-            demand=seen.demand(world),
-            workers=tuple(self._workers(world)),
-            spares=self._seen_spares(world),
-            seconds_since_start=0.0 if announced else memory.seconds_since_start,
-            seconds_since_stop=memory.seconds_since_stop,
-            at_seconds=self._begins_at + world.now,
-            elapsed_seconds=elapsed,
-            remembered=memory.remembered,
+            seen.demand(world),
+            self._workers(world),
+            self._seen_spares(world) if world.stopped else (),
+            0.0 if announced else later_or_none(self._seconds_since_start, seconds),
+            later_or_none(self._seconds_since_stop, seconds),
+            self._begins_at + world.now,
+            elapsed,
+            None,
+            self._policy_memory,
+            not self._is_brief,
         )
 
-    def _workers(self, world: World) -> list[Worker]:
+    def _workers(self, world: World) -> Sequence[Worker]:
         now, blocks = world.now, self._blocks
+        timeout_seconds = self._fleet.readiness.launch_timeout_seconds
+        if self._is_brief and SeenCrew.suits(world, timeout_seconds):
+            return SeenCrew(world, blocks)
         workers = [
             seen.serving(worker, blocks[worker.place], now)
             if worker.phase is Phase.READY
@@ -180,13 +244,12 @@ class PolicyDriver:
             for worker in world.alive.values()
         ]
         workers.extend(seen.failed(worker, blocks[worker.place], now) for worker in world.failed_since_tick)
-        readiness = self._fleet.readiness
-        if world.booting and any(worker.joining_seconds >= readiness.launch_timeout_seconds for worker in workers):
+        if world.booting and any(worker.joining_seconds >= timeout_seconds for worker in workers):
             workers = give_up(
                 workers,
                 seen.CLAIM,
-                launch_timeout_seconds=readiness.launch_timeout_seconds,
-                retries=readiness.retries,
+                launch_timeout_seconds=timeout_seconds,
+                retries=self._fleet.readiness.retries,
                 drain_deadline_seconds=self._fleet.drain.deadline_seconds,
             )
         return workers
@@ -195,25 +258,31 @@ class PolicyDriver:
         mark, marked_at = self._marks[worker.number]
         return seen.draining(worker, self._blocks[worker.place], now, replace(mark, age_seconds=now - marked_at))
 
-    def _providers_after(
-        self, world: World, providers: tuple[ProviderMemory, ...], workers: Sequence[Worker]
-    ) -> tuple[ProviderMemory, ...]:
+    def _providers_after(self, world: World, seconds: float, workers: Sequence[Worker]) -> tuple[ProviderMemory, ...]:
         """What is remembered of each provider: refusals of the last turn, then who became ready, then who failed."""
+        self._unaged_seconds += seconds
+        is_calm = self._calm_under is self._fleet and isinstance(workers, SeenCrew)
+        if is_calm and not self.refused and not world.ready_since_tick:
+            return self._providers
+        providers = aged_providers(self._providers, self._unaged_seconds)
+        self._unaged_seconds = 0.0
         if self.refused:
             providers = note_failures(providers, self.refused)
         if world.ready_since_tick:
             serve = (worker for worker in world.ready_since_tick if worker.phase is Phase.READY)
             providers = note_ready(providers, {self._blocks[worker.place] for worker in serve})
-        if world.failed_since_tick or world.booting:
+        if not isinstance(workers, SeenCrew):
             failed = [worker for worker in workers if worker.state is WorkerState.FAILED]
             providers = note_failures(
                 providers, [(worker.provider, f"{worker.worker_id}: {worker.detail or 'failed'}") for worker in failed]
             )
+        self._providers = providers
+        limits, placement = self._fleet.limits, self._fleet.placement
+        rests = any(share.rests(limits, placement) for share in self._shared(providers))
+        self._calm_under = None if rests else self._fleet
         return providers
 
     def _seen_spares(self, world: World) -> tuple[Spare, ...]:
-        if not world.stopped:
-            return ()
         for number, kept in world.stopped.items():
             if number not in self._spares:
                 self._spares[number] = seen.spare(kept)

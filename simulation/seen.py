@@ -98,20 +98,22 @@ def spare(kept: StoppedInstance) -> Spare:
 
 
 def demand(world: World) -> Demand:
-    """What waits and runs, by what it requires where the trace tells."""
-    queued, running = len(world.queue), world.running
+    """What waits and runs, by what it requires where the trace has that, and as far as the master tells it."""
+    queued, running, master = len(world.queue), world.running, world.environment.master
     shapes: tuple[Shape, ...] = ()
     running_shapes: tuple[Shape, ...] = ()
-    if world.trace.requires:
+    if world.trace.requires and master.per_shape_demand:
         requires = world.trace.requires
         shapes = _shapes([requires[request] for request in world.queue])
         working = (worker.request for worker in world.alive.values() if worker.request >= 0)
         running_shapes = _shapes([requires[request] for request in working])
+    if not master.counts_requests:
+        return Demand(queued, running, queued, shapes, running_shapes=running_shapes)
     return Demand(
-        queued=queued,
-        running=running,
-        waiting=queued,
-        shapes=shapes,
+        queued,
+        running,
+        queued,
+        shapes,
         running_shapes=running_shapes,
         arrived=world.arrived,
         served=world.served,

@@ -51,6 +51,10 @@ class World:
         """Everyone that was ever launched, by number."""
         self.alive: dict[int, VirtualWorker] = {}
         """Who has not ended, in order of launch."""
+        self.joining: dict[int, VirtualWorker] = {}
+        """Of those, who boots."""
+        self.there = [0] * len(environment.providers)
+        """How many have not ended at each provider."""
         self.stopped: dict[int, StoppedInstance] = {}
         """Instances that wait for a quick start, by the number of the worker that left them."""
         self.storage: list[StoppedInstance] = []
@@ -78,7 +82,6 @@ class World:
         """Places of providers that refused."""
         self._heap: list[tuple[float, int, int, int]] = []
         self._luck = [Luck(provider, seed) for provider in environment.providers]
-        self._there = [0] * len(environment.providers)
 
     @property
     def busy(self) -> int:
@@ -133,15 +136,22 @@ class World:
                     continue
                 worker.request = -1
                 self.running -= 1
-                self._become_free(worker)
+                if queue or worker.phase is not Phase.READY:
+                    self._become_free(worker)
+                else:
+                    worker.idle_since = event_at
+                    insort(idle, number)
             else:
                 if tick_at > horizon:
                     break
                 self.now = tick_at
                 driver.tick(self)
-                self.failed_since_tick.clear()
-                self.ready_since_tick.clear()
-                self.refused_since_tick.clear()
+                if self.failed_since_tick:
+                    self.failed_since_tick.clear()
+                if self.ready_since_tick:
+                    self.ready_since_tick.clear()
+                if self.refused_since_tick:
+                    self.refused_since_tick.clear()
                 ticks += 1
                 tick_at = ticks * interval
         self.now = horizon
@@ -151,9 +161,9 @@ class World:
         """Launch one worker, at the first provider in order that accepts it, or at the one that is named."""
         if len(self.alive) >= self.environment.max_workers:
             return None
-        for candidate in range(len(self._there)) if place is None else (place,):
+        for candidate in range(len(self.there)) if place is None else (place,):
             provider = self.environment.providers[candidate]
-            if self._there[candidate] >= provider.max_workers:
+            if self.there[candidate] >= provider.max_workers:
                 continue
             if provider.has_stock(self.now):
                 return self._launch(candidate, self._luck[candidate].draw())
@@ -209,11 +219,12 @@ class World:
 
     def _launch(self, place: int, fate: Launched) -> VirtualWorker:
         worker = VirtualWorker(len(self.workers), self.environment.providers[place], place, self.now)
+        self.joining[worker.number] = worker
         worker.boot_seconds, worker.will_fail = fate.boot_seconds, fate.fails
         worker.lasts_seconds = fate.preempted_after_seconds
         self.workers.append(worker)
         self.alive[worker.number] = worker
-        self._there[place] += 1
+        self.there[place] += 1
         self.booting += 1
         noticed = fate.boot_seconds * (worker.provider.noticed_after if fate.fails else 1.0)
         heappush(self._heap, (self.now + noticed, FAILURE if fate.fails else BOOT, worker.number, 0))
@@ -224,6 +235,7 @@ class World:
             return
         if kind == BOOT:
             worker.phase, worker.became_ready_at = Phase.READY, self.now
+            del self.joining[worker.number]
             self.booting -= 1
             self.ready += 1
             self.ready_since_tick.append(worker)
@@ -297,6 +309,7 @@ class World:
 
     def _end(self, worker: VirtualWorker) -> None:
         if worker.phase is Phase.BOOTING:
+            del self.joining[worker.number]
             self.booting -= 1
         elif worker.phase is Phase.READY:
             self.ready -= 1
@@ -305,7 +318,7 @@ class World:
             kept = self.stopped[worker.number] = StoppedInstance(worker, self.now)
             self.storage.append(kept)
         del self.alive[worker.number]
-        self._there[worker.place] -= 1
+        self.there[worker.place] -= 1
         self._hand_on()
 
     def _hand_on(self) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ebbflow.core.capabilities import fits
+from ebbflow.core.frozen import made_at_once
 from ebbflow.core.observation import CanLaunch, Observation, Offer, Spare
 from ebbflow.core.plan import Reason, Want
 from ebbflow.core.worker import Worker
@@ -17,6 +18,7 @@ from ebbflow.decision.limits import Limits
 from ebbflow.decision.placement.shares import Launch, PlacementRules, ProviderShare
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class _World:
     """What every provider is measured against."""
@@ -78,22 +80,24 @@ def can_launch(
     Rates are left out: what does not fit into one turn is the next turn's.
     """
     existing = observation.existing - observation.warm
-    offers = (
+    offers = [
         Offer(share.caps.capabilities, _most_at(share, observation, limits, rules))
         for share in shares
         # What a removed provider could give is nothing that this fleet can do.
         if share.max_workers
-    )
+    ]
     return CanLaunch(tuple(offers), max(0, limits.max_workers - existing))
 
 
 def _most_at(share: ProviderShare, observation: Observation, limits: Limits, rules: PlacementRules) -> int:
     if not share.complete or share.rests(limits, rules):
         return 0
-    existing = sum(worker.may_exist and worker.provider == share.provider for worker in observation.workers)
-    existing += sum(spare.provider == share.provider and not spare.is_warm for spare in observation.spares)
-    affordable, price = _affordable(share, observation, limits, observation.usd_per_hour)
+    existing = observation.crew.counts.at.get(share.provider, 0)
+    existing += sum([spare.provider == share.provider and not spare.is_warm for spare in observation.spares])
     room = max(0, share.max_workers - existing)
+    if not _is_capped(share, limits):
+        return room
+    affordable, price = _affordable(share, observation, limits, observation.usd_per_hour)
     return room if price is None else min(room, affordable)
 
 
@@ -102,6 +106,8 @@ def _steps(
 ) -> Iterator[tuple[ProviderShare, int | None, str]]:
     """Which provider is asked for how many next: a base first, then whatever there is room for."""
     for share in shares:
+        if not share.base_workers:
+            continue
         serve = sum(worker.is_supply and worker.provider == share.provider for worker in observation.workers)
         serve += sum(launch.provider == share.provider for launch in launches)
         if serve < share.base_workers:
@@ -150,6 +156,7 @@ def _unable(share: ProviderShare, want: Want) -> Reason:
     )
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class _Offer:
     """What a provider can take now, and what binds."""
@@ -175,9 +182,7 @@ def _offer(share: ProviderShare, world: _World, launches: Sequence[Launch]) -> _
     here = [launch for launch in launches if launch.provider == share.provider]
     started = {launch.instance_id for launch in here if launch.instance_id}
     spares = [spare for spare in observation.spares if spare.provider == share.provider]
-    existing = len(spares) + sum(
-        worker.may_exist and worker.provider == share.provider for worker in observation.workers
-    )
+    existing = len(spares) + observation.crew.counts.at.get(share.provider, 0)
     existing += len(here) - len(started)
     warm = tuple(spare for spare in spares if spare.is_warm and spare.instance_id not in started)
     warm = warm if share.max_workers else ()
@@ -192,10 +197,11 @@ def _offer(share: ProviderShare, world: _World, launches: Sequence[Launch]) -> _
     fitting = max(0, fitting - len(here))
     if fitting < room:
         room, why = fitting, rate
-    usd = observation.usd_per_hour + sum(launch.usd_per_hour or 0.0 for launch in launches)
-    affordable, price = _affordable(share, observation, world.limits, usd)
-    if price is not None and affordable < room:
-        room, why = affordable, price
+    if _is_capped(share, world.limits):
+        usd = observation.usd_per_hour + sum(launch.usd_per_hour or 0.0 for launch in launches)
+        affordable, price = _affordable(share, observation, world.limits, usd)
+        if price is not None and affordable < room:
+            room, why = affordable, price
     return _Offer(why, room, new, warm, share.price)
 
 
@@ -212,13 +218,15 @@ def _fitting(share: ProviderShare, budget_seconds: float) -> tuple[int, Reason]:
     return fitting, Reason("placement.rate", text, "rate")
 
 
+def _is_capped(share: ProviderShare, limits: Limits) -> bool:
+    return share.max_usd_per_hour is not None or limits.max_usd_per_hour is not None
+
+
 def _affordable(
     share: ProviderShare, observation: Observation, limits: Limits, usd: float
 ) -> tuple[int, Reason | None]:
-    """How many launches the price caps allow, and what binds; no reason where there is no cap."""
+    """How many launches the price caps allow, and what binds; no reason where no price is above them all."""
     price, cap, fleet_cap = share.price, share.max_usd_per_hour, limits.max_usd_per_hour
-    if cap is None and fleet_cap is None:
-        return 0, None
     if price is None:
         return 0, Reason("placement.price", f"{share.provider}: its price is unknown, and a price cap is set", "price")
     if cap is not None and price > cap:

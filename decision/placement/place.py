@@ -6,8 +6,11 @@ from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Reason, Want
 from ebbflow.decision.limits import Bounded, Limits
 from ebbflow.decision.placement.launching import place_launches
-from ebbflow.decision.placement.shares import Placed, PlacementRules, ProviderShare
+from ebbflow.decision.placement.shares import Launch, Placed, PlacementRules, ProviderShare
 from ebbflow.decision.placement.victims import choose_retired, choose_victims
+
+NOTHING = Placed()
+"""Nobody comes and nobody goes."""
 
 
 def place(
@@ -37,19 +40,19 @@ def place(
         quiet_seconds: how old the chain has to be at least before it launches.
         members_complete: whether the master answered wholly; without that nobody goes.
     """
-    settle = max((share.caps.settle_seconds for share in shares), default=0.0)
-    quiet = max(settle + budget_seconds if settle else 0.0, quiet_seconds)
+    if not bounded.launches and not bounded.stops and not observation.crew.counts.retiring:
+        return NOTHING
     rules = rules or PlacementRules()
-    launches, reasons = place_launches(
-        bounded.missing or (Want(count=bounded.launches),),
-        observation,
-        shares,
-        limits,
-        rules,
-        budget_seconds=budget_seconds,
-    )
-    if bounded.launches and (predecessors_act or chain_age_seconds < quiet):
-        launches, reasons = (), (_not_settled(chain_age_seconds, quiet, predecessors_act),)
+    launches: tuple[Launch, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    if bounded.launches:
+        settle = max((share.caps.settle_seconds for share in shares), default=0.0)
+        quiet = max(settle + budget_seconds if settle else 0.0, quiet_seconds)
+        if predecessors_act or chain_age_seconds < quiet:
+            reasons = (_not_settled(chain_age_seconds, quiet, predecessors_act),)
+        else:
+            wants = bounded.missing or (Want(count=bounded.launches),)
+            launches, reasons = place_launches(wants, observation, shares, limits, rules, budget_seconds=budget_seconds)
     if bounded.stops and not members_complete:
         return Placed(
             launches,

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ebbflow.core.frozen import made_at_once
 from ebbflow.core.instance import ProviderCaps
 from ebbflow.core.memory import ProviderMemory
 from ebbflow.core.plan import Reason
@@ -81,6 +82,7 @@ class PlacementRules(BaseModel):
     ] = None
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class ProviderShare:
     """One provider as placement sees it: its place in the order, its caps, and how it did lately."""
@@ -121,6 +123,7 @@ class ProviderShare:
         return min(caps, default=None)
 
 
+@made_at_once
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One launch, placed."""

@@ -6,11 +6,13 @@ wanted; only a person's word goes before that.
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
+from operator import is_
 
+from ebbflow.core.crew import Alike, Crew, alike
 from ebbflow.core.lifecycle import SUPPLY, WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Reason, Want
@@ -23,39 +25,48 @@ WORTH_STEP = 1.1
 
 
 def retire(
-    workers: Sequence[Worker],
+    crew: Crew,
     shares: Sequence[ProviderShare],
     limits: Limits | None = None,
     rules: PlacementRules | None = None,
-) -> list[Worker]:
+) -> Crew:
     """Name the workers that shall be elsewhere: above what their provider may hold, or much dearer than need be.
 
-    They are no supply any more, so that others are launched elsewhere before they go.
+    They are no supply any more, so that others are launched elsewhere before they go. Where nobody begins or ceases to
+    retire, the crew itself comes back.
     """
-    retiring: set[str] = set()
-    for share in shares:
-        held = [worker for worker in workers if worker.provider == share.provider and _serves_or_starts(worker)]
-        if len(held) <= share.max_workers:
-            continue
-        # Who is idle longest goes first, who works or starts last.
-        held.sort(key=lambda worker: (worker.busy is not False, -(worker.idle_seconds or 0.0), worker.worker_id))
-        retiring |= {worker.worker_id for worker in held[: len(held) - share.max_workers]}
-    retiring |= _returning(workers, shares, limits or Limits(), rules or PlacementRules())
-    # Most are as they were, and a decision is made of the same workers many times over in a backtest.
-    return [
+    retiring = _beyond(crew, shares)
+    if rules is not None and rules.return_below_ratio is not None:
+        retiring |= _returning(crew, shares, limits or Limits(), rules, rules.return_below_ratio)
+    if not retiring and not crew.counts.retiring:
+        return crew
+    workers = [
         worker
         if worker.is_retiring is (worker.worker_id in retiring)
         else replace(worker, is_retiring=worker.worker_id in retiring)
-        for worker in workers
+        for worker in crew
     ]
+    return crew if all(map(is_, workers, crew)) else Crew(workers)
+
+
+def _beyond(crew: Crew, shares: Sequence[ProviderShare]) -> frozenset[str]:
+    """Who is above what its provider may hold."""
+    retiring: set[str] = set()
+    counts = crew.counts.held
+    for share in shares:
+        if counts.get(share.provider, 0) <= share.max_workers:
+            continue
+        held = [worker for worker in crew if worker.provider == share.provider and _serves_or_starts(worker)]
+        # Who is idle longest goes first, who works or starts last.
+        held.sort(key=lambda worker: (worker.busy is not False, -(worker.idle_seconds or 0.0), worker.worker_id))
+        retiring |= {worker.worker_id for worker in held[: len(held) - share.max_workers]}
+    return frozenset(retiring)
 
 
 def _returning(
-    workers: Sequence[Worker], shares: Sequence[ProviderShare], limits: Limits, rules: PlacementRules
+    workers: Sequence[Worker], shares: Sequence[ProviderShare], limits: Limits, rules: PlacementRules, ratio: float
 ) -> frozenset[str]:
     """The idle worker that costs most, where a provider with room is so much cheaper that a move is worth it."""
-    if rules.return_below_ratio is None:
-        return frozenset()
     held = Counter(worker.provider for worker in workers if worker.may_exist)
     open_prices = [
         share.price
@@ -77,7 +88,7 @@ def _returning(
     if not open_prices or not idle:
         return frozenset()
     dearest = max(idle, key=lambda worker: (worker.usd_per_hour or 0.0, worker.worker_id))
-    is_worth_it = min(open_prices) <= rules.return_below_ratio * (dearest.usd_per_hour or 0.0)
+    is_worth_it = min(open_prices) <= ratio * (dearest.usd_per_hour or 0.0)
     return frozenset({dearest.worker_id}) if is_worth_it else frozenset()
 
 
@@ -89,10 +100,10 @@ def choose_retired(
     bounded: Bounded, observation: Observation, shares: Sequence[ProviderShare], limits: Limits
 ) -> tuple[Victim, ...]:
     """Retiring workers go once the others serve all that is wanted, which nobody knows while demand is unknown."""
-    if not observation.demand.complete or not any(worker.is_retiring for worker in observation.workers):
+    if not observation.demand.complete or not observation.crew.counts.retiring:
         return ()
     calm = replace(bounded, hurried=0, forced=0)
-    serving = sum(worker.is_supply and worker.state is WorkerState.READY for worker in observation.workers)
+    serving = observation.serving
     by_provider = {share.provider: share for share in shares}
     retired = tuple(
         Victim(worker.worker_id, _why_retired(worker, by_provider[worker.provider], observation))
@@ -120,12 +131,16 @@ def choose_victims(
     if bounded.stops == 0:
         return (), ()
     by_provider = {share.provider: (place, share) for place, share in enumerate(shares)}
-    stoppable = [worker for worker in observation.workers if worker.is_supply and worker.provider in by_provider]
-    named = [worker for worker in stoppable if worker.worker_id in bounded.preferred]
-    victims = _pick(bounded.hurried, named or stoppable, (), bounded, by_provider, limits)
-    calm = replace(bounded, hurried=0, forced=0)
-    given_up = _of_last_provider(stoppable, observation, by_provider) if rules.drain == "tier_by_tier" else stoppable
-    victims += _pick(bounded.stops - bounded.hurried, given_up, victims, calm, by_provider, limits)
+    victims = _hurried(bounded, observation, by_provider, limits)
+    gone = {victim.worker_id for victim in victims}
+    providers = _last_provider(observation, by_provider) if rules.drain == "tier_by_tier" else by_provider.keys()
+    free = [each for each in observation.crew.free if each.provider in providers and each.worker_id not in gone]
+    if free:
+        kinds = Counter({kind: count for kind, count in observation.crew.alike.items() if kind.provider in providers})
+        if gone:
+            kinds -= alike(worker for worker in observation.workers if worker.worker_id in gone)
+        calm = replace(bounded, hurried=0, forced=0) if bounded.hurried or bounded.forced else bounded
+        victims += tuple(_Left(free, kinds, by_provider).taken(bounded.stops - bounded.hurried, calm, limits))
     if len(victims) == bounded.stops:
         return victims, ()
     text = (
@@ -135,32 +150,31 @@ def choose_victims(
     return victims, (Reason("placement.no_victim", text, "nobody else may go yet"),)
 
 
-def _of_last_provider(
-    workers: Sequence[Worker], observation: Observation, by_provider: Mapping[str, tuple[int, ProviderShare]]
-) -> list[Worker]:
-    """Those of the last provider that still has anybody, on the way out or not.
+def _last_provider(observation: Observation, by_provider: Mapping[str, tuple[int, ProviderShare]]) -> list[str]:
+    """The last provider that still has anybody, on the way out or not.
 
     Source: opengris-scaler 2.9.0, `waterfall_v1`: a manager keeps its own while one of lower priority has workers.
     """
-    held = [each.provider for each in observation.workers if each.may_exist and each.provider in by_provider]
-    last = max((by_provider[provider][0] for provider in held), default=-1)
-    return [worker for worker in workers if by_provider[worker.provider][0] == last]
+    held = [provider for provider in observation.crew.counts.at if provider in by_provider]
+    return [max(held, key=lambda provider: by_provider[provider][0])] if held else []
 
 
-def _pick(
-    count: int,
-    workers: Sequence[Worker],
-    before: Sequence[Victim],
+def _hurried(
     bounded: Bounded,
+    observation: Observation,
     by_provider: Mapping[str, tuple[int, ProviderShare]],
     limits: Limits,
 ) -> tuple[Victim, ...]:
-    gone = {victim.worker_id for victim in before}
-    left = _Left([worker for worker in workers if worker.worker_id not in gone], by_provider)
-    victims: list[Victim] = []
+    """Those that a person wants gone: of the named ones only, where there are names."""
+    count = bounded.hurried
+    if count <= 0:
+        return ()
+    stoppable = [worker for worker in observation.workers if worker.is_supply and worker.provider in by_provider]
+    named = [worker for worker in stoppable if worker.worker_id in bounded.preferred]
+    left = _Left(named or stoppable, alike(named or stoppable), by_provider)
     # What a person forced is used up first; nobody who works goes for the rest.
-    for asked, most in ((bounded, min(count, bounded.forced)), (replace(bounded, forced=0), count)):
-        victims += left.taken(most - len(victims), asked, limits)
+    victims = left.taken(min(count, bounded.forced), bounded, limits)
+    victims += left.taken(count - len(victims), replace(bounded, forced=0), limits)
     return tuple(victims)
 
 
@@ -171,19 +185,32 @@ class _Left:
     something. So places are looked at anew when they come up, and not all of them each time.
 
     Args:
-        workers: all of them.
+        workers: those that may be among them.
+        kinds: all that there are, by kind.
         by_provider: place and share of each provider.
     """
 
-    def __init__(self, workers: Sequence[Worker], by_provider: Mapping[str, tuple[int, ProviderShare]]) -> None:
+    def __init__(
+        self,
+        workers: Sequence[Worker],
+        kinds: Mapping[Alike, int],
+        by_provider: Mapping[str, tuple[int, ProviderShare]],
+    ) -> None:
         self._workers = {worker.worker_id: worker for worker in workers}
         self._by_provider = by_provider
-        self._models = Counter(worker.model for worker in workers)
-        self._holders = Counter(word for worker in workers for word in worker.capabilities)
-        self._here = Counter(worker.provider for worker in workers)
-        self._kinds = Counter(worker.capabilities for worker in workers)
-        self._unmeasured = sum(not worker.units_per_second for worker in workers)
-        self._unpriced = sum(not worker.usd_per_hour for worker in workers)
+        self._models: dict[str | None, int] = defaultdict(int)
+        self._holders: dict[str, int] = defaultdict(int)
+        self._here: dict[str, int] = defaultdict(int)
+        self._kinds: dict[tuple[str, ...], int] = defaultdict(int)
+        self._unmeasured = self._unpriced = 0
+        for kind, count in kinds.items():
+            self._models[kind.model] += count
+            self._here[kind.provider] += count
+            self._kinds[kind.capabilities] += count
+            for word in kind.capabilities:
+                self._holders[word] += count
+            self._unmeasured += 0 if kind.is_measured else count
+            self._unpriced += 0 if kind.is_priced else count
 
     def taken(self, count: int, asked: Bounded, limits: Limits) -> list[Victim]:
         """So many that may go, the first ones first; fewer where nobody else may."""

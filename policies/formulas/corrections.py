@@ -72,7 +72,7 @@ def told(
         answer: its rule.
         is_starting: whether there is a launch in flight; without one `count_starting` corrects nothing.
     """
-    corrections = CORRECTED.without(*off)
+    corrections = CORRECTED.without(*off) if off else CORRECTED
     given = answer(corrections)
     reasons = []
     for name in possible:

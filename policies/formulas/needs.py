@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ebbflow.core.capabilities import amounts
-from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, Shape
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, PolicyMemory, Reason, Want
@@ -59,7 +58,7 @@ def tasks(shapes: Iterable[Shape]) -> str:
 
 def serving(observation: Observation) -> int:
     """Workers that have joined, as far as they are supply; the others of it are on their way."""
-    return sum(worker.is_supply and worker.state is WorkerState.READY for worker in observation.workers)
+    return observation.serving
 
 
 def names(words: Iterable[str]) -> frozenset[str]:

@@ -355,7 +355,7 @@ def _joined(worker: Worker) -> Worker:
 def _as_wanted(seen: Observation, decision: Decision) -> tuple[Worker, ...]:
     """The fleet that a decision asks for: the oldest of each capability set stay, the missing have come."""
     if decision.wanted is None:
-        return seen.workers
+        return tuple(seen.workers)
     workers: list[Worker] = []
     for want in decision.wanted:
         alike = [worker for worker in seen.workers if worker.capabilities == want.capabilities]

@@ -111,7 +111,15 @@ def test_processes_change_nothing_and_progress_is_told() -> None:
 
 def test_the_quick_bench_leaves_the_same_bytes_twice(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        bench.main(["--quick", "--processes", "1", "--folder", str(tmp_path / name)])
+        few = [
+            "--traces",
+            "mooncake",
+            "--candidates",
+            "marginal k=1,marginal k=1 uncounted,erlangC",
+            "--requests",
+            "800",
+        ]
+        bench.main(["--quick", *few, "--processes", "1", "--folder", str(tmp_path / name)])
     first = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()}
     assert sorted(first) == ["league.json", "league.md", "report.html"]

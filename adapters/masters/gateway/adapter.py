@@ -63,6 +63,7 @@ class GatewayAdapter:
             drain=DrainWay.NATIVE,
             needs_keepalive_seconds=self._settings.lease_seconds,
             can_start_from_zero=True,
+            counts_requests=True,
             idle_source=IdleSource.OBSERVED,
             call_seconds=2 * self._settings.call_timeout_seconds,
             worker_networks=tuple(self._settings.worker_networks),

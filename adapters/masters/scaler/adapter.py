@@ -63,6 +63,7 @@ class ScalerAdapter:
             can_start_from_zero=True,
             # Its account tells tasks by state alone, not what they require.
             per_shape_demand=False,
+            counts_requests=True,
             decides_counts=True,
             idle_source=IdleSource.OBSERVED,
             # One may wait for another's program, and then for its own.
@@ -89,6 +90,8 @@ class ScalerAdapter:
         return Demand(
             queued=account.unfinished - account.working,
             running=account.working,
+            arrived=account.arrived,
+            served=account.served,
             desired=account.desired,
             detail=_beyond(account) if account.is_heard else self._unheard,
         )

@@ -12,6 +12,10 @@ from ebbflow.core.plan import Want
 
 UNFINISHED = ("inactive", "running", "canceling", "balanceCanceling", "workerDisconnecting")
 """States of tasks that are not done. A running one may still wait in the queue of its worker."""
+SERVED = ("success", "failed", "failedWorkerDied")
+"""States of tasks that somebody worked on and that are over."""
+OVER = (*SERVED, "canceled")
+"""States of tasks that are over. A scheduler counts these over its whole life, where it counts them at all."""
 Words = tuple[str, ...]
 """What a worker can do, in our spelling."""
 Request = tuple[Words | None, int]
@@ -44,6 +48,10 @@ class Account:
     unfinished: int
     working: int
     """Tasks that are on a processor."""
+    arrived: int | None = None
+    """Tasks over its whole life; None: it does not count them."""
+    served: int | None = None
+    """Those of them that are done."""
     workers: tuple[Seen, ...] = ()
     is_heard: bool = True
     """Whether it took our heartbeat; it ignores a second manager of the same id."""
@@ -76,7 +84,10 @@ def parse_account(
             "the scheduler's monitor gave no account of its work in time: look at its address, the release, and "
             "call_timeout_seconds"
         )
-    unfinished = sum(_count(tasks.get(state, 0), f"tasks.{state}") for state in UNFINISHED)
+    unfinished, over, served = (
+        sum(_count(tasks.get(state, 0), f"tasks.{state}") for state in states) for states in (UNFINISHED, OVER, SERVED)
+    )
+    counts = "success" in tasks
     managed = {name: manager for manager, names in _lists(answer.get("managers")) for name in names}
     rows = answer.get("workers")
     if not isinstance(rows, list):
@@ -95,6 +106,8 @@ def parse_account(
     return Account(
         unfinished=unfinished,
         working=min(unfinished, sum(working for _, working in read)),
+        arrived=unfinished + over if counts else None,
+        served=served if counts else None,
         workers=workers,
         is_heard=answer.get("is_heard") is True,
         desired=desired,

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from ebbflow.core.crew import Crew
 from ebbflow.core.instance import ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand
@@ -241,7 +242,7 @@ def test_regression_the_policys_own_stops_are_not_forced_by_a_persons() -> None:
 
 def test_workers_above_what_their_provider_may_hold_retire_idle_ones_first() -> None:
     busy = replace(IDLE, worker_id="w-0", busy=True, idle_seconds=None)
-    retired = retire([busy, IDLE], [replace(FIRST, max_workers=1)])
+    retired = retire(Crew([busy, IDLE]), [replace(FIRST, max_workers=1)])
     assert [(worker.worker_id, worker.is_retiring, worker.is_supply) for worker in retired] == [
         ("w-0", False, True),
         ("w-1", True, False),

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
+from ebbflow.core.crew import Crew
 from ebbflow.core.instance import InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, MasterCaps, MemberList
@@ -213,7 +214,7 @@ def test_an_idle_worker_is_replaced_where_the_saving_is_worth_it() -> None:
     back = PlacementRules(return_below_ratio=0.5)
 
     def retiring(*shares: ProviderShare, rules: PlacementRules = back, workers: list[Worker] = there) -> list[str]:
-        return [worker.worker_id for worker in retire(workers, shares, CALM, rules) if worker.is_retiring]
+        return [worker.worker_id for worker in retire(Crew(workers), shares, CALM, rules) if worker.is_retiring]
 
     assert retiring(*POOLS) == ["w-1"]
     assert retiring(*POOLS, rules=PlacementRules()) == []

@@ -41,6 +41,22 @@ def test_tasks_that_are_not_done_are_counted(tasks: dict[str, int], unfinished: 
     assert read(account(tasks=tasks)).unfinished == unfinished
 
 
+@pytest.mark.parametrize(
+    ("tasks", "counted"),
+    [
+        ({}, (None, None)),
+        ({"running": 2}, (None, None)),
+        ({"running": 2, "success": 0}, (2, 0)),
+        ({"inactive": 1, "running": 2, "success": 900, "failed": 3, "failedWorkerDied": 1, "canceled": 5}, (912, 904)),
+    ],
+)
+def test_what_came_and_what_is_done_is_counted_where_the_scheduler_sums_it(
+    tasks: dict[str, int], counted: tuple[int | None, int | None]
+) -> None:
+    seen = read(account(tasks=tasks))
+    assert (seen.arrived, seen.served) == counted
+
+
 def test_a_task_that_is_on_no_processor_waits_whatever_the_scheduler_calls_it() -> None:
     seen = read(account(tasks={"running": 23, "inactive": 1}, workers=[row(sent=23, queued=22, working=1)]))
     assert (seen.unfinished, seen.working) == (24, 1)
