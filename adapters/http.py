@@ -3,7 +3,7 @@
 import http.cookiejar
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial
 from urllib.parse import urlsplit
 
@@ -14,6 +14,8 @@ from ebbflow.adapters.guarded import GuardedTransport, Judge
 
 logger = logging.getLogger(__name__)
 
+Body = Mapping[str, object] | Sequence[object]
+"""JSON: an object, or a list."""
 MAX_CONNECTIONS = 64
 IDLE_SECONDS = 2.0
 """A connection that was not used for longer is not used again. Many servers close theirs after five seconds, and a
@@ -74,7 +76,7 @@ class HttpClient:
         *,
         timeout_seconds: float,
         headers: Mapping[str, str] | None = None,
-        body: Mapping[str, object] | None = None,
+        body: Body | None = None,
         repeats: int = 0,
     ) -> httpx.Response:
         """Make one call and return the answer, whatever its status.
@@ -113,9 +115,7 @@ class HttpClient:
             return answer
         raise failure or NoAnswer(f"no answer within {timeout_seconds:g} s", maybe_sent=True)
 
-    async def _answer(
-        self, method: str, url: str, headers: Mapping[str, str], body: Mapping[str, object] | None
-    ) -> httpx.Response:
+    async def _answer(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> httpx.Response:
         """The answer as it came over the wire, up to a limit: a small compressed one may unfold into gigabytes."""
         asked = {"Accept-Encoding": PLAIN, **headers}
         async with self._client(is_tls=not url.startswith("http://")).stream(
