@@ -1,34 +1,38 @@
 """`marginal`: launch while the waiting that a worker saves is worth more than its boot, and hold it by the same price.
 
 One number says what matters: `waiting_worth`, here k, what a user-second of waiting is worth in GPU-seconds. From it
-follow, with boots of B seconds, requests of m seconds, and R = m x arrivals per second (the load in workers):
+follow, with boots of B seconds and requests of m seconds:
 
-1. **Base**: R + z sqrt(R) workers. Square-root staffing; z rises with the logarithm of k.
-2. **Backlog**: what still waits when a boot ends, Q = queued + arrivals of a boot - what the present workers serve in
+1. **Load** R: m x the arrivals per second that are to be expected when a boot ends. That is their average, less what of
+   a rise has lately not lasted for a boot: a crowd is no load. Averages begin at nothing, so that a first request after
+   a rest is no rate.
+2. **Margin**: z sqrt(R + s (V - R)), where V is the mean square of how far demand was off the load: R for even
+   arrivals, more for bursts. z rises with the logarithm of k. Load and margin are held for some boots' length.
+3. **Backlog**: what still waits when a boot ends, Q = queued + arrivals of a boot - what the present workers serve in
    it. With d workers more it is gone after Q m / d seconds and costs k Q^2 m / (2 d) of waiting, while d boots cost
    d B. The sum is least at d = Q sqrt(k m / (2 B)).
-3. **Hold**: a worker stays while the base of the last seconds, some boots long, asked for it, and until it has been
-   idle for a while. The longer, the more waiting is worth and the longer a boot takes.
+4. **Never more than work exists**: by the most requests that were there at once of late, one worker for the first and
+   for each beyond it what k allows; for those that were there all the time of a boot, one each.
 
-It learns arrivals, service and boots from what the fleet and its master report, and nothing else. Source: our own; the
-square root is textbook (Halfin and Whitt, 1981). A hold learned per rank, from the gaps of its demand, did no better in
-simulation than some boots' length for all ranks, so it is not here. Nor is a profile by the hour of the day. On a week
-of recorded arrivals, staffing up to the usual rate of the hour cost 1 to 4 % more at k = 1 (by half, and by all of what
-it is above the present rate), and following its slope one or two boots ahead 0.6 to 2.3 % more: the last minutes tell
-more.
+A worker goes when nobody waits, it has rested, and nothing that is held asks for it. An empty fleet launches one for
+whatever waits. It learns arrivals, service and boots from what the fleet and its master report, and nothing else.
+Source: our own; the square root is textbook (Halfin and Whitt, 1981), and so is the variance in it (peakedness). What
+was tried besides, and what it was worth, stands in `docs/policies.md`.
 """
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
 from ebbflow.policies.formulas.marginal_memory import Learned
+from ebbflow.policies.formulas.marginal_staffing import backlog, cautious_rate, margin, most_useful, tuned_to
+from ebbflow.policies.formulas.needs import demand_unknown
 
 DEFAULT_LIMITS: Mapping[str, float] = MappingProxyType({"min_seconds_between_stops": 0.0, "min_idle_seconds": 0.0})
 """The policy spaces its stops itself; a fleet may say otherwise."""
@@ -36,6 +40,24 @@ DEFAULT_LIMITS: Mapping[str, float] = MappingProxyType({"min_seconds_between_sto
 LEAST_WORTH, MOST_WORTH = 0.01, 100.0
 MOST_WORKERS = 10_000
 """No fleet is larger, whatever waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    """What a decision was weighed by, for the sentence that explains it."""
+
+    rate: float
+    service_seconds: float
+    lead_seconds: float
+    load: float
+    margin: float
+    backlog: float
+    asked: int
+    most: int
+    peak: float
+    held: float
+    may_go: int
+    rested_seconds: float
 
 
 class MarginalPolicy(BaseModel):
@@ -65,69 +87,97 @@ class MarginalPolicy(BaseModel):
     def decide(self, observation: Observation) -> Decision:
         """Learn, then weigh one more worker against the waiting it saves."""
         demand, supply = observation.demand, observation.supply
-        known = Learned.read(observation.remembered)
         if not demand.complete:
-            known.unseen_seconds += observation.elapsed_seconds
-            text = f"demand is unknown ({demand.detail or 'no answer'}), which is not zero: {supply} workers stay"
-            return Decision(None, "demand unknown", (Reason("policy.marginal", text),), known.series())
-        worth = self.waiting_worth
-        average = AVERAGE_SECONDS * worth**-AVERAGE_FALLS
-        known.learn(observation, supply, average_seconds=average, service_hint=self.service_seconds)
-        boot, service = known.boot_seconds(self.boot_seconds), known.service_seconds(self.service_seconds)
-        rate = known.arrivals_per_second(average, LEAST_AVERAGE_SECONDS)
-        load = rate * service
-        base = load + (SAFETY + SAFETY_PER_TENFOLD * math.log10(worth)) * math.sqrt(load)
-        backlog = self._backlog(observation, rate, boot, service) if demand.queued else 0.0
-        held = known.hold(max(0, math.ceil(base - ROUNDING)), HELD_BOOTS * boot * worth**HOLD_RISES)
-        target = min(MOST_WORKERS, max(0, math.ceil(base + backlog - ROUNDING)))
-        if supply == 0 and worth * known.owed_seconds >= boot:
-            # With a low worth a lone request is left waiting, but never longer than a boot is worth.
-            target = max(target, 1)
-        wanted = target
-        if target <= supply:
-            # While anything waits nobody goes: who is idle beside a queue has just become so, or waits for other work.
-            may_go = 0 if demand.queued else _rested(observation)
-            wanted = min(supply, max(target, int(held), supply - may_go))
-        text = (
-            f"load {load:.1f} ({rate:.3g}/s of {service:.3g} s) and what it holds is {held:g} workers, the backlog of "
-            f"{demand.queued} queued after a boot of {boot:.0f} s is worth {backlog:.1f} more: {supply} become {wanted}"
+            return demand_unknown(self.kind, observation)
+        tuned, known = tuned_to(self.waiting_worth), Learned.read(observation)
+        joining = known.learn_boots(observation)
+        boots, service = known.boot_times(self.boot_seconds), known.service_seconds(self.service_seconds)
+        average = max(tuned.average_seconds, tuned.average_services * service)
+        known.learn_arrivals(
+            observation, service_seconds=service, average_seconds=average, slow_seconds=tuned.slow_seconds
         )
-        headline = f"load {load:.1f}, queue {demand.queued}"
+        rate = known.expected_rate(known.lasting_share(average), tuned.doubt)
+        load = rate * service
+        free = margin(load, known.swing, tuned)
+        more = 0.0
+        if demand.queued:
+            more = backlog(
+                demand.queued,
+                cautious_rate(known.rate, known.slow_rate, average, tuned),
+                supply - len(joining),
+                joining,
+                boots=boots,
+                turn_seconds=known.elapsed,
+                service_seconds=service,
+                worth=self.waiting_worth,
+                haste=tuned.haste,
+            )
+        base, at_once = load + free - tuned.rounding, demand.queued + demand.running
+        staffed = max(0, math.ceil(base))
+        asked = max(0, math.ceil(base + more - (0.0 if demand.queued else tuned.idle_rounding)))
+        within = tuned.held_boots * boots.paid_seconds
+        held = known.held.note(known.clock, staffed, within)
+        peak, least = known.most_at_once(at_once, within), known.least_at_once(at_once, boots.paid_seconds)
+        most = most_useful(staffed, peak, least, tuned.spare)
+        wanted = min(asked, most, MOST_WORKERS)
+        may_go = 0
+        if demand.queued and not supply:
+            # However little waiting is worth: somebody has to come.
+            wanted = max(wanted, 1)
+        elif wanted <= supply:
+            # While anything waits nobody goes: who is idle beside a queue has just become so, or waits for other work.
+            may_go = 0 if demand.queued else observation.rested(tuned.rested_seconds)
+            wanted = min(supply, max(wanted, int(held), supply - may_go))
+        known.learn_after(
+            observation,
+            service_hint=self.service_seconds,
+            load=load,
+            swing_seconds=tuned.swing_seconds,
+            lag_seconds=boots.lead_seconds + average,
+        )
+        headline, text = "unsaid", ""
+        if observation.explains:
+            headline = f"load {load:.1f}, queue {demand.queued}"
+            text = _explained(
+                observation,
+                wanted,
+                _Weighed(
+                    *(rate, service, boots.lead_seconds, load, free, more, asked, most, peak, held, may_go),
+                    tuned.rested_seconds,
+                ),
+            )
         return Decision((Want(count=wanted),), headline, (Reason("policy.marginal", text),), known.series())
 
-    def _backlog(self, observation: Observation, rate: float, boot: float, service: float) -> float:
-        """How many workers the requests are worth that will still wait when a boot ends."""
-        served = 0.0
-        for worker in observation.workers:
-            if worker.state is WorkerState.READY:
-                served += boot
-            elif worker.is_supply:
-                served += min(worker.joining_seconds, boot)
-        waiting = observation.demand.queued + FORESEEN * (rate * boot - served / service)
-        return HASTE * max(0.0, waiting) * math.sqrt(self.waiting_worth * service / (2 * boot))
+
+def _explained(observation: Observation, wanted: int, weighed: _Weighed) -> str:
+    """One sentence that names the numbers."""
+    queued, supply = observation.demand.queued, observation.supply
+    said = [
+        f"{weighed.load:.1f} busy on average ({weighed.rate:.3g} requests/s of {weighed.service_seconds:.3g} s)",
+        f"{round(weighed.margin, 1) + 0.0:+.1f} for how far demand swings",
+    ]
+    if queued:
+        said.append(f"{weighed.backlog:+.1f} for {queued} queued after a boot of {weighed.lead_seconds:.0f} s")
+    target = min(weighed.asked, weighed.most)
+    if weighed.asked > weighed.most:
+        said.append(f"not more than {weighed.most}, as at most {weighed.peak:g} requests were there at once")
+    if wanted > target:
+        said.append(_kept(queued, supply, wanted, target, weighed))
+    return f"{wanted} wanted, {supply} there: {', '.join(said)}"
 
 
-SAFETY, SAFETY_PER_TENFOLD = 0.65, 1.65
-"""Close to the newsvendor's quantile k / (1 + k) of a normal distribution, which is 0, and 1.34 more per tenfold."""
-AVERAGE_SECONDS, AVERAGE_FALLS = 90.0, 0.3
-LEAST_AVERAGE_SECONDS = 20.0
-HELD_BOOTS, HOLD_RISES = 2.1, 0.25
-FORESEEN = 0.8
-"""Of the next boot's arrivals and services: a forecast is worth less than what is there."""
-HASTE = 1.4
-"""Times what the sum of boots and waiting says: whoever waits for a boot waits in that time too."""
-ROUNDING = 0.3
-RESTED_SECONDS = 60.0
-"""Nobody goes who worked within this time."""
-
-
-def _rested(observation: Observation) -> int:
-    """How many workers may go."""
-    return sum(
-        worker.busy is False
-        and worker.idle_seconds is not None
-        and worker.idle_seconds >= RESTED_SECONDS
-        and worker.state is WorkerState.READY
-        and worker.is_supply
-        for worker in observation.workers
-    )
+def _kept(queued: int, supply: int, wanted: int, target: int, weighed: _Weighed) -> str:
+    """Why there are more than load and backlog ask for."""
+    more = wanted - target
+    if not supply:
+        return f"{more} since somebody has to come for {queued} queued"
+    if queued:
+        return f"{more} kept since nobody goes while anything is queued"
+    if wanted <= weighed.held:
+        chance = -math.expm1(-weighed.rate * weighed.lead_seconds)
+        boot = f"its boot time of {weighed.lead_seconds:.0f} s"
+        return (
+            f"{more} held since {weighed.held:g} were needed of late and the next request comes within {boot} "
+            f"{chance:.0%} of the time"
+        )
+    return f"{more} kept since only {weighed.may_go} have rested for {weighed.rested_seconds:g} s"

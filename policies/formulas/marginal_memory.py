@@ -1,173 +1,260 @@
-"""What `marginal` learns from the fleet's own records: arrivals, service, boots, and what it lately staffed to.
+"""What `marginal` learns from its fleet: arrivals and their swing, service, boots, and what was needed of late.
 
 Everything is a duration, a count or a rate, so that it rides in the fleet's memory as a few short series of numbers.
+Times are counted from the first turn of this memory. Memory of another form is taken for lost; then what exists is held
+for a while, until there is something to judge it by.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any
 
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import Observation
+from ebbflow.core.plan import PolicyMemory
+from ebbflow.policies.formulas.arrivals import Look, flow_since, served_now
+from ebbflow.policies.formulas.boot_times import (
+    COUNTED_LAUNCHES,
+    KEPT_BOOTS,
+    KEPT_JOINING,
+    Boots,
+    gone,
+    priced,
+)
+from ebbflow.policies.formulas.needs import seconds_since_seen
+from ebbflow.policies.formulas.peaks import Peaks
 
-KEPT_BOOTS = 40
-"""Boots that are remembered, the last ones."""
-PRIOR_BOOTS = 4
-"""As many boots as the operator's hint counts for."""
 PRIOR_SERVED = 20.0
 """As many requests as the operator's hint counts for."""
 SERVICE_REQUESTS = 400.0
 """The mean service time forgets what is older than about so many requests."""
-QUIET_LOAD = 0.02
-"""In workers: with less than this a fleet has been at rest, and an average begins anew with the next request."""
-KEPT_PEAKS = 48
-
-_COUNTERS = ("rate", "weight", "arrived", "served", "busy_seconds", "finished", "owed_seconds")
+KEPT_EXCESS = 12
+"""Looks within a boot's length whose rates are kept."""
+LASTING_SECONDS = 86_400.0
+PRIOR_LASTING_SECONDS = 100.0
+"""For so long all of a rise is taken to last that chance makes of even arrivals."""
+MOST_SWING = 20.0
+"""Demand that is off the load by more than so many times its root is counted as off by that."""
+LEAST_SERVICE_SECONDS = 1e-3
 
 
 @dataclass(slots=True)
 class Learned:
     """What the policy knows when it decides. Made from memory, brought up to date and written back within one call."""
 
+    clock: float = 0.0
+    """Seconds since this memory began."""
     rate: float = 0.0
-    """Arrivals per second, averaged; to be divided by `weight`."""
-    weight: float = 0.0
-    """How much of the average's span has been seen since the fleet was at rest."""
-    arrived: float = -1.0
-    """The master's counter at the last look; negative: none."""
-    served: float = -1.0
+    """Arrivals per second, averaged from 0 on: a first request after a rest is no rate yet."""
+    slow_rate: float = 0.0
+    """The same over a longer time."""
+    swing: float = 0.0
+    """Mean square of how far demand was off the load, in workers."""
     busy_seconds: float = 0.0
     """Worker-seconds of service, forgetting, and what came of them: their ratio is the mean service time."""
     finished: float = 0.0
-    unseen_seconds: float = 0.0
-    """Time in which demand was unknown, so that the counters' next difference spans it."""
-    owed_seconds: float = 0.0
-    """Waiting that requests have done while there was no worker at all."""
-    joining: list[float] = field(default_factory=list)
+    arrived: float = -1.0
+    """The master's counter at the last look; negative: none."""
+    served: float = -1.0
+    queued: float = 0.0
+    running: float = 0.0
+    owed: float = 0.0
+    """These three are the last look, as `arrivals.Look` has it."""
+    ended: float = 0.0
+    """Boots that came to an end, forgetting, and those of them that failed."""
+    failed: float = 0.0
+    excess_then: float = 0.0
+    """Square of what the rate was above that of a longer time, summed over time and forgetting."""
+    excess_lasted: float = 0.0
+    """That times what was left of it a boot later: over the other, the share of it that lasts."""
+    joining: tuple[float, ...] = ()
     """Ages of the workers that were on their way at the last look."""
-    boots: list[float] = field(default_factory=list)
-    peaks: list[tuple[float, float]] = field(default_factory=list)
-    """Age and number: what was staffed to, each above all later ones."""
+    boots: tuple[float, ...] = ()
+    held: Peaks = field(default_factory=Peaks)
+    """What was staffed to."""
+    demanded: Peaks = field(default_factory=Peaks)
+    """Requests that waited or ran."""
+    lasted: Peaks = field(default_factory=Peaks)
+    """The same below nothing, so that the highest of these is what was there all the time."""
+    excess: list[float] = field(default_factory=list)
+    """Time, rate of a longer time, and what the rate was above it, in turn, of the last boot's length."""
+    is_new: bool = True
+    elapsed: float = 0.0
+    came: float = 0.0
+    """Requests since the last look, as far as anybody can tell."""
+    done: float | None = None
+    """Those finished since; None: nobody counts."""
 
     @classmethod
-    def read(cls, series: Mapping[str, Sequence[float]]) -> "Learned":
-        """Take it up from memory; what is not there, or of another shape, begins anew."""
-        counters, peaks = series.get("counters", ()), series.get("peaks", ())
-        if len(counters) != len(_COUNTERS):
+    def read(cls, observation: Observation) -> "Learned":
+        """Take it up from memory; what is not there, or of another form, begins anew."""
+        series = observation.remembered
+        numbers: Any = series.get("learned", ())
+        excess = series.get("excess", ())
+        if len(numbers) != NUMBERS or len(excess) % 3:
             return cls()
-        known = cls(
-            joining=list(series.get("joining", ())),
-            boots=list(series.get("boots", ())),
-            peaks=list(zip(peaks[::2], peaks[1::2], strict=False)),
-            unseen_seconds=sum(series.get("unseen_seconds", ())),
-        )
-        for name, value in zip(_COUNTERS, counters, strict=True):
-            setattr(known, name, value)
+        known = cls(*numbers)
+        known.is_new, known.elapsed = False, max(0.0, seconds_since_seen(observation))
+        known.joining, known.boots = series.get("joining", ()), series.get("boots", ())
+        known.held, known.excess = Peaks(series.get("held", ())), list(excess)
+        known.demanded, known.lasted = Peaks(series.get("demanded", ())), Peaks(series.get("lasted", ()))
+        known.clock += known.elapsed
         return known
 
-    def series(self) -> dict[str, tuple[float, ...]]:
+    def series(self) -> PolicyMemory:
         """For memory."""
         return {
-            "counters": tuple(round(getattr(self, name), 7) for name in _COUNTERS),
-            "joining": tuple(self.joining),
-            "boots": tuple(self.boots),
-            "peaks": tuple([value for pair in self.peaks for value in pair]),
-            **({"unseen_seconds": (round(self.unseen_seconds, 7),)} if self.unseen_seconds else {}),
+            "learned": _numbers(self),
+            "joining": self.joining,
+            "boots": self.boots,
+            "held": tuple(self.held.flat),
+            "demanded": tuple(self.demanded.flat),
+            "lasted": tuple(self.lasted.flat),
+            "excess": tuple(self.excess),
         }
-
-    def arrivals_per_second(self, span_seconds: float, least_seconds: float) -> float:
-        """Since work came, over at most the span; as if over `least_seconds` where it came later than that."""
-        return self.rate / max(self.weight, -math.expm1(-least_seconds / span_seconds))
 
     def service_seconds(self, hint: float) -> float:
         """Mean of a request: time in service over requests that were finished (Little's law)."""
-        return max(1e-3, (self.busy_seconds + PRIOR_SERVED * hint) / (self.finished + PRIOR_SERVED))
+        return max(LEAST_SERVICE_SECONDS, (self.busy_seconds + PRIOR_SERVED * hint) / (self.finished + PRIOR_SERVED))
 
-    def boot_seconds(self, hint: float) -> float:
-        """Mean time from a launch to a worker that serves; a failed launch counts as long as it was waited for."""
-        return max(1.0, (sum(self.boots) + PRIOR_BOOTS * hint) / (len(self.boots) + PRIOR_BOOTS))
+    def boot_times(self, hint_seconds: float) -> Boots:
+        """What a launch takes and costs."""
+        return priced(self.boots, hint_seconds, self.ended, self.failed)
 
-    def learn(self, observation: Observation, supply: int, *, average_seconds: float, service_hint: float) -> None:
-        """Bring it up to an observation whose demand is known."""
-        demand, elapsed = observation.demand, observation.elapsed_seconds + self.unseen_seconds
-        self.unseen_seconds = 0.0
-        self._learn_boots(observation, elapsed)
+    def learn_arrivals(
+        self, observation: Observation, *, service_seconds: float, average_seconds: float, slow_seconds: float
+    ) -> None:
+        """Bring the rates up to an observation whose demand is known.
+
+        What came is counted by the master, or is what there is more of than before and what was finished besides; where
+        nobody counts that either, what work in service finishes at its mean time.
+        """
+        demand, elapsed = observation.demand, self.elapsed
+        if self.is_new:
+            # Whatever runs, came at some rate.
+            self.rate = self.slow_rate = demand.running / service_seconds
+            self.held.note(0.0, observation.supply, 0.0)
+            return
+        if elapsed <= 0:
+            return
+        self._look(observation, service_seconds)
+        came = self.came / elapsed
+        self.rate -= math.expm1(-elapsed / average_seconds) * (came - self.rate)
+        self.slow_rate -= math.expm1(-elapsed / slow_seconds) * (came - self.slow_rate)
+
+    def _look(self, observation: Observation, service_seconds: float) -> None:
+        """What came and was finished since the last look; with what is there now, one tells the other."""
+        demand = observation.demand
+        more = demand.queued + demand.running - self.queued - self.running
+        came, done = _difference(demand.arrived, self.arrived), _difference(demand.served, self.served)
+        if came is None and done is None:
+            before = Look(self.queued, self.running, self.owed)
+            flow = flow_since(before, observation, seconds=self.elapsed, service_seconds=service_seconds)
+            self.came, self.done, self.owed = flow.came, None, flow.look.owed
+            return
+        self.owed = 0.0
+        self.came = max(0.0, more + (done or 0.0)) if came is None else came
+        self.done = max(0.0, came - more) if done is None and came is not None else done
+
+    def lasting_share(self, average_seconds: float) -> float:
+        """How much of a rate above that of a longer time is still there a boot later, as far as was seen."""
+        # What chance alone makes of even arrivals, for a while.
+        chance = PRIOR_LASTING_SECONDS * (max(0.0, self.slow_rate) + 0.5 / average_seconds) / (2 * average_seconds)
+        return min(1.0, max(0.0, (self.excess_lasted + chance) / (self.excess_then + chance)))
+
+    def expected_rate(self, lasting: float, doubt: float) -> float:
+        """Arrivals per second when a boot ends: a fall is followed, a rise as far as such lasted.
+
+        Args:
+            lasting: share of a rise that is still there a boot later.
+            doubt: how much of what does not last is left out.
+        """
+        return max(0.0, self.rate - doubt * (1 - lasting) * max(0.0, self.rate - self.slow_rate))
+
+    def learn_boots(self, observation: Observation) -> tuple[float, ...]:
+        """Who is on the way now, and how long those took that no longer are. Returns the ages of those on the way."""
+        now = [round(worker.joining_seconds, 1) for worker in observation.joining]
+        if self.joining and (left := gone(self.joining, now, self.elapsed)):
+            self._note_boots(left, observation)
+        self.joining = tuple(now[:KEPT_JOINING])
+        return tuple(now)
+
+    def most_at_once(self, requests: int, within_seconds: float) -> float:
+        """Note how many requests wait or run, and return the most that did of late."""
+        return self.demanded.note(self.clock, requests, within_seconds)
+
+    def least_at_once(self, requests: int, within_seconds: float) -> float:
+        """Note it likewise, and return the fewest that did; 0 before so much time has passed."""
+        fewest = -self.lasted.note(self.clock, -requests, within_seconds)
+        return fewest if self.clock >= within_seconds else 0.0
+
+    def learn_after(
+        self, observation: Observation, *, service_hint: float, load: float, swing_seconds: float, lag_seconds: float
+    ) -> None:
+        """Bring up what the next decision is made by: more demand must not make this one want less."""
+        demand, elapsed = observation.demand, self.elapsed
         if elapsed > 0:
-            self.peaks = [(round(age + elapsed, 3), number) for age, number in self.peaks]
-            done = _difference(demand.served, self.served)
-            if done is not None:
-                keeps = math.exp(-done / SERVICE_REQUESTS)
-                self.busy_seconds = self.busy_seconds * keeps + demand.running * elapsed
-                self.finished = self.finished * keeps + done
-            service = self.service_seconds(service_hint)
-            came = _difference(demand.arrived, self.arrived)
-            # Where the master does not count arrivals, work in service says how much of it comes.
-            self._learn_rate(demand.running / service if came is None else came / elapsed, elapsed, average_seconds)
-            if self.rate * service < QUIET_LOAD:
-                self.weight = 0.0
-            owes = supply == 0 and demand.queued > 0
-            self.owed_seconds = self.owed_seconds + demand.queued * elapsed if owes else 0.0
+            self._learn_service(observation, service_hint)
+            self._learn_lasting(lag_seconds)
+            off = demand.queued + demand.running - load
+            most = MOST_SWING * MOST_SWING * (load + 0.25)
+            self.swing -= math.expm1(-elapsed / swing_seconds) * (min(off * off, most) - self.swing)
         self.arrived = -1.0 if demand.arrived is None else float(demand.arrived)
         self.served = -1.0 if demand.served is None else float(demand.served)
+        self.queued, self.running = float(demand.queued), float(demand.running)
 
-    def hold(self, number: float, within_seconds: float) -> float:
-        """Note what is staffed to now and return the highest of late."""
-        # What is lower and older than this says nothing any more.
-        self.peaks = [pair for pair in self.peaks if pair[1] > number and pair[0] <= within_seconds][-KEPT_PEAKS:]
-        self.peaks.append((0.0, number))
-        return self.peaks[0][1]
+    def _learn_lasting(self, lag_seconds: float) -> None:
+        since, line = self.clock - lag_seconds, self.excess
+        while len(line) > 3 and line[3] <= since:
+            del line[:3]
+        keeps = math.exp(-self.elapsed / LASTING_SECONDS)
+        self.excess_then *= keeps
+        self.excess_lasted *= keeps
+        if line and line[0] <= since and line[2] > 0:
+            self.excess_then += line[2] * line[2] * self.elapsed
+            self.excess_lasted += line[2] * (self.rate - line[1]) * self.elapsed
+        if not line or self.clock - line[-3] >= lag_seconds / KEPT_EXCESS:
+            line += (round(self.clock, 1), round(self.slow_rate, 7), round(self.rate - self.slow_rate, 7))
+            del line[: -3 * (KEPT_EXCESS + 2)]
 
-    def _learn_rate(self, rate: float, elapsed: float, average_seconds: float) -> None:
-        if self.weight == 0.0:
-            if rate == 0.0:
-                self.rate *= math.exp(-elapsed / average_seconds)
-                return
-            self.rate = 0.0
-        share = -math.expm1(-elapsed / average_seconds)
-        self.rate += share * (rate - self.rate)
-        self.weight += share * (1 - self.weight)
+    def _learn_service(self, observation: Observation, hint: float) -> None:
+        if self.done is not None:
+            self._note_finished(self.done, 0.5 * (observation.demand.running + self.running) * self.elapsed)
+            return
+        usual = self.service_seconds(hint)
+        seen = served_now(observation, seconds=self.elapsed, service_seconds=usual)
+        if seen is not None:
+            self._note_finished(seen[1], seen[0])
+            # Rates that were guessed by the old time stand for the same work at the new one.
+            same_work = usual / self.service_seconds(hint)
+            self.rate *= same_work
+            self.slow_rate *= same_work
 
-    def _learn_boots(self, observation: Observation, elapsed: float) -> None:
-        """Who is on the way now, and how long those took that no longer are."""
-        ready = WorkerState.READY
-        now = [
-            round(worker.joining_seconds, 3)
+    def _note_finished(self, done: float, busy_seconds: float) -> None:
+        keeps = math.exp(-done / SERVICE_REQUESTS)
+        self.busy_seconds = self.busy_seconds * keeps + busy_seconds
+        self.finished = self.finished * keeps + done
+
+    def _note_boots(self, left: Sequence[float], observation: Observation) -> None:
+        # Who failed is noticed last. When in the turn the others became ready nobody knows.
+        elapsed = self.elapsed
+        serving = sum(
+            worker.state is WorkerState.READY and worker.is_supply and worker.state_seconds < elapsed
             for worker in observation.workers
-            if worker.state is not ready and worker.is_supply
-        ]
-        if self.joining:
-            left = _without(sorted(age + elapsed for age in self.joining), sorted(now))
-            if left:
-                self._note_boots(left, observation, elapsed)
-        self.joining = now
-
-    def _note_boots(self, left: Sequence[float], observation: Observation, elapsed: float) -> None:
-        # The oldest on the way became ready first, as far as anybody can tell.
-        serving = sorted(
-            (
-                worker.state_seconds
-                for worker in observation.workers
-                if worker.state is WorkerState.READY and worker.state_seconds <= elapsed
-            ),
-            reverse=True,
         )
-        for place, age in enumerate(left):
-            since = serving[place] if place < len(serving) else 0.0
-            self.boots.append(round(max(0.0, age - since), 1))
-        del self.boots[:-KEPT_BOOTS]
+        failed = max(0, len(left) - serving)
+        good = [round(max(1.0, age - elapsed / 2), 1) for age in left[: len(left) - failed]]
+        self.boots = (*self.boots, *good)[-KEPT_BOOTS:]
+        keeps = min(1.0, COUNTED_LAUNCHES / (self.ended + len(left)))
+        self.ended = (self.ended + len(left)) * keeps
+        self.failed = (self.failed + failed) * keeps
 
 
-def _without(expected: Sequence[float], found: Sequence[float]) -> list[float]:
-    """The ages that were expected and not found; both sorted, compared to within half a second."""
-    left, place = [], 0
-    for age in expected:
-        while place < len(found) and found[place] < age - 0.5:
-            place += 1
-        if place < len(found) and found[place] <= age + 0.5:
-            place += 1
-        else:
-            left.append(age)
-    return left
+NUMBERS = 15
+"""Single numbers of a memory, the first fields of `Learned`."""
+_numbers: Callable[[Learned], tuple[float, ...]] = attrgetter(*Learned.__slots__[:NUMBERS])
 
 
 def _difference(now: int | None, before: float) -> float | None:

@@ -1,0 +1,148 @@
+"""`marginal` against the best single baseline on slices and made traces, at any turn, with counters and without.
+
+`python -m tests.benchmarks.policy_slices` plays the three traces that nothing was tuned on; `--tuned` plays the others.
+A line per environment, worth of waiting, turn and world: the ratio of the costs in the geometric mean, the worst trace,
+how many are more than 2 % dearer, launches against that baseline's, the share of the bill that was wasted, each trace.
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from ebbflow.policies.marginal import MarginalPolicy
+from ebbflow.simulation.baselines import BASELINES
+from ebbflow.simulation.environment import COUNTLESS, ENVIRONMENTS, Environment
+from ebbflow.simulation.league import simulate
+from ebbflow.simulation.league_fleet import league_fleet
+from ebbflow.simulation.policy_driver import PolicyDriver
+from ebbflow.simulation.recorded import Trace, load
+from ebbflow.simulation.score import WORTHS, Score, geometric_mean, mean_score
+from ebbflow.simulation.traces.made import MADE, made
+from ebbflow.simulation.world import Driver
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A part of a recorded trace."""
+
+    source: str
+    begin_seconds: float
+    end_seconds: float
+    keep_one_in: int = 1
+
+
+SLICES: Mapping[str, Slice] = {
+    "large_d2": Slice("servegen_large_w1", DAY, 2 * DAY),
+    "large_d3_n3": Slice("servegen_large_w1", 2 * DAY, 3 * DAY, 3),
+    "large_d4_thin8": Slice("servegen_large_w1", 3 * DAY, 4 * DAY, 8),
+    "conv_n4": Slice("servegen_large_w1", 4 * DAY, 4.5 * DAY, 4),
+    "large_d6": Slice("servegen_large_w1", 5 * DAY, 6 * DAY),
+    "large_d7_n20": Slice("servegen_large_w1", 6 * DAY, 7 * DAY, 20),
+    "r1_am": Slice("servegen_r1", 0.0, DAY / 2),
+    "r1_pm": Slice("servegen_r1", DAY / 2, DAY),
+    "r1_n5": Slice("servegen_r1", DAY / 2, DAY, 5),
+    "mmimg_am_n2": Slice("servegen_mmimg", 0.0, DAY / 2, 2),
+    "mmimg_pm": Slice("servegen_mmimg", DAY / 2, DAY),
+}
+ASIDE = ("large_d6", "vidur_conv", "crowds_b")
+"""Chosen before anything was tuned, and looked at once."""
+TUNED = (*(name for name in (*SLICES, *MADE) if name not in ASIDE), "vidur_code", "mooncake")
+HOPELESS = ("opengris-capability", "opengris-vanilla", "aicell", "swarmui")
+"""Never the best: they leave requests unserved, lose them, or let them wait for many minutes."""
+
+
+@lru_cache(maxsize=64)
+def trace_of(name: str) -> Trace:
+    """By the name under which the tables list it."""
+    if name in MADE:
+        return made(name)
+    if name not in SLICES:
+        return load(name)
+    part, whole = SLICES[name], load(SLICES[name].source)
+    rows = [
+        (at - part.begin_seconds, service)
+        for at, service in zip(whole.at_seconds, whole.service_seconds, strict=True)
+        if part.begin_seconds <= at < part.end_seconds
+    ][:: part.keep_one_in]
+    return Trace(name, tuple(at for at, _ in rows), tuple(service for _, service in rows))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Play and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tuned", action="store_true", help="play the traces that it was tuned on")
+    parser.add_argument("--traces", help="comma-separated names instead")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--turns", default="5,30,60", help="seconds, comma-separated")
+    given = parser.parse_args(arguments)
+    names = given.traces.split(",") if given.traces else TUNED if given.tuned else ASIDE
+    turns = [float(turn) for turn in given.turns.split(",")]
+    for environment in ENVIRONMENTS.values():
+        for line in _lines(names, environment, range(1, given.seeds + 1), turns):
+            print(line, flush=True)
+
+
+def _lines(names: Sequence[str], environment: Environment, seeds: range, turns: Sequence[float]) -> Iterator[str]:
+    rivals = {
+        rival: {name: _played(name, environment, seeds, BASELINES[rival]) for name in names}
+        for rival in BASELINES
+        if rival not in HOPELESS
+    }
+    for worth in WORTHS:
+        means = {
+            rival: geometric_mean([score.cost(worth) for score in scores.values()]) for rival, scores in rivals.items()
+        }
+        best = min(means, key=lambda rival: means[rival])
+        for turn in turns:
+            for world in (environment, replace(environment, master=COUNTLESS)):
+                ours = {name: _played(name, world, seeds, _Ours(worth, name, world, turn)) for name in names}
+                told = "counters" if world is environment else "no counters"
+                stands = _stands(ours, rivals[best], worth)
+                yield f"{environment.name} k={worth:g} turn {turn:g} s, {told}, to {best}: {stands}"
+
+
+def _stands(ours: Mapping[str, Score], rival: Mapping[str, Score], worth: float) -> str:
+    ratios = {name: score.cost(worth) / rival[name].cost(worth) for name, score in ours.items()}
+    launches = sum(score.launches for score in ours.values()) / sum(score.launches for score in rival.values())
+    wasted = math.fsum(score.wasted_hours for score in ours.values()) / math.fsum(
+        score.paid_hours for score in ours.values()
+    )
+    lost = sum(score.lost + score.unserved for score in ours.values())
+    by_trace = ", ".join(f"{name} {ratio:.2f}" for name, ratio in ratios.items())
+    return (
+        f"{geometric_mean(list(ratios.values())):.3f}, worst {max(ratios.values()):.2f}, "
+        f"{sum(ratio > 1.02 for ratio in ratios.values())} above 1.02, launches {launches:.2f}, wasted {wasted:.1%}, "
+        f"lost or unserved {lost}; {by_trace}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ours:
+    """Makes the driver of our policy: it is told the first digit of the service time, and the median boot."""
+
+    worth: float
+    trace: str
+    environment: Environment
+    turn_seconds: float
+
+    def __call__(self) -> Driver:
+        policy = MarginalPolicy(
+            waiting_worth=self.worth,
+            boot_seconds=self.environment.providers[0].boots.median_seconds,
+            service_seconds=float(f"{trace_of(self.trace).mean_service_seconds:.1g}"),
+        )
+        fleet = league_fleet(self.environment, policy)
+        return PolicyDriver(fleet, self.environment, interval_seconds=self.turn_seconds)
+
+
+def _played(name: str, environment: Environment, seeds: range, driver: Callable[[], Driver]) -> Score:
+    scores = [simulate(trace_of(name), environment, driver(), seed=seed).score for seed in seeds]
+    return mean_score([score for score in scores if score is not None])
+
+
+if __name__ == "__main__":
+    main()
