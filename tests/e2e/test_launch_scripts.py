@@ -172,7 +172,7 @@ async def test_what_a_failed_script_printed_is_kept_with_the_run_that_ended_it_w
     kept: list[str] = []
     for _ in range(3):
         turn = await world.acted(fleet=fleet)
-        kept += [str(each.data) for each in await turn.artifacts() if each.type == "markdown"]
+        kept += [str(each.data) for each in await turn.artifacts() if each.key == f"ebbflow-{fleet.name}-logs"]
     (text,) = kept
     assert "the key is ***" in text
     assert "CUDA not found" in text
