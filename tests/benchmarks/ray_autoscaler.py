@@ -23,8 +23,8 @@ from tests.ray.fleet import RayFleet
 
 TASKS, TASK_SECONDS = 20, 10
 MOST_NODES = 4
-TURN_SECONDS = 20.0
-"""About the shortest interval of such a fleet; Ray's own is 5 s."""
+TURN_SECONDS = 23.0
+"""The shortest interval that a fleet of these times takes; Ray's own is 5 s."""
 CALL_SECONDS = 2.0
 IDLE_SECONDS = 60.0
 """For both. Ray's default is 300 s, with which its nodes cost so much more."""
