@@ -24,7 +24,7 @@ from tests.scaler.scheduler import RealScheduler, real_scheduler
 TASKS, TASK_SECONDS = 40, 4.0
 MOST_WORKERS = 4
 CALL_SECONDS = 3.0
-TURN_SECONDS = 22.0
+TURN_SECONDS = 25.0
 """The shortest interval of such a fleet; the native manager's is 2 s."""
 IDLE_SECONDS = 10.0
 """Ours; the native manager honours a wish for fewer once it has lasted for half a minute."""
