@@ -18,7 +18,7 @@ from ebbflow.fleet.model import Fleet
 from ebbflow.flows.ledger import HOME_VARIABLE, PER_PAGE, PrefectLedger
 from ebbflow.flows.preflight import Finding, Level, fleet_findings, pool_finding
 from ebbflow.flows.serving import version_finding
-from ebbflow.flows.standings import Deployed, deployed_fleets, recorded_fleets, standing
+from ebbflow.flows.standings import Deployed, deployed_fleets, is_on, recorded_fleets, standing
 from ebbflow.turn.chain_reader import ChainReader
 from ebbflow.turn.diagnosis import (
     Claims,
@@ -201,8 +201,7 @@ async def types_of(client: PrefectClient) -> tuple[int, tuple[str, ...], tuple[s
 
 
 def _is_on(deployed: Deployed) -> bool:
-    response = deployed.response
-    return deployed.flow == "autoscale" and not response.paused and any(each.active for each in response.schedules)
+    return deployed.flow == "autoscale" and is_on(deployed.response)
 
 
 def _of(finding: Finding, *, cure: str = "") -> Diagnosis:

@@ -115,10 +115,10 @@ def _key(found: object) -> str:
 def _seconds(found: object, most_hours: float) -> float:
     if found is None:
         return most_hours * 3600
-    is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    if not is_number or not math.isfinite(hours := float(found)) or not 0 < hours <= most_hours:  # type: ignore[arg-type]
-        raise BadInput(f"hours is {_shown(found)}: more than 0 and at most {most_hours:g} would be right")
-    return hours * 3600
+    # Compared as it is: a whole number may be larger than any that counts in fractions, and NaN is in no range.
+    if isinstance(found, int | float) and not isinstance(found, bool) and 0 < found <= most_hours:
+        return 3600.0 * found
+    raise BadInput(f"hours is {_shown(found)}: more than 0 and at most {most_hours:g} would be right")
 
 
 def _environment(found: object, allowed: Sequence[str]) -> str:

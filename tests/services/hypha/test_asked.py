@@ -39,6 +39,8 @@ def deep(levels: int) -> Any:
         ({"entrypoint": "true", "hours": 0}, "hours is 0: more than 0 and at most 24"),
         ({"entrypoint": "true", "hours": 25}, "at most 24"),
         ({"entrypoint": "true", "hours": float("inf")}, "at most 24"),
+        ({"entrypoint": "true", "hours": float("nan")}, "hours is nan"),
+        ({"entrypoint": "true", "hours": 10**400}, "at most 24"),
         ({"entrypoint": "true", "hours": "1"}, "hours is '1'"),
         ({"entrypoint": "true", "hours": True}, "hours is True"),
         ({"entrypoint": "true", "cpus": 3}, "submit takes entrypoint, runtime_env, key, hours, and not 'cpus'"),
