@@ -3,11 +3,9 @@
 import re
 import shlex
 import shutil
-import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from ipaddress import ip_address
@@ -21,6 +19,7 @@ from ebbflow.cli.speaking import REFUSED, USAGE, end, say
 from ebbflow.core.addresses import HOST_AND_PORT
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import check_fleet_name
+from ebbflow.services.loopback import free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,12 +226,9 @@ def _nameable(name: str) -> str | None:
 
 
 def _places(target: Path) -> Mapping[str, str]:
-    """The folder, and two ports that nobody listens on now."""
-    with ExitStack() as held:
-        probes = [held.enter_context(closing(socket.socket())) for _ in range(2)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        server, master = (f"http://127.0.0.1:{probe.getsockname()[1]}" for probe in probes)
+    """The folder, and two ports that nobody listens on now, nor is likely to take later."""
+    port = free_port(neighbours=1)
+    server, master = (f"http://127.0.0.1:{each}" for each in (port, port + 1))
     quoted = str(target).replace("\\", "\\\\").replace('"', '\\"')
     return {"/path/of/this/folder": quoted, "http://127.0.0.1:4200": server, "http://127.0.0.1:7801": master}
 

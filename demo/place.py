@@ -2,13 +2,13 @@
 
 import json
 import secrets
-import socket
 import tempfile
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ebbflow.services.loopback import free_port
 
 MARK = "EBBFLOW_DEMO"
 """The environment variable that every process of a demo carries; its value is the demo's own word."""
@@ -86,7 +86,4 @@ def kept_place(folder: Path) -> tuple[Place, Any]:
 
 def make_place() -> Place:
     """A new temporary folder, a free loopback port, a word that no other process carries."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    return Place(Path(tempfile.mkdtemp(prefix="ebbflow-demo-")), port, secrets.token_hex(8))
+    return Place(Path(tempfile.mkdtemp(prefix="ebbflow-demo-")), free_port(), secrets.token_hex(8))

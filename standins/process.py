@@ -2,16 +2,17 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+
+from ebbflow.services.loopback import free_port
 
 END_GRACE_SECONDS = 10.0
 LOG_TAIL_CHARACTERS = 3000
@@ -28,13 +29,6 @@ waiting time of a minute is over. Nine requests at once are enough. With Postgre
 
 class NotReadyError(RuntimeError):
     """A server ended, or did not answer in time; the message ends with what it logged."""
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(url: str) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from ebbflow.services.loopback import free_port
 from ebbflow.standins import process
 
 WORKER = (sys.executable, "-m", "ebbflow.standins.swarmui.server", "worker", "--port", "0")
@@ -41,7 +42,7 @@ def world(database_url: str = "", more: Mapping[str, str] | None = None) -> Iter
     """
     with tempfile.TemporaryDirectory(prefix="ebbflow-bench-") as name, ExitStack() as running:
         folder = Path(name)
-        port = process.free_port()
+        port = free_port()
         environment = process.prefect_environment(folder / "prefect", f"http://127.0.0.1:{port}/api")
         environment |= {"PREFECT_LOGGING_LEVEL": "ERROR", **(more or {})}
         if database_url:

@@ -18,14 +18,13 @@ from ebbflow.cli import services
 from ebbflow.cli.background import Background, NotStartedError
 from ebbflow.cli.services import Service, Services, declared
 from ebbflow.core.errors import ConfigError
+from ebbflow.services.loopback import free_port
 
 pytestmark = pytest.mark.anyio
 
 
 def free_url() -> str:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def page_at(url: str, *, name: str = "page") -> Service:

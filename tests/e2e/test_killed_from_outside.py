@@ -23,6 +23,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_LEVEL, temporary_settings
 
 from ebbflow.fleet.deployed import PREFECT_WORKER
+from ebbflow.services.loopback import free_port
 from ebbflow.standins import process
 from tests.e2e.deploying import POOL, deploy, deployments, write_prefect_file
 from tests.e2e.prefect_house import PrefectHouse
@@ -217,7 +218,7 @@ class Site:
 @asynccontextmanager
 async def living(folder: Path) -> AsyncIterator[Site]:
     """A fleet on a server and with a worker of its own; afterwards nothing of it is left."""
-    port = process.free_port()
+    port = free_port()
     url, home = f"http://127.0.0.1:{port}/api", folder / "prefect"
     home.mkdir()
     environment = process.prefect_environment(home, url) | {"PREFECT_WORKER_QUERY_SECONDS": "1"}

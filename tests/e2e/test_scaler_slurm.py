@@ -13,7 +13,7 @@ import pytest
 
 from ebbflow.adapters.masters.scaler.settings import Wire
 from ebbflow.blocks import SlurmProvider
-from ebbflow.standins.process import free_port
+from ebbflow.services.loopback import free_port
 from tests.e2e.moved_fleet import MovedFleet
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.ready_made import ReadyMade
@@ -111,30 +111,31 @@ async def test_it_is_deployed_as_its_page_says(prefect_environment: dict[str, st
 @pytest.mark.soak
 @pytest.mark.parametrize("wire", ["2.9", "1.15"])
 def test_its_head_holds_a_queue_for_whoever_has_the_package_and_ends_when_told(wire: Wire, tmp_path: Path) -> None:
-    address = f"tcp://127.0.0.1:{free_port()}"
+    address = f"tcp://127.0.0.1:{free_port(neighbours=2)}"
     given = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SCALER_SETUP": str(setup_file(tmp_path, wire))}
     with (tmp_path / "head.log").open("wb") as log:
         head = subprocess.Popen(
             [SCALER.folder / "head.sh"], env={**given, "SCALER_ADDRESS": address}, stdout=log, stderr=log
         )
     try:
-        await_port(address)
+        await_port(address, of=head)
         head.send_signal(signal.SIGTERM)
         assert head.wait(20) == 0
     finally:
         head.kill()
+        print((tmp_path / "head.log").read_text())
     await_port(address, is_open=False)
 
 
 @pytest.mark.soak
 def test_its_head_ends_with_its_object_storage_so_that_whoever_watches_it_sees_it(tmp_path: Path) -> None:
-    address = f"tcp://127.0.0.1:{free_port()}"
+    address = f"tcp://127.0.0.1:{free_port(neighbours=2)}"
     given = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SCALER_SETUP": str(setup_file(tmp_path))}
     with (tmp_path / "head.log").open("wb") as log:
         words = [str(SCALER.folder / "head.sh")]
         head = subprocess.Popen(words, env={**given, "SCALER_ADDRESS": address}, stdout=log, stderr=log)
     try:
-        await_port(address)
+        await_port(address, of=head)
         (storage,) = [
             child
             for child in psutil.Process(head.pid).children(recursive=True)
@@ -144,6 +145,7 @@ def test_its_head_ends_with_its_object_storage_so_that_whoever_watches_it_sees_i
         assert head.wait(20) == 1
     finally:
         head.kill()
+        print((tmp_path / "head.log").read_text())
     assert "the scheduler or its object storage has ended" in (tmp_path / "head.log").read_text()
     await_port(address, is_open=False)
 

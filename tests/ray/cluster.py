@@ -17,7 +17,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ebbflow.standins.process import free_port, running
+from ebbflow.services.loopback import free_port
+from ebbflow.standins.process import running
 from tests.e2e.processes import end_all
 from tests.extra_environment import environment
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import ebbflow.adapters.masters.scaler.helpers
 from ebbflow.adapters.masters.scaler.settings import Wire
-from ebbflow.standins.process import free_port
+from ebbflow.services.loopback import free_port
 from tests.extra_environment import environment
 
 WORK_1_15 = Path(ebbflow.adapters.masters.scaler.helpers.__path__[0]) / "work_1_15.py"
@@ -54,7 +54,8 @@ class RealScheduler:
     def __init__(self, folder: Path, wire: Wire) -> None:
         self.folder, self.wire = folder, wire
         self.programs = programs(wire)
-        self.storage, self.address = f"tcp://127.0.0.1:{free_port()}", f"tcp://127.0.0.1:{_port_with_a_neighbour()}"
+        # The monitor takes the second port after the scheduler's.
+        self.storage, self.address = f"tcp://127.0.0.1:{free_port()}", f"tcp://127.0.0.1:{free_port(neighbours=2)}"
         self._processes: list[subprocess.Popen[bytes]] = []
         (folder / "work.py").write_text(WORK)
 
@@ -129,8 +130,8 @@ class RealScheduler:
             process.wait(10)
 
 
-def await_port(address: str, *, is_open: bool = True) -> None:
-    """Wait until somebody listens there, or nobody does."""
+def await_port(address: str, *, is_open: bool = True, of: "subprocess.Popen[bytes] | None" = None) -> None:
+    """Wait until somebody listens there, or nobody does; whoever shall listen there must not end before."""
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
@@ -142,17 +143,10 @@ def await_port(address: str, *, is_open: bool = True) -> None:
             found = True
         if found is is_open:
             return
+        if of is not None and of.poll() is not None:
+            raise RuntimeError(f"{address}: whoever should listen there has ended with {of.returncode}")
         time.sleep(0.05)
     raise TimeoutError(f"{address}: {'nobody' if is_open else 'somebody'} listens for {START_SECONDS:g} s")
-
-
-def _port_with_a_neighbour() -> int:
-    """A free port whose second neighbour, which the monitor takes, is free too."""
-    while True:
-        port = free_port()
-        with socket.socket() as monitor, suppress(OSError):
-            monitor.bind(("127.0.0.1", port + 2))
-            return port
 
 
 @contextmanager

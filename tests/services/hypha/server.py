@@ -15,7 +15,8 @@ from typing import Any
 
 from hypha_rpc.websocket_client import connect_to_server
 
-from ebbflow.standins.process import answers, free_port, running
+from ebbflow.services.loopback import free_port
+from ebbflow.standins.process import answers, running
 from tests.extra_environment import environment
 
 SECRET = "of-this-test-alone-and-of-nobody-else"
