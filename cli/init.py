@@ -1,11 +1,14 @@
 """`ebbflow init`: a ready-made fleet of the package, copied into a folder of one's own, with one's own values in it."""
 
+import random
 import re
 import shlex
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from ipaddress import ip_address
@@ -19,7 +22,6 @@ from ebbflow.cli.speaking import REFUSED, USAGE, end, say
 from ebbflow.core.addresses import HOST_AND_PORT
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ids import check_fleet_name
-from ebbflow.services.loopback import free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,8 @@ READY_MADE = {
 }
 """What may be asked for."""
 KINDS = ", ".join(READY_MADE)
+PORTS = range(15_000, 32_000)
+"""Below what Linux (from 32,768 on) and macOS (from 49,152 on) give to connections."""
 NAMES_ELSEWHERE = {"gitignore": ".gitignore"}
 """Files that are called otherwise in the package, where they would be taken for its own."""
 
@@ -227,10 +231,23 @@ def _nameable(name: str) -> str | None:
 
 def _places(target: Path) -> Mapping[str, str]:
     """The folder, and two ports that nobody listens on now, nor is likely to take later."""
-    port = free_port(neighbours=1)
-    server, master = (f"http://127.0.0.1:{each}" for each in (port, port + 1))
+    server, master = (f"http://127.0.0.1:{port}" for port in _two_free_ports())
     quoted = str(target).replace("\\", "\\\\").replace('"', '\\"')
     return {"/path/of/this/folder": quoted, "http://127.0.0.1:4200": server, "http://127.0.0.1:7801": master}
+
+
+def _two_free_ports() -> tuple[int, int]:
+    """Below those from which a system connects: there a connection of somebody else might have one when it is needed.
+
+    Raises:
+        ConfigError: none are left.
+    """
+    for port in random.SystemRandom().sample(PORTS, k=len(PORTS)):
+        with ExitStack() as held, suppress(OSError):
+            for each in (port, port + 1):
+                held.enter_context(closing(socket.socket())).bind(("127.0.0.1", each))
+            return port, port + 1
+    raise ConfigError(f"127.0.0.1 has no two free ports side by side from {PORTS.start} to {PORTS.stop}: end servers")
 
 
 def _copied_whole(source: Path, target: Path, filled: Mapping[str, str]) -> None:

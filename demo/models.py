@@ -31,8 +31,7 @@ from ebbflow.demo.sweep import sweep
 from ebbflow.fleet.deployed import PREFECT_WORKER, schedule_key
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.deploying import switch_schedules
-from ebbflow.services.loopback import free_port
-from ebbflow.standins.process import PREFECT_WITHOUT_PAUSES
+from ebbflow.standins.process import PREFECT_WITHOUT_PAUSES, free_port
 from ebbflow.standins.vast.server import KEY
 
 FOLDER = PROJECT / "deployments" / "vast-model-server"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ebbflow.services.loopback import free_port
+from ebbflow.standins.process import free_port
 
 MARK = "EBBFLOW_DEMO"
 """The environment variable that every process of a demo carries; its value is the demo's own word."""

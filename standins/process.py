@@ -1,18 +1,18 @@
 """Servers as child processes: started in a group of their own, awaited by a question, ended by id whatever happens."""
 
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
-
-from ebbflow.services.loopback import free_port
 
 END_GRACE_SECONDS = 10.0
 LOG_TAIL_CHARACTERS = 3000
@@ -27,8 +27,29 @@ waiting time of a minute is over. Nine requests at once are enough. With Postgre
 """
 
 
+PORTS = range(15_000, 32_000)
+"""Below what Linux (from 32,768 on) and macOS (from 49,152 on) give to connections."""
+
+
 class NotReadyError(RuntimeError):
     """A server ended, or did not answer in time; the message ends with what it logged."""
+
+
+def free_port(*, neighbours: int = 0) -> int:
+    """A loopback port that nobody listens on now, nor on the next ones after it.
+
+    It lies below those from which a system takes the near end of a connection: between this answer and whoever listens
+    there, a connection of somebody else would take it, and whoever asks a port again and again would reach itself.
+
+    Raises:
+        OSError: all are taken.
+    """
+    for port in random.SystemRandom().sample(PORTS, k=len(PORTS)):
+        with ExitStack() as probes, suppress(OSError):
+            for place in range(neighbours + 1):
+                probes.enter_context(closing(socket.socket())).bind(("127.0.0.1", port + place))
+            return port
+    raise OSError(f"no loopback port from {PORTS.start} to {PORTS.stop} is free")
 
 
 def answers(url: str) -> bool:

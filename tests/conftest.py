@@ -12,8 +12,8 @@ import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from ebbflow.services.loopback import free_port
 from ebbflow.standins import process
+from ebbflow.standins.process import free_port
 from tests.endurance import Endurance, hours
 from tests.prefect_database import give_database
 from tests.reaper import watching

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from ebbflow.services.loopback import free_port
 from ebbflow.standins.http import serve
 from ebbflow.standins.model_servers.answers import MANNERS, NOT_FOUND, UNAUTHORIZED, Answer, Loading, Played
+from ebbflow.standins.process import free_port
 
 FOR_EVER_SECONDS = 3600.0
 

@@ -16,10 +16,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ebbflow.services.loopback import free_port
 from ebbflow.standins.background import Background
 from ebbflow.standins.clock import Clock
-from ebbflow.standins.process import signal_group
+from ebbflow.standins.process import free_port, signal_group
 from ebbflow.standins.vast.instances import PUBLIC_ADDRESS, RentedInstance
 
 ROUND_SECONDS = 0.02

@@ -18,8 +18,7 @@ import httpx
 import psutil
 
 from ebbflow.gateway.wire import token_of
-from ebbflow.services.loopback import free_port
-from ebbflow.standins.process import answers, running
+from ebbflow.standins.process import answers, free_port, running
 from tests.benchmarks.databases import postgres_url
 from tests.benchmarks.gateway_server import OPERATOR, SECRET
 from tests.benchmarks.world import tell

@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
-from ebbflow.services.loopback import free_port
 from ebbflow.standins import process
+from ebbflow.standins.process import free_port
 
 WORKER = (sys.executable, "-m", "ebbflow.standins.swarmui.server", "worker", "--port", "0")
 INTERVAL_SECONDS = 15.0

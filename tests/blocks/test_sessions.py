@@ -13,9 +13,8 @@ from starlette.routing import Route
 
 from ebbflow.blocks import SwarmUIMaster
 from ebbflow.blocks.sessions import BlockSessionStore
-from ebbflow.services.loopback import free_port
 from ebbflow.standins.http import serve
-from ebbflow.standins.process import swarmui_master
+from ebbflow.standins.process import free_port, swarmui_master
 
 pytestmark = [pytest.mark.anyio, pytest.mark.oldest_prefect]
 

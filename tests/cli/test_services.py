@@ -18,7 +18,7 @@ from ebbflow.cli import services
 from ebbflow.cli.background import Background, NotStartedError
 from ebbflow.cli.services import Service, Services, declared
 from ebbflow.core.errors import ConfigError
-from ebbflow.services.loopback import free_port
+from ebbflow.standins.process import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -23,8 +23,8 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, PREFECT_LOGGING_LEVEL, temporary_settings
 
 from ebbflow.fleet.deployed import PREFECT_WORKER
-from ebbflow.services.loopback import free_port
 from ebbflow.standins import process
+from ebbflow.standins.process import free_port
 from tests.e2e.deploying import POOL, deploy, deployments, write_prefect_file
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.processes import end_all, processes_with

@@ -13,7 +13,7 @@ import pytest
 
 from ebbflow.adapters.masters.scaler.settings import Wire
 from ebbflow.blocks import SlurmProvider
-from ebbflow.services.loopback import free_port
+from ebbflow.standins.process import free_port
 from tests.e2e.moved_fleet import MovedFleet
 from tests.e2e.prefect_house import PrefectHouse
 from tests.e2e.ready_made import ReadyMade

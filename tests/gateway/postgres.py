@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from ebbflow.services.loopback import free_port
+from ebbflow.standins.process import free_port
 
 HOW_TO_INSTALL = "PostgreSQL is not installed: apt-get install --no-install-recommends postgresql"
 SECONDS = 60

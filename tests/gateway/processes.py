@@ -13,8 +13,7 @@ from typing import Any
 import httpx
 
 from ebbflow.gateway.wire import token_of
-from ebbflow.services.loopback import free_port
-from ebbflow.standins.process import answers, end_group, running
+from ebbflow.standins.process import answers, end_group, free_port, running
 from tests.extra_environment import environment
 from tests.gateway.front import front_of
 

@@ -17,8 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ebbflow.services.loopback import free_port
-from ebbflow.standins.process import running
+from ebbflow.standins.process import free_port, running
 from tests.gateway.processes import until
 
 SECRETS = {"EBBFLOW_GATEWAY_OPERATOR_KEY": "o" * 40, "EBBFLOW_GATEWAY_WORKER_SECRET": "w" * 40}

@@ -17,7 +17,7 @@ from ebbflow.gateway.plain import PlainServer
 from ebbflow.gateway.reports import WorkerView
 from ebbflow.gateway.store import SCHEMA, EndpointRow, KeyRow, Store, StoreError, WorkerRow
 from ebbflow.gateway.wire import token_of
-from ebbflow.services.loopback import free_port
+from ebbflow.standins.process import free_port
 from tests.gateway.postgres import Postgres, postgres
 from tests.gateway.processes import SECRET, SECRETS, GatewayProcess, command, gateway_process, until
 

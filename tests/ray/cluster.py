@@ -17,8 +17,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from ebbflow.services.loopback import free_port
-from ebbflow.standins.process import running
+from ebbflow.standins.process import free_port, running
 from tests.e2e.processes import end_all
 from tests.extra_environment import environment
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import ebbflow.adapters.masters.scaler.helpers
 from ebbflow.adapters.masters.scaler.settings import Wire
-from ebbflow.services.loopback import free_port
+from ebbflow.standins.process import free_port
 from tests.extra_environment import environment
 
 WORK_1_15 = Path(ebbflow.adapters.masters.scaler.helpers.__path__[0]) / "work_1_15.py"

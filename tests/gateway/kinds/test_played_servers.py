@@ -11,10 +11,9 @@ import pytest
 
 from ebbflow.gateway.kinds import KINDS
 from ebbflow.gateway.kinds.kind import KeyHeader, Standing, Verdict, Wanted
-from ebbflow.services.loopback import free_port
 from ebbflow.standins.model_servers.answers import MANNERS, Loading
 from ebbflow.standins.model_servers.server import ModelServer, State
-from ebbflow.standins.process import running
+from ebbflow.standins.process import free_port, running
 from tests.gateway.kinds.saying import figures_of
 from tests.gateway.kinds.talking import Talk
 

@@ -12,8 +12,7 @@ import pytest
 from ebbflow.gateway.kinds import KINDS
 from ebbflow.gateway.kinds.judging import REFUSES_KEY
 from ebbflow.gateway.kinds.kind import Kind, Reading, Standing, Verdict, Wanted
-from ebbflow.services.loopback import free_port
-from ebbflow.standins.process import running
+from ebbflow.standins.process import free_port, running
 from tests.e2e.processes import end_all, processes_with
 from tests.extra_environment import environment
 from tests.gateway.kinds.saying import figures_of

@@ -15,8 +15,7 @@ from typing import Any
 
 from hypha_rpc.websocket_client import connect_to_server
 
-from ebbflow.services.loopback import free_port
-from ebbflow.standins.process import answers, running
+from ebbflow.standins.process import answers, free_port, running
 from tests.extra_environment import environment
 
 SECRET = "of-this-test-alone-and-of-nobody-else"

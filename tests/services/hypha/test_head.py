@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from ebbflow.services.hypha.head import Head, HeadAway, HeadRefuses, RayState
 from ebbflow.services.hypha.jobs import Job
-from ebbflow.services.loopback import free_port
+from ebbflow.standins.process import free_port
 from tests.services.hypha.desks import desk_world
 from tests.services.hypha.played_head import PlayedHead
 

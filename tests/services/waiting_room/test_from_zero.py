@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ebbflow.core.plan import Verb
-from ebbflow.services.loopback import free_port
+from ebbflow.standins.process import free_port
 from tests.e2e.processes import until
 from tests.e2e.world import World, Worlds
 from tests.services.waiting_room.places import RunningRoom

@@ -24,8 +24,7 @@ from ebbflow.core.errors import RegistrationRejected, TerminationRefused
 from ebbflow.core.instance import Failure, Instance, InstanceState, LaunchRequest
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.worker import Worker
-from ebbflow.services.loopback import free_port
-from ebbflow.standins.process import swarmui_master
+from ebbflow.standins.process import free_port, swarmui_master
 
 SAMPLES = Path(__file__).parents[4] / "deployments" / "launch-scripts"
 ID = "sdxl-3f9c-1a-0"
