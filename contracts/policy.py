@@ -19,7 +19,7 @@ from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, Shape
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
-from ebbflow.core.ports import Policy
+from ebbflow.core.ports import Counting, Course, Policy
 from ebbflow.core.worker import Mark, Worker
 
 TURN_SECONDS = 30.0
@@ -118,6 +118,20 @@ class PolicyContract:
                 for remembers in (decision.remembers, stored.remembers)
             ]
             assert following[0] == following[1]
+
+    def test_a_course_of_turns_answers_as_each_of_them(self, policy: Policy) -> None:
+        if not isinstance(policy, Counting):
+            return
+        course: Course | None = None
+        for observation, decision in played(policy):
+            if not observation.demand.complete:
+                course = None
+                continue
+            course = course or policy.course(observation.remembered)
+            assert course.wanted(observation) == decision.total, f"on {observation}"
+            assert course.remembers == decision.remembers
+            assert decision.reserve is None
+            assert set(decision.wanted or ()) <= {Want(count=decision.total or 0)}
 
 
 def observations() -> tuple[Observation, ...]:

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, overload
 
-from ebbflow.core.frozen import made_at_once
 from ebbflow.core.lifecycle import SUPPLY, WorkerState
 from ebbflow.core.worker import Worker
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Counts:
     """How many workers there are of each standing."""
@@ -81,10 +79,47 @@ class Crew(Sequence[Worker]):
         return self._counts
 
     @property
+    def supply(self) -> int:
+        """How many serve or start, and are neither marked nor retiring."""
+        return self.counts.supply
+
+    @property
+    def serving(self) -> int:
+        """Of the supply, how many serve."""
+        return self.counts.ready
+
+    @property
+    def idle(self) -> int:
+        """How many serve and have no work."""
+        return self.counts.idle
+
+    @property
+    def existing(self) -> int:
+        """How many may exist."""
+        return self.counts.existing
+
+    @property
+    def retiring(self) -> int:
+        """How many shall be elsewhere."""
+        return self.counts.retiring
+
+    @property
     def joining(self) -> tuple[Worker, ...]:
         """Those of the supply that do not serve yet."""
         ready = WorkerState.READY
         return tuple([worker for worker in self.everyone if worker.state is not ready and worker.is_supply])
+
+    @property
+    def joining_seconds(self) -> list[float]:
+        """For how long those have been on their way."""
+        return [worker.joining_seconds for worker in self.joining]
+
+    def fresh(self, seconds: float) -> int:
+        """How many of the supply have begun to serve within this time."""
+        ready = WorkerState.READY
+        return sum(
+            worker.state is ready and worker.is_supply and worker.state_seconds < seconds for worker in self.everyone
+        )
 
     def rested(self, seconds: float) -> int:
         """How many of the supply serve and have been idle for so long at least."""
@@ -116,6 +151,25 @@ class Crew(Sequence[Worker]):
     def alike(self) -> Mapping[Alike, int]:
         """The supply, by what tells workers apart beside their work."""
         return alike(worker for worker in self.everyone if worker.is_supply)
+
+    @property
+    def is_alike(self) -> bool:
+        """Whether nothing but its rest tells one from another; False where nobody has looked."""
+        return False
+
+    def longest_idle(self, count: int, seconds: float) -> list[tuple[str, float]]:
+        """Id and idle seconds of so many at most that have been idle for so long at least, the longest first."""
+        rested = [
+            (worker.worker_id, worker.idle_seconds)
+            for worker in self.everyone
+            if worker.state is WorkerState.READY
+            and worker.is_supply
+            and worker.busy is False
+            and worker.idle_seconds is not None
+            and worker.idle_seconds >= seconds
+        ]
+        rested.sort(key=lambda found: (-found[1], found[0]))
+        return rested[: max(0, count)]
 
     def eased(self, seconds: float) -> int:
         """How many serve and have gone idle within this time, by having worked before."""

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ebbflow.core.frozen import made_at_once
-
 LOG_BYTES = 65536
 """How much of the end of a worker's output is kept with the run that ended it."""
 
@@ -70,7 +68,6 @@ class LaunchRequest:
     """A warm instance to start for this worker, instead of asking for a new one; empty: a new one."""
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One worker as the provider shows it."""

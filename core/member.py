@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from ebbflow.core.frozen import made_at_once
 from ebbflow.core.plan import Want
 
 
@@ -36,7 +35,6 @@ class Shape:
     kind: str = "request"
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Demand:
     """Queued and running work at one instant. `complete=False` means unknown, never zero."""
@@ -74,7 +72,6 @@ class Demand:
         return self.queued + self.running
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Member:
     """One worker of ours as the master shows it."""

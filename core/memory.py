@@ -3,10 +3,11 @@
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from ebbflow.core.frozen import made_at_once
 from ebbflow.core.plan import PolicyMemory
 from ebbflow.core.worker import Worker
 
+MILLISECONDS = 3
+"""Digits of the durations that are kept: equal histories then give equal bytes."""
 AVOID_SECONDS = 3600.0
 """How long a machine on which a worker failed is avoided."""
 
@@ -66,7 +67,6 @@ class AvoidedMachine:
     age_seconds: float = 0.0
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class ProviderMemory:
     """What a fleet remembers of one provider."""
@@ -105,7 +105,6 @@ class UnfinishedEntry:
     age_seconds: float = 0.0
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Everything that rides in the record from one turn to the next."""
@@ -170,7 +169,7 @@ class Memory:
 
 def passed(elapsed_seconds: float) -> float:
     """Time by which a memory grows older: whole milliseconds, and never less than nothing."""
-    return _milliseconds(max(0.0, elapsed_seconds))
+    return round(max(0.0, elapsed_seconds), MILLISECONDS)
 
 
 def aged_providers(providers: tuple[ProviderMemory, ...], seconds: float) -> tuple[ProviderMemory, ...]:
@@ -189,7 +188,7 @@ def aged_overrides(overrides: tuple[Override, ...], seconds: float) -> tuple[Ove
 
 def later_or_none(duration: float | None, seconds: float) -> float | None:
     """A duration that may be unknown, so many whole milliseconds later."""
-    return None if duration is None else _later(duration, seconds)
+    return None if duration is None else round(duration + seconds, MILLISECONDS)
 
 
 def _aged_provider(known: ProviderMemory, seconds: float) -> ProviderMemory:
@@ -222,10 +221,5 @@ def _aged_worker(worker: Worker, seconds: float) -> Worker:
     )
 
 
-def _milliseconds(seconds: float) -> float:
-    """Durations are kept to the millisecond: equal histories then give equal bytes."""
-    return round(seconds, 3)
-
-
 def _later(duration: float, seconds: float) -> float:
-    return _milliseconds(duration + seconds)
+    return round(duration + seconds, MILLISECONDS)

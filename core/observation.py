@@ -2,9 +2,9 @@
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from ebbflow.core.crew import Crew
-from ebbflow.core.frozen import made_at_once
 from ebbflow.core.ids import parse_worker_id
 from ebbflow.core.instance import Instance, InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
@@ -152,7 +152,81 @@ class CanLaunch:
         return CanLaunch(tuple(offers), max(0, self.most - len(launched)))
 
 
-@made_at_once
+class DemandCounts(Protocol):
+    """Of a demand that is known, what is counted, as `Demand` has it."""
+
+    @property
+    def queued(self) -> int:
+        """Waits."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """Is served."""
+        ...
+
+    @property
+    def waiting(self) -> int | None:
+        """Finds no worker free."""
+        ...
+
+    @property
+    def arrived(self) -> int | None:
+        """Has come since the master began to count."""
+        ...
+
+    @property
+    def served(self) -> int | None:
+        """Was finished since then."""
+        ...
+
+
+class Counted(Protocol):
+    """Of an observation, what is counted: the same as `Observation` has under these names."""
+
+    @property
+    def demand(self) -> DemandCounts:
+        """Known."""
+        ...
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Since the turn before."""
+        ...
+
+    @property
+    def supply(self) -> int:
+        """Workers that serve or start."""
+        ...
+
+    @property
+    def serving(self) -> int:
+        """Of those, who serves."""
+        ...
+
+    @property
+    def idle(self) -> int:
+        """Of those, who has no work."""
+        ...
+
+    @property
+    def joining_seconds(self) -> list[float]:
+        """For how long each of the others has been on its way."""
+        ...
+
+    def fresh(self, seconds: float) -> int:
+        """How many have begun to serve within this time."""
+        ...
+
+    def rested(self, seconds: float) -> int:
+        """How many have been idle for so long at least."""
+        ...
+
+    def eased(self, seconds: float) -> int:
+        """How many have gone idle within this time, by having worked before."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a policy sees."""
@@ -208,26 +282,35 @@ class Observation:
     @property
     def supply(self) -> int:
         """Workers that serve or start: wished, pending, starting and ready, without a mark."""
-        return self.crew.counts.supply
+        return self.crew.supply
 
     @property
     def serving(self) -> int:
         """Of the supply, the workers that have joined; the others of it are on their way."""
-        return self.crew.counts.ready
+        return self.crew.serving
 
     @property
     def idle(self) -> int:
         """Workers that serve and have no work."""
-        return self.crew.counts.idle
+        return self.crew.idle
 
     @property
     def joining(self) -> tuple[Worker, ...]:
         """Of the supply, the workers that are on their way."""
         return self.crew.joining
 
+    @property
+    def joining_seconds(self) -> list[float]:
+        """For how long each of those has been on its way."""
+        return self.crew.joining_seconds
+
     def rested(self, seconds: float) -> int:
         """How many of the supply serve and have been idle for so long at least."""
         return self.crew.rested(seconds)
+
+    def fresh(self, seconds: float) -> int:
+        """How many of the supply have begun to serve within this time."""
+        return self.crew.fresh(seconds)
 
     def eased(self, seconds: float) -> int:
         """How many serve and have gone idle within this time, by having worked before."""
@@ -236,7 +319,7 @@ class Observation:
     @property
     def existing(self) -> int:
         """What may exist and cost money: workers that are not known to be gone, and instances that are no workers."""
-        return self.crew.counts.existing + len(self.spares)
+        return self.crew.existing + len(self.spares)
 
     @property
     def warm(self) -> int:

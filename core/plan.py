@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ebbflow.core.frozen import made_at_once
-
 PolicyMemory = Mapping[str, tuple[float, ...]]
 """What a policy remembers: named series of numbers, in durations and counts, never in points of time."""
 
@@ -29,7 +27,6 @@ class Want:
     count: int = 0
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What a policy answers."""
@@ -47,7 +44,9 @@ class Decision:
     @property
     def total(self) -> int | None:
         """Wanted workers over all capability sets, or None for no opinion."""
-        return None if self.wanted is None else sum([want.count for want in self.wanted])
+        if self.wanted is None:
+            return None
+        return self.wanted[0].count if len(self.wanted) == 1 else sum([want.count for want in self.wanted])
 
 
 class Verb(Enum):
@@ -77,7 +76,6 @@ class Verb(Enum):
     """The master gives a worker work: what made it load until then, its gate, is no longer needed."""
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Action:
     """One thing to do for one worker, and why."""

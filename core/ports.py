@@ -15,8 +15,8 @@ from typing import Protocol, runtime_checkable
 from ebbflow.core.chain import Claim, Stored
 from ebbflow.core.instance import Instance, InstanceList, JoinSpec, LaunchRequest, ProviderCaps
 from ebbflow.core.member import Demand, DrainAnswer, Health, MasterCaps, MemberList, PushMemberList, Registration
-from ebbflow.core.observation import Observation
-from ebbflow.core.plan import Decision, Outcome
+from ebbflow.core.observation import Counted, Observation
+from ebbflow.core.plan import Decision, Outcome, PolicyMemory
 from ebbflow.core.record import Record
 from ebbflow.core.worker import Worker
 
@@ -359,4 +359,26 @@ class Policy(Protocol):
 
         What it wants to know next time goes out as `Decision.remembers` and comes back as `Observation.remembered`.
         """
+        ...
+
+
+class Course(Protocol):
+    """A policy on its way through turns that follow each other. What it remembers it keeps as it has it."""
+
+    def wanted(self, seen: Counted) -> int:
+        """How many workers there should be, of any kind: what `decide` would answer in this turn."""
+        ...
+
+    @property
+    def remembers(self) -> PolicyMemory:
+        """What `decide` would have asked to be remembered by now."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """A policy that reads counts alone where demand is known, and so can answer millions of turns in a simulation."""
+
+    def course(self, remembered: PolicyMemory) -> Course:
+        """Begin with what an earlier turn has left."""
         ...

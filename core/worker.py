@@ -2,13 +2,11 @@
 
 from dataclasses import dataclass
 
-from ebbflow.core.frozen import made_at_once
 from ebbflow.core.instance import Failure, InstanceState
 from ebbflow.core.lifecycle import SUPPLY, WorkerState
 from ebbflow.core.member import MemberState
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Mark:
     """The durable decision to take a worker out of service. A marked worker is never registered and never supply."""
@@ -33,7 +31,6 @@ class Mark:
         return max(0.0, self.deadline_seconds - self.age_seconds)
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Worker:
     """One launched GPU instance serving the master, with all that is known of it. All times are durations."""

@@ -9,17 +9,17 @@ from dataclasses import dataclass, replace
 from functools import cache
 
 from ebbflow.core.capabilities import fits
-from ebbflow.core.frozen import made_at_once
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.memory import Override, OverrideKind
 from ebbflow.core.observation import Observation, ScaleRequest
 from ebbflow.core.plan import Decision, Reason
+from ebbflow.core.ports import Policy
 from ebbflow.core.worker import Worker
 from ebbflow.decision.guard import ask
-from ebbflow.decision.limits import Bounded, apply
+from ebbflow.decision.limits import Bounded, apply, unchanged
 from ebbflow.decision.overrides import overrides_after
 from ebbflow.decision.placement.launching import can_launch
-from ebbflow.decision.placement.place import place
+from ebbflow.decision.placement.place import NOTHING, place
 from ebbflow.decision.placement.shares import Placed, ProviderShare
 from ebbflow.decision.placement.victims import retire
 from ebbflow.decision.rules import Rules
@@ -30,7 +30,6 @@ MASTERS_OWN = "master"
 """The kind of the policy that wants what the master wants."""
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Circumstances:
     """What binds a decision beside what was observed."""
@@ -55,7 +54,6 @@ class Circumstances:
     """What serves the same master and is not ours, where the policy counts it."""
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Decided:
     """What a decision came to, step by step."""
@@ -84,7 +82,12 @@ class Decided:
 
 
 def decide(
-    observation: Observation, shares: Sequence[ProviderShare], rules: Rules, circumstances: Circumstances
+    observation: Observation,
+    shares: Sequence[ProviderShare],
+    rules: Rules,
+    circumstances: Circumstances,
+    *,
+    answer: Decision | None = None,
 ) -> Decided:
     """Ask the policy, guard what it wants, and place it.
 
@@ -93,6 +96,7 @@ def decide(
         shares: the fleet's providers in its order, and removed ones at which something may live.
         rules: the fleet's.
         circumstances: what binds besides.
+        answer: the policy's, where it has been asked already; None: it is asked here.
 
     Raises:
         ConfigError: a person names a worker that the fleet has not.
@@ -101,23 +105,24 @@ def decide(
     asked = tuple(shares)
     if rules.placement.order == "price":
         asked = tuple(sorted(shares, key=lambda share: (share.price is None, share.price or 0.0)))
-    workers = retire(observation.crew, asked, rules.limits, rules.placement)
+    policy, limits = rules.policy, rules.limits
+    workers = retire(observation.crew, asked, limits, rules.placement)
     seen = observation if workers is observation.workers else replace(observation, workers=workers)
-    overrides = overrides_after(circumstances.overrides, circumstances.request, seen, rules.limits)
-    shown = seen
-    if _reads_offers(type(rules.policy)):
-        shown = seen.offered(can_launch(seen, asked, rules.limits, rules.placement))
-    decision = _without_others(ask(rules.policy, _with_others(shown, circumstances.others)), circumstances.others)
-    decision = _beside_the_masters(decision, rules.policy.kind, shown)
+    overrides = overrides_after(circumstances.overrides, circumstances.request, seen, limits)
+    decision = answer or _asked(policy, _offered(seen, asked, rules), circumstances.others)
     # Such a master's wants say what workers must be able to do, also where it does not tell what its tasks require.
-    by_capability = circumstances.per_shape_demand or rules.policy.kind == MASTERS_OWN
+    by_capability = circumstances.per_shape_demand or policy.kind == MASTERS_OWN
     if by_capability:
         decision = _satisfiable(decision, seen, asked)
+    is_plain = not (overrides or by_capability or rules.schedules or seen.crew.retiring) and decision.reserve is None
+    # What most decisions come to: nobody comes, nobody goes, and no rule has anything to say.
+    if is_plain and (left := unchanged(decision, seen.supply, limits)) is not None:
+        return Decided(seen, decision, asked, (), left, NOTHING)
     kept = _keeping(asked, 0 if is_wound_down(overrides) else decision.reserve)
     bounded = apply(
         decision,
         seen,
-        rules.limits,
+        limits,
         overrides=overrides,
         floors=floors(rules.schedules, seen.at_seconds),
         by_capability=by_capability,
@@ -127,7 +132,7 @@ def decide(
         bounded,
         seen,
         kept,
-        rules.limits,
+        limits,
         rules=rules.placement,
         chain_age_seconds=circumstances.chain_age_seconds,
         budget_seconds=circumstances.budget_seconds,
@@ -136,6 +141,24 @@ def decide(
         members_complete=circumstances.members_complete,
     )
     return Decided(seen, decision, kept, overrides, bounded, placed)
+
+
+def _asked(policy: Policy, observation: Observation, others: Sequence[str]) -> Decision:
+    """What the policy wants of this fleet, with what its master would want beside it."""
+    if others:
+        decision = _without_others(ask(policy, _with_others(observation, others)), others)
+    else:
+        decision = ask(policy, observation)
+    if observation.demand.desired is None:
+        return decision
+    return _beside_the_masters(decision, policy.kind, observation)
+
+
+def _offered(observation: Observation, shares: Sequence[ProviderShare], rules: Rules) -> Observation:
+    """What the policy sees: with what could come, where it reads that."""
+    if not _reads_offers(type(rules.policy)):
+        return observation
+    return observation.offered(can_launch(observation, shares, rules.limits, rules.placement))
 
 
 # A model of pydantic takes long to say that it has no such name.
@@ -151,8 +174,6 @@ def is_wound_down(overrides: Sequence[Override]) -> bool:
 
 def _with_others(observation: Observation, others: Sequence[str]) -> Observation:
     """What the policy sees where the master's other workers count: they serve, and nobody knows whether they work."""
-    if not others:
-        return observation
     beside = tuple(Worker(f"other: {name}", "", WorkerState.READY) for name in others)
     return replace(observation, workers=(*observation.workers, *beside))
 
@@ -160,7 +181,7 @@ def _with_others(observation: Observation, others: Sequence[str]) -> Observation
 def _without_others(decision: Decision, others: Sequence[str]) -> Decision:
     """Of what is wanted, what is not served by the others: any kind is theirs, as nobody says what they can do."""
     left = len(others)
-    if not left or not decision.total:
+    if not decision.total:
         return decision
     wanted = []
     for want in decision.wanted or ():

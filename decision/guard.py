@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ebbflow.core.capabilities import amounts
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.observation import Observation
-from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.plan import Decision, PolicyMemory, Reason, Want
 from ebbflow.core.ports import Policy
 from ebbflow.policies.formulas.needs import carried
 
@@ -22,8 +22,10 @@ ABSURD = 1_000_000
 MOST_REMEMBERED = 1000
 """Numbers that a policy may remember; they are stored in every record."""
 
+NOTHING = object()
+"""Where a policy was given no series of a name."""
 PLAIN = frozenset({int, float})
-"""Of a series of these alone it is enough to know that its sum is finite."""
+"""Of numbers of these alone it is enough to know that their sum is finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +47,25 @@ def ask(policy: Policy, observation: Observation) -> Decision:
         policy: any; those of other packages are not trusted to be right.
         observation: what it decides on.
     """
-    try:
-        decision = policy.decide(observation)
-        _check(decision)
-    except _NotAnAnswer as wrong:
-        return _held(policy.kind, f"answered {wrong}", observation)
     # A policy of another package may raise anything, and a turn must end all the same.
+    try:
+        return checked(policy.kind, policy.decide(observation), observation)
     except Exception as error:
         return _held(policy.kind, f"raised {''.join(traceback.format_exception_only(error))}", observation)
+
+
+def checked(kind: str, decision: Decision, observation: Observation) -> Decision:
+    """A policy's answer, or one that holds where it is none.
+
+    Args:
+        kind: the policy's.
+        decision: what it answered, whatever that is.
+        observation: what it decided on.
+    """
+    try:
+        _check(decision, observation.remembered)
+    except _NotAnAnswer as wrong:
+        return _held(kind, f"answered {wrong}", observation)
     return decision
 
 
@@ -63,27 +76,34 @@ def _held(kind: str, what: str, observation: Observation) -> FailedDecision:
     return FailedDecision(None, f"policy {kind} failed", reasons, carried(observation), failure=failure)
 
 
-def _check(decision: object) -> None:
+def _check(decision: object, known: PolicyMemory) -> None:
     if not isinstance(decision, Decision):
         raise _NotAnAnswer(f"with a {type(decision).__name__} instead of a Decision")
-    _check_wanted(decision.wanted)
+    if decision.wanted is not None:
+        _check_wanted(decision.wanted)
     if decision.reserve is not None:
         _check_count(decision.reserve, "reserve")
     if not isinstance(decision.headline, str):
         raise _NotAnAnswer(f"a headline of type {type(decision.headline).__name__}")
     reasons: object = decision.reasons
-    if not isinstance(reasons, tuple) or not all([isinstance(reason, Reason) for reason in reasons]):
+    if not isinstance(reasons, tuple):
         raise _NotAnAnswer("with reasons that are no tuple of Reason")
-    if not all([isinstance(reason.rule, str) and isinstance(reason.text, str) for reason in decision.reasons]):
-        raise _NotAnAnswer("with a reason that is no text")
-    _check_memory(decision.remembers)
+    for reason in reasons:
+        if not isinstance(reason, Reason):
+            raise _NotAnAnswer("with reasons that are no tuple of Reason")
+        if not isinstance(reason.rule, str) or not isinstance(reason.text, str):
+            raise _NotAnAnswer("with a reason that is no text")
+    if decision.remembers or not isinstance(decision.remembers, dict):
+        _check_memory(decision.remembers, known)
 
 
 def _check_wanted(wanted: object) -> None:
-    if wanted is None:
-        return
     if not isinstance(wanted, tuple):
         raise _NotAnAnswer(f"wanted {_short(repr(wanted))} instead of a tuple of Want")
+    if len(wanted) == 1 and isinstance(wanted[0], Want) and wanted[0].capabilities == ():
+        # A number of workers, as most answer.
+        _check_count(wanted[0].count, "count")
+        return
     seen: set[tuple[str, ...]] = set()
     for want in wanted:
         if not isinstance(want, Want):
@@ -113,23 +133,34 @@ def _check_count(count: object, name: str) -> None:
         raise _NotAnAnswer(f"a {name} above {ABSURD}")
 
 
-def _check_memory(remembers: object) -> None:
+def _check_memory(remembers: object, known: PolicyMemory) -> None:
+    """Refuse what no record can hold.
+
+    Args:
+        remembers: the policy's.
+        known: what it was given: a series that it gives back as it got it was checked when it gave it first.
+    """
     if not isinstance(remembers, Mapping):
         raise _NotAnAnswer(f"remembers {_short(repr(remembers))} instead of named series")
-    size = 0
+    size, new = 0, list[object]()
     for name, series in remembers.items():
-        if not isinstance(name, str) or not isinstance(series, tuple):
-            raise _NotAnAnswer(f"remembers {_short(repr(name))}, which is no named tuple of numbers")
-        # A backtest checks millions of numbers, which are nearly always right.
-        if PLAIN.issuperset(map(type, series)) and math.isfinite(sum(series)):
-            size += len(series)
-            continue
+        if series is not known.get(name, NOTHING):
+            if not isinstance(name, str) or not isinstance(series, tuple):
+                raise _NotAnAnswer(f"remembers {_short(repr(name))}, which is no named tuple of numbers")
+            new += series
+        size += len(series)
+    # A backtest checks millions of numbers, which are nearly always right.
+    if not (PLAIN.issuperset(map(type, new)) and math.isfinite(sum(new))):  # type: ignore[arg-type]  # plain numbers
+        _check_numbers(remembers)
+    if size > MOST_REMEMBERED:
+        raise _NotAnAnswer(f"remembers {size} numbers; {MOST_REMEMBERED} fit into a record")
+
+
+def _check_numbers(remembers: Mapping[str, tuple[object, ...]]) -> None:
+    for name, series in remembers.items():
         for number in series:
             if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
                 raise _NotAnAnswer(f"remembers {name} {_short(repr(number))}, which is no finite number")
-        size += len(series)
-    if size > MOST_REMEMBERED:
-        raise _NotAnAnswer(f"remembers {size} numbers; {MOST_REMEMBERED} fit into a record")
 
 
 def _short(text: str, length: int = 200) -> str:

@@ -12,7 +12,6 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ebbflow.core.errors import OverrideRefused
-from ebbflow.core.frozen import made_at_once
 from ebbflow.core.memory import Override, OverrideKind
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
@@ -52,7 +51,6 @@ class Limits(BaseModel):
         return self
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Bounded:
     """What is left of a decision after the limits."""
@@ -75,6 +73,11 @@ class Bounded:
     """The launches, by what they must be able to do; empty: nobody asked for anything in particular."""
     wanted: tuple[Want, ...] = ()
     """Everything that the policy wants, where it says what workers must be able to do."""
+
+    @property
+    def is_choosy(self) -> bool:
+        """Whether it matters who goes: a person has a say in it, or what workers must be able to do."""
+        return bool(self.hurried or self.forced or self.preferred or self.pinned or self.wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,8 @@ def apply(
     supply, wanted = observation.supply, decision.total
     wants = decision.wanted if by_capability and is_typed(decision.wanted) else None
     is_free = not overrides and not floors and wants is None
-    if is_free and wanted in (None, supply) and limits.min_workers <= supply <= limits.max_workers:
-        return _unchanged(supply)
+    if is_free and (left := unchanged(decision, supply, limits)) is not None:
+        return left
     winding = [held for held in overrides if held.kind is OverrideKind.WIND_DOWN]
     if winding:
         return _wound_down(winding, supply)
@@ -134,6 +137,8 @@ def apply(
         elif held.kind is OverrideKind.CEILING:
             bound = bound.at_most(held.count, "override.ceiling", str(held), held.short)
     bound = _within(bound, limits)
+    if is_free:
+        return _counted(bound, supply, observation, limits, listings_complete)
     short = _short(wants, observation, supply, bound.target)
     missing = total(short)
     launches = _launches(missing, observation, limits, listings_complete)
@@ -163,10 +168,31 @@ def apply(
     )
 
 
-# What most decisions come to.
+def unchanged(decision: Decision, supply: int, limits: Limits) -> Bounded | None:
+    """What is left of a decision that wants what there is, in a number that may be; None: it is another one.
+
+    Args:
+        decision: what the policy wants, of workers that are counted as alike.
+        supply: workers that serve or start.
+        limits: the fleet's own.
+    """
+    if decision.total in (None, supply) and limits.min_workers <= supply <= limits.max_workers:
+        return _unchanged(supply)
+    return None
+
+
 @lru_cache(maxsize=256)
 def _unchanged(supply: int) -> Bounded:
     return Bounded(supply, 0, 0)
+
+
+def _counted(bound: _Bound, supply: int, observation: Observation, limits: Limits, listings_complete: bool) -> Bounded:
+    """A number of workers that no person and no clock has a say in, and that may be any."""
+    target = bound.target
+    launches = _launches(target - supply, observation, limits, listings_complete)
+    surplus = _Bound(max(0, supply - target))
+    stops = _spaced(surplus, observation.seconds_since_stop, limits.min_seconds_between_stops, "stops")
+    return Bounded(target, launches.target, stops.target, reasons=(*bound.reasons, *launches.reasons, *stops.reasons))
 
 
 def _within(bound: _Bound, limits: Limits) -> _Bound:

@@ -6,7 +6,7 @@ ones, stopped ones among them, are held at hot / total = 0.3. Load rises at once
 three actions of a kind per tick. What starts counts as hot, and without any worker the ratio is that of one.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -47,6 +47,8 @@ class BusyRatioPolicy(BaseModel):
     """Busy per hot workers in a band, hot ones a share of all that are kept loaded, a few steps per turn."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    reads_offers: ClassVar[bool] = False
 
     kind: Literal["busy_ratio"] = "busy_ratio"
     upper_busy_ratio: Annotated[

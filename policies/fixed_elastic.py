@@ -6,7 +6,7 @@ library says, and a base that could not be started, or was lost, is started agai
 rest goes is placement's: the order of the fleet's providers.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -27,6 +27,8 @@ class FixedElasticPolicy(BaseModel):
     """A base that stays, and beyond it as many as keep the tasks per worker between two ratios."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    reads_offers: ClassVar[bool] = False
 
     kind: Literal["fixed_elastic"] = "fixed_elastic"
     base_workers: Annotated[

@@ -5,14 +5,15 @@ follow, with boots of B seconds and requests of m seconds:
 
 1. **Load** R: m x the arrivals per second that are to be expected when a boot ends. That is their average, less what of
    a rise has lately not lasted for a boot: a crowd is no load. Averages begin at nothing, so that a first request after
-   a rest is no rate.
+   a rest is no rate. About k = 1, where every rise so far has lasted, what the last seconds show counts at once.
 2. **Margin**: z sqrt(R + s (V - R)), where V is the mean square of how far demand was off the load: R for even
    arrivals, more for bursts. z rises with the logarithm of k. Load and margin are held for some boots' length.
 3. **Backlog**: what still waits when a boot ends, Q = queued + arrivals of a boot - what the present workers serve in
    it. With d workers more it is gone after Q m / d seconds and costs k Q^2 m / (2 d) of waiting, while d boots cost
    d B. The sum is least at d = Q sqrt(k m / (2 B)).
 4. **Never more than work exists**: by the most requests that were there at once of late, one worker for the first and
-   for each beyond it what k allows; for those that were there all the time of a boot, one each.
+   for each beyond it what k allows; for those that were there all the time of a boot, one each. Where every rise so
+   far has lasted, a request is given more.
 
 A worker goes when nobody waits, it has rested, and nothing that is held asks for it. An empty fleet launches one for
 whatever waits. It learns arrivals, service and boots from what the fleet and its master report, and nothing else.
@@ -23,16 +24,19 @@ was tried besides, and what it was worth, stands in `docs/policies.md`.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ebbflow.core.observation import Observation
-from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.observation import Counted, Observation
+from ebbflow.core.plan import Decision, PolicyMemory, Reason
+from ebbflow.core.ports import Course
 from ebbflow.policies.formulas.marginal_memory import Learned
 from ebbflow.policies.formulas.marginal_staffing import backlog, cautious_rate, margin, most_useful, tuned_to
-from ebbflow.policies.formulas.needs import demand_unknown
+from ebbflow.policies.formulas.needs import any_workers, demand_unknown, seconds_since_seen
+from ebbflow.policies.formulas.rises import risen, sureness
 
 DEFAULT_LIMITS: Mapping[str, float] = MappingProxyType({"min_seconds_between_stops": 0.0, "min_idle_seconds": 0.0})
 """The policy spaces its stops itself; a fleet may say otherwise."""
@@ -40,6 +44,8 @@ DEFAULT_LIMITS: Mapping[str, float] = MappingProxyType({"min_seconds_between_sto
 LEAST_WORTH, MOST_WORTH = 0.01, 100.0
 MOST_WORKERS = 10_000
 """No fleet is larger, whatever waits."""
+UNSAID = (Reason("policy.marginal", ""),)
+"""Where nobody reads why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class MarginalPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     default_limits: ClassVar[Mapping[str, float]] = DEFAULT_LIMITS
+    reads_offers: ClassVar[bool] = False
 
     kind: Literal["marginal"] = "marginal"
     waiting_worth: Annotated[
@@ -86,24 +93,39 @@ class MarginalPolicy(BaseModel):
 
     def decide(self, observation: Observation) -> Decision:
         """Learn, then weigh one more worker against the waiting it saves."""
-        demand, supply = observation.demand, observation.supply
-        if not demand.complete:
+        if not observation.demand.complete:
             return demand_unknown(self.kind, observation)
-        tuned, known = tuned_to(self.waiting_worth), Learned.read(observation)
-        joining = known.learn_boots(observation)
+        known = Learned.read(observation.remembered)
+        known.go_on(seconds_since_seen(observation))
+        wanted, weighed = self._weighed(observation, known, explains=observation.explains)
+        if weighed is None:
+            return Decision(any_workers(wanted), "unsaid", UNSAID, known.series())
+        headline = f"load {weighed.load:.1f}, queue {observation.demand.queued}"
+        reason = Reason("policy.marginal", _explained(observation, wanted, weighed))
+        return Decision(any_workers(wanted), headline, (reason,), known.series())
+
+    def course(self, remembered: PolicyMemory) -> Course:
+        """Answer turns that follow each other."""
+        return _Course(self, remembered)
+
+    def _weighed(self, seen: Counted, known: Learned, *, explains: bool) -> tuple[int, _Weighed | None]:
+        """How many workers are wanted, and by what that was weighed where somebody reads it; `known` learns."""
+        demand, supply, tuned = seen.demand, seen.supply, tuned_to(self.waiting_worth)
+        joining = known.learn_boots(seen)
         boots, service = known.boot_times(self.boot_seconds), known.service_seconds(self.service_seconds)
         average = max(tuned.average_seconds, tuned.average_services * service)
-        known.learn_arrivals(
-            observation, service_seconds=service, average_seconds=average, slow_seconds=tuned.slow_seconds
-        )
-        rate = known.expected_rate(known.lasting_share(average), tuned.doubt)
+        known.learn_arrivals(seen, service_seconds=service, average_seconds=average, slow_seconds=tuned.slow_seconds)
+        lasting = known.lasting_share(average)
+        sure = sureness(lasting)
+        jumped = partial(risen, sudden_rate=known.sudden_rate, elapsed_seconds=known.elapsed, share=tuned.jump * sure)
+        rate = jumped(known.expected_rate(lasting, tuned.doubt))
         load = rate * service
         free = margin(load, known.swing, tuned)
         more = 0.0
         if demand.queued:
             more = backlog(
                 demand.queued,
-                cautious_rate(known.rate, known.slow_rate, average, tuned),
+                cautious_rate(jumped(known.rate), known.slow_rate, average, tuned),
                 supply - len(joining),
                 joining,
                 boots=boots,
@@ -116,9 +138,9 @@ class MarginalPolicy(BaseModel):
         staffed = max(0, math.ceil(base))
         asked = max(0, math.ceil(base + more - (0.0 if demand.queued else tuned.idle_rounding)))
         within = tuned.held_boots * boots.paid_seconds
-        held = known.held.note(known.clock, staffed, within)
-        peak, least = known.most_at_once(at_once, within), known.least_at_once(at_once, boots.paid_seconds)
-        most = most_useful(staffed, peak, least, tuned.spare)
+        held = known.most_held(staffed, within)
+        peak, least = known.at_once(at_once, within, boots.paid_seconds)
+        most = most_useful(staffed, peak, least, tuned.spare + sure * tuned.sure_spare)
         wanted = min(asked, most, MOST_WORKERS)
         may_go = 0
         if demand.queued and not supply:
@@ -126,27 +148,42 @@ class MarginalPolicy(BaseModel):
             wanted = max(wanted, 1)
         elif wanted <= supply:
             # While anything waits nobody goes: who is idle beside a queue has just become so, or waits for other work.
-            may_go = 0 if demand.queued else observation.rested(tuned.rested_seconds)
-            wanted = min(supply, max(wanted, int(held), supply - may_go))
+            wanted = max(wanted, int(held))
+            may_go = 0 if demand.queued or wanted >= supply else seen.rested(tuned.rested_seconds)
+            wanted = min(supply, max(wanted, supply - may_go))
         known.learn_after(
-            observation,
+            seen,
             service_hint=self.service_seconds,
             load=load,
             swing_seconds=tuned.swing_seconds,
             lag_seconds=boots.lead_seconds + average,
         )
-        headline, text = "unsaid", ""
-        if observation.explains:
-            headline = f"load {load:.1f}, queue {demand.queued}"
-            text = _explained(
-                observation,
-                wanted,
-                _Weighed(
-                    *(rate, service, boots.lead_seconds, load, free, more, asked, most, peak, held, may_go),
-                    tuned.rested_seconds,
-                ),
-            )
-        return Decision((Want(count=wanted),), headline, (Reason("policy.marginal", text),), known.series())
+        if not explains:
+            return wanted, None
+        return wanted, _Weighed(
+            *(rate, service, boots.lead_seconds, load, free, more, asked, most, peak, held, may_go),
+            tuned.rested_seconds,
+        )
+
+
+class _Course:
+    """Its way through turns that follow each other: what it has learned is not written down in between."""
+
+    def __init__(self, policy: MarginalPolicy, remembered: PolicyMemory) -> None:
+        self._policy = policy
+        self._known = Learned.read(remembered)
+        self._unseen_seconds = sum(remembered.get("unseen_seconds", ()))
+
+    def wanted(self, seen: Counted) -> int:
+        """How many workers there should be."""
+        self._known.go_on(seen.elapsed_seconds + self._unseen_seconds)
+        self._unseen_seconds = 0.0
+        return self._policy._weighed(seen, self._known, explains=False)[0]
+
+    @property
+    def remembers(self) -> PolicyMemory:
+        """All that it has learned."""
+        return self._known.series()
 
 
 def _explained(observation: Observation, wanted: int, weighed: _Weighed) -> str:

@@ -18,6 +18,7 @@ class MasterPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     needs_desired: ClassVar[bool] = True
+    reads_offers: ClassVar[bool] = False
 
     kind: Literal["master"] = "master"
 

@@ -3,7 +3,7 @@
 Source: opengris-scaler 1.15.0, policy `no`: no command at all.
 """
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +15,8 @@ class NoPolicy(BaseModel):
     """Never ask for a change: the fleet is moved by hand, or by `min_workers` alone."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    reads_offers: ClassVar[bool] = False
 
     kind: Literal["no"] = "no"
 

@@ -12,8 +12,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ebbflow.core.observation import Observation
-from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.observation import Counted, Observation
+from ebbflow.core.plan import Decision, PolicyMemory, Reason
+from ebbflow.core.ports import Course
+from ebbflow.policies.formulas.courses import Forgetful
+from ebbflow.policies.formulas.needs import any_workers
 
 DEFAULT_LIMITS: Mapping[str, float] = MappingProxyType(
     {
@@ -47,14 +50,23 @@ class SwarmUIPolicy(BaseModel):
         if not demand.complete:
             text = f"demand is unknown ({demand.detail or 'no answer'}), which is not zero: {supply} workers stay"
             return Decision(None, "demand unknown", (Reason("policy.swarmui", text),))
-        waiting = demand.queued if demand.waiting is None else demand.waiting
-        load, enough = waiting + demand.running, self.min_queued_before_expand
-        idle = observation.idle
-        step = 1 if waiting > 0 and load >= enough else -1 if waiting == 0 and idle and supply else 0
+        wanted = self._counted(observation)
         headline, text = "unsaid", ""
         if observation.explains:
-            headline, text = self._explain(step, waiting, demand.running, supply, idle)
-        return Decision((Want(count=supply + step),), headline, (Reason("policy.swarmui", text),))
+            waiting = demand.queued if demand.waiting is None else demand.waiting
+            headline, text = self._explain(wanted - supply, waiting, demand.running, supply, observation.idle)
+        return Decision(any_workers(wanted), headline, (Reason("policy.swarmui", text),))
+
+    def course(self, remembered: PolicyMemory) -> Course:
+        """Answer turns that follow each other."""
+        return Forgetful(self._counted)
+
+    def _counted(self, seen: Counted) -> int:
+        demand, supply = seen.demand, seen.supply
+        waiting = demand.queued if demand.waiting is None else demand.waiting
+        if waiting > 0:
+            return supply + (waiting + demand.running >= self.min_queued_before_expand)
+        return supply - 1 if waiting == 0 and seen.idle and supply else supply
 
     def _explain(self, step: int, waiting: int, running: int, supply: int, idle: int) -> tuple[str, str]:
         """A headline and a sentence."""

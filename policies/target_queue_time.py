@@ -12,7 +12,7 @@ had come would send them away again under constant demand.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,6 +40,8 @@ class TargetQueueTimePolicy(BaseModel):
     """Measured performance for the load at a target use, and for the queue to be empty within a target time."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    reads_offers: ClassVar[bool] = False
 
     kind: Literal["target_queue_time"] = "target_queue_time"
     target_queue_time_seconds: Annotated[

@@ -12,13 +12,15 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ebbflow.core.observation import Observation
-from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.observation import Counted, Observation
+from ebbflow.core.plan import Decision, PolicyMemory, Reason
+from ebbflow.core.ports import Course
 from ebbflow.core.text import counted
 from ebbflow.policies.formulas import opengris_1_15, opengris_2_9
 from ebbflow.policies.formulas.bands import check_band
 from ebbflow.policies.formulas.corrections import CORRECTED, Corrections, told
-from ebbflow.policies.formulas.needs import demand_unknown, serving
+from ebbflow.policies.formulas.courses import Forgetful
+from ebbflow.policies.formulas.needs import any_workers, demand_unknown, serving
 from ebbflow.policies.formulas.opengris_1_15 import UNLIMITED, Group, Start
 
 CORRECTIONS = ("count_starting", "step_down")
@@ -65,11 +67,9 @@ class VanillaPolicy(BaseModel):
         demand, supply = observation.demand, observation.supply
         if not demand.complete:
             return demand_unknown(self.kind, observation)
-        ready = serving(observation)
         if not observation.explains:
-            corrections = _corrected(self.uncorrected)
-            wanted = self._wanted(demand.total, ready, supply - ready, corrections)
-            return Decision((Want(count=wanted),), "unsaid", (Reason("policy.vanilla", ""),))
+            return Decision(any_workers(self._counted(observation)), "unsaid", (Reason("policy.vanilla", ""),))
+        ready = serving(observation)
         wanted, reasons = told(
             self.kind,
             self.uncorrected,
@@ -78,7 +78,15 @@ class VanillaPolicy(BaseModel):
             is_starting=ready < supply,
         )
         headline, reason = self._explain(demand.total, supply, wanted)
-        return Decision((Want(count=wanted),), headline, (reason, *reasons))
+        return Decision(any_workers(wanted), headline, (reason, *reasons))
+
+    def course(self, remembered: PolicyMemory) -> Course:
+        """Answer turns that follow each other."""
+        return Forgetful(self._counted)
+
+    def _counted(self, seen: Counted) -> int:
+        ready, tasks = seen.serving, seen.demand.queued + seen.demand.running
+        return self._wanted(tasks, ready, seen.supply - ready, _corrected(self.uncorrected))
 
     def _wanted(self, tasks: int, ready: int, starting: int, corrections: Corrections) -> int:
         return _settled(
@@ -128,8 +136,8 @@ def _settled(
 ) -> int:
     """The number of workers with which the rule is content, or comes to in so many steps."""
     wanted = ready + starting
-    # Made once: each step has one more or one fewer.
-    groups = [Group(str(place)) for place in range(wanted + most_steps)]
+    # Each step has one more or one fewer.
+    groups = _groups(wanted + most_steps)
     for _ in range(most_steps):
         counted = wanted if corrections.count_starting else ready
         following = _following(
@@ -141,6 +149,12 @@ def _settled(
             break
         wanted, ready = following, min(ready, following)
     return wanted
+
+
+@lru_cache(maxsize=1024)
+def _groups(count: int) -> tuple[Group, ...]:
+    """So many that nothing but their names tells apart."""
+    return tuple(Group(str(place)) for place in range(count))
 
 
 def _following(

@@ -6,7 +6,7 @@ tiers are emptied first. How many is said here, which provider gets them and whi
 correction beyond amounts: a task counts once, where the library counts one that requires something twice.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +23,8 @@ class WaterfallPolicy(BaseModel):
     """One worker per `upper_task_ratio` tasks, of each kind of task; the first provider with room takes it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    reads_offers: ClassVar[bool] = False
 
     kind: Literal["waterfall"] = "waterfall"
     upper_task_ratio: Annotated[

@@ -51,7 +51,7 @@ class Opengris:
 
     def tick(self, world: World) -> None:
         """Start or stop the difference, but only where the desired count has changed."""
-        desired = self._ratio.desired(len(world.queue) + world.busy, world.ready, self._desired)
+        desired = self._ratio.desired(len(world.queue) + world.running, world.ready, self._desired)
         if desired == self._desired:
             return
         self._desired = desired

@@ -16,7 +16,10 @@ NEGLIGIBLE_LOAD = 0.02
 
 def follow(world: World, target: int) -> None:
     """Bring the fleet to a number of workers."""
-    for _ in range(target - world.size):
+    surplus = world.size - target
+    if not surplus:
+        return
+    for _ in range(-surplus):
         if world.launch() is None:
             return
     surplus = world.size - target
@@ -52,10 +55,9 @@ class Knative:
     def tick(self, world: World) -> None:
         """The pod autoscaler's decision."""
         now, ready = world.now, max(1, world.ready)
-        concurrency = len(world.queue) + world.busy
-        stable = math.ceil(self._long.add(now, concurrency) / 0.7)
-        panic = math.ceil(self._short.add(now, concurrency) / 0.7)
-        stable, panic = (self._in_steps(value, ready, world.ready) for value in (stable, panic))
+        concurrency, least, most = len(world.queue) + world.running, world.ready // 2, 1000 * ready
+        stable = min(most, max(least, math.ceil(self._long.add(now, concurrency) / 0.7)))
+        panic = min(most, max(least, math.ceil(self._short.add(now, concurrency) / 0.7)))
         if panic >= 2 * ready:
             if now >= self._panic_until:
                 self._panic_most = 0
@@ -66,10 +68,6 @@ class Knative:
             target = self._panic_most
         target = self._delay.add(now, target)
         follow(world, self._with_grace(now, target))
-
-    @staticmethod
-    def _in_steps(value: int, ready: int, really_ready: int) -> int:
-        return min(1000 * ready, max(value, math.floor(really_ready / 2)))
 
     def _with_grace(self, now: float, target: int) -> int:
         if target > 0:
@@ -95,7 +93,7 @@ class Keda:
 
     def tick(self, world: World) -> None:
         """The HPA's decision."""
-        tasks, size = len(world.queue) + world.busy, world.size
+        tasks, size = len(world.queue) + world.running, world.size
         wanted = math.ceil(tasks / self._per_worker)
         if size and abs(tasks / (size * self._per_worker) - 1.0) <= 0.1:
             wanted = size

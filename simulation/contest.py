@@ -9,10 +9,12 @@ from ebbflow.fleet.model import Fleet
 from ebbflow.simulation.environment import Environment
 from ebbflow.simulation.league import Row, Run, row_of, simulate
 from ebbflow.simulation.opt0 import opt0_seconds
-from ebbflow.simulation.policy_driver import EPOCH_SECONDS, PolicyDriver
+from ebbflow.simulation.policy_driver import EPOCH_SECONDS
+from ebbflow.simulation.quick_driver import QuickDriver
 from ebbflow.simulation.recorded import Trace
 from ebbflow.simulation.score import WORTHS
 from ebbflow.simulation.standing import broken_guards
+from ebbflow.simulation.turn_times import led_in
 from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS
 
 
@@ -29,6 +31,8 @@ class Contest:
     after_seconds: float = AFTER_LAST_ARRIVAL_SECONDS
     overrides: tuple[Override, ...] = ()
     """In force when the trace begins."""
+    turns_at: tuple[float, ...] = ()
+    """When turns are taken, in seconds of the trace; empty: at the fleet's interval."""
 
     def led_in(self) -> "Contest":
         """The same after enough time for the fleet's minimum to boot, as if it had run before the trace began."""
@@ -40,6 +44,12 @@ class Contest:
             trace=replace(trace, at_seconds=tuple(at + lead for at in trace.at_seconds)),
             begins_at=self.begins_at - lead,
             overrides=tuple(replace(held, remaining_seconds=held.remaining_seconds + lead) for held in self.overrides),
+            turns_at=led_in(
+                self.turns_at,
+                lead_seconds=lead,
+                interval_seconds=self.fleet.interval_seconds,
+                until=lead + trace.last_at_seconds + self.after_seconds,
+            ),
         )
 
     @property
@@ -62,6 +72,12 @@ class Contest:
         return fleet.model_copy(update={"providers": entries, "limits": limits})
 
     @property
+    def sharing_note(self) -> str:
+        """How many requests a worker is played with."""
+        most = max(provider.requests_at_once for provider in self.environment.providers)
+        return "Requests are served one per worker" if most == 1 else f"A worker serves up to {most} requests at once"
+
+    @property
     def price_note(self) -> str:
         """What of the price caps is played."""
         fleet, unpriced = self.fleet, self.unpriced
@@ -82,13 +98,19 @@ def play_candidate(contest: Contest, label: str, policy: Policy, seeds: Sequence
     fleet = contest.played_fleet.model_copy(update={"policy": policy})
     outcomes = []
     for seed in seeds:
-        driver = PolicyDriver(
+        driver = QuickDriver(
             fleet, contest.environment, overrides=contest.overrides, begins_at=contest.begins_at, is_brief=True
         )
         run = Run(contest.trace.name, contest.environment.name, label, seed)
         outcomes.append(
             simulate(
-                contest.trace, contest.environment, driver, seed=seed, run=run, after_seconds=contest.after_seconds
+                contest.trace,
+                contest.environment,
+                driver,
+                seed=seed,
+                run=run,
+                after_seconds=contest.after_seconds,
+                turns_at=contest.turns_at,
             )
         )
     return row_of(outcomes, opt0_seconds(contest.trace, contest.environment.paid_boot_seconds) / 3600)

@@ -67,6 +67,33 @@ class VirtualProvider:
     """Of a stopped instance that is started again; None: it cannot keep stopped ones."""
     storage_price: float = 0.0
     """GPU-hours that an hour of a stopped instance is counted as."""
+    requests_at_once: int = 1
+    """How many a worker serves at the same time, each as fast as if it were alone."""
+    prices: tuple[float, ...] = ()
+    """What an hour of a new instance may cost, one of them by chance; empty: always `usd_per_hour`."""
+    takes_price_cap: bool = False
+    """A launch names the most that it may cost, and is refused where the price of the moment is above that."""
+    most_usd_per_hour: float | None = None
+    """Of one that takes such a cap: its own, whatever a fleet says; None: it has none."""
+    seconds_between_launches: float = 0.0
+    """Its rate limit: launches of one turn follow each other so far apart, and what does not fit is the next turn's."""
+    call_seconds: float = 5.0
+    """The longest that one launch call takes: a turn must have so much of its budget left."""
+    launch_seconds: float = 0.0
+    """From a turn's look to its first launch call, where boots count from the call. The bill begins with the look."""
+    leave_seconds: float = 0.0
+    """From the look of the turn that takes out an idle worker until it is seen gone: it is paid for that long."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no provider is."""
+        if self.requests_at_once < 1:
+            raise ValueError(f"provider {self.name}: requests_at_once is {self.requests_at_once}: 1 or more is right")
+        for name in ("seconds_between_launches", "call_seconds", "launch_seconds", "leave_seconds"):
+            seconds = getattr(self, name)
+            if not 0 <= seconds < math.inf:
+                raise ValueError(f"provider {self.name}: {name} is {seconds}, it must be a number from 0 on")
+        if any(not 0 <= price < math.inf for price in self.prices):
+            raise ValueError(f"provider {self.name}: prices are {self.prices}, they must be numbers from 0 on")
 
     @property
     def block(self) -> str:
@@ -80,7 +107,7 @@ class VirtualProvider:
 
     def has_stock(self, at_seconds: float) -> bool:
         """Whether a launch is accepted now."""
-        return not any(begin <= at_seconds < end for begin, end in self.out_of_stock)
+        return not self.out_of_stock or not any(begin <= at_seconds < end for begin, end in self.out_of_stock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +128,16 @@ class Luck:
         self._failures = random.Random(f"{seed}/{provider.name}/failures")
         self._preemptions = random.Random(f"{seed}/{provider.name}/preemptions")
         self._warm = random.Random(f"{seed}/{provider.name}/warm")
+        self._prices = random.Random(f"{seed}/{provider.name}/prices")
 
     def draw(self) -> Launched:
         """The next new instance's."""
         return self._drawn(self._provider.boots, self._boots, self._failures, self._preemptions)
+
+    def draw_price(self) -> float | None:
+        """What an hour of the next new instance costs; asked again, another one may be offered."""
+        prices = self._provider.prices
+        return self._prices.choice(prices) if prices else self._provider.usd_per_hour
 
     def draw_warm(self) -> Launched:
         """The next start's of a stopped instance; it takes nothing from the luck of new ones."""

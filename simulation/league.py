@@ -19,8 +19,10 @@ from ebbflow.simulation.opt0 import opt0_seconds
 from ebbflow.simulation.policy_driver import PolicyDriver
 from ebbflow.simulation.policy_faults import NO_FAULTS, PolicyFaults, all_faults
 from ebbflow.simulation.progress import Progress, work
+from ebbflow.simulation.quick_driver import QuickDriver
 from ebbflow.simulation.recorded import Trace, load
 from ebbflow.simulation.score import WORTHS, Score, geometric_mean, mean_score, relative_costs, score
+from ebbflow.simulation.shared_world import world_of
 from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, Driver, World
 
 UNCOUNTED: Mapping[str, str] = MappingProxyType(
@@ -110,24 +112,25 @@ class _Watched:
         self.ticks = 0
         self._driver = driver
         self._every_seconds = every_seconds
-        self._until_timed = 1
-        self._sampled_at = 0.0
+        self._sampled_at = self._timed_at = self._watched_at = 0.0
+        """Virtual time from which on the next tick is sampled, or timed, or either."""
 
     def tick(self, world: World) -> None:
         """Sample, then let the driver decide."""
+        if world.now < self._watched_at:
+            self._driver.tick(world)
+            return
         if world.now >= self._sampled_at:
             demand = len(world.queue) + world.busy
             self._sampled_at = (len(self.timeline) + 1) * self._every_seconds
             self.timeline.append(Moment(world.now, demand, world.ready, len(world.alive)))
-        self._until_timed -= 1
-        if self._until_timed:
-            self._driver.tick(world)
-            return
-        self._until_timed = TIMED_ONE_IN
         began = perf_counter()
         self._driver.tick(world)
-        self.seconds += perf_counter() - began
-        self.ticks += 1
+        if world.now >= self._timed_at:
+            self.seconds += perf_counter() - began
+            self.ticks += 1
+            self._timed_at = world.now + TIMED_ONE_IN * self.interval_seconds
+        self._watched_at = min(self._sampled_at, self._timed_at)
 
 
 def simulate(
@@ -139,12 +142,13 @@ def simulate(
     run: Run | None = None,
     points: int = 480,
     after_seconds: float = AFTER_LAST_ARRIVAL_SECONDS,
+    turns_at: Sequence[float] = (),
 ) -> Played:
     """Run one driver over one trace. A policy that fails holds its fleet; one that mostly does is a failure to tell."""
     run = run or Run(trace.name, environment.name, type(driver).__name__, seed)
-    world = World(trace, environment, seed, after_seconds=after_seconds)
+    world = world_of(trace, environment, seed, after_seconds=after_seconds)
     watched = _Watched(driver, world.horizon / points)
-    world.run(watched)
+    world.run(watched, turns_at=turns_at)
     timeline = tuple(watched.timeline)
     faults = driver.faults if isinstance(driver, PolicyDriver) else NO_FAULTS
     if faults.prevail:
@@ -168,7 +172,7 @@ def driver_of(candidate: str, environment: Environment, service_hint: float) -> 
         boot = environment.providers[0].boots.median_seconds
         policy = policy.model_copy(update={"boot_seconds": boot, "service_seconds": float(f"{service_hint:.1g}")})
     fleet = league_fleet(environment, policy)
-    return PolicyDriver(fleet, environment, interval_seconds=OURS_EVERY_SECONDS, is_brief=True)
+    return QuickDriver(fleet, environment, interval_seconds=OURS_EVERY_SECONDS, is_brief=True)
 
 
 def play(

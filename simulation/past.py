@@ -6,26 +6,21 @@ gathered must have come. The work in worker-seconds is then as recorded; how it 
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import median, pstdev
 
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, MasterCaps
 from ebbflow.core.worker import Worker
-from ebbflow.decision.placement.shares import ProviderEntry
-from ebbflow.simulation.environment import COUNTING, COUNTLESS, K8S, BootTimes, Environment, VirtualProvider
+from ebbflow.simulation.environment import COUNTING, COUNTLESS
 from ebbflow.simulation.recorded import Trace
 from ebbflow.simulation.trace import TraceError
 
+LISTED = (WorkerState.STARTING, WorkerState.READY)
+"""In which a worker costs what its provider says, and not what it may cost at most."""
+
 MOST_REQUESTS = 1_000_000
-
-WARM_BOOTS = BootTimes(30.0, 0.4, 10.0, 300.0)
-"""A guess at starting a stopped instance whose GPU is still free. No measurement."""
-
-STORAGE_SHARE = 0.03
-"""A guess at what a stopped instance costs, of what it costs in use. No measurement."""
 
 
 class NothingCameError(TraceError):
@@ -41,6 +36,12 @@ class RecordedLook:
     demand: Demand
     workers: tuple[Worker, ...]
     """As the turn left them in memory."""
+    ready_since: float | None = None
+    """When those began to serve that this look is the first to show ready; None: at the look itself."""
+    is_ready_since_sure: bool = True
+    """Whether that is more than a guess; guesses count where nothing else is known of a provider."""
+    looked_after_seconds: float = 0.0
+    """From `at_seconds`, when its turn began, until it saw what it decided on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,12 @@ class Boots:
     usd_per_hour: float | None = None
     warm_seconds: tuple[float, ...] = ()
     """The same of stopped instances that were started again."""
+    prices: tuple[float, ...] = ()
+    """What an hour of each of those workers cost once it was listed, the oldest first."""
+    leave_seconds: tuple[float, ...] = ()
+    """From the look of the turn that took an idle worker out to the first look at which it was gone."""
+    storage_usd_per_hour: float | None = None
+    """What an hour of a stopped instance cost."""
 
 
 def past_trace(name: str, looks: Sequence[RecordedLook], *, service_seconds: float) -> Trace:
@@ -100,111 +107,73 @@ def served_seconds(looks: Sequence[RecordedLook]) -> float | None:
 
 
 def boots_of(looks: Sequence[RecordedLook]) -> dict[str, Boots]:
-    """By provider, what became of each launch whose wish and whose end of booting were both recorded."""
+    """By provider, what became of each launch whose wish and whose end of booting were both recorded, and of stops."""
     wished: dict[str, float] = {}
     settled: set[str] = set()
-    seconds: dict[str, list[float]] = {}
-    warm_seconds: dict[str, list[float]] = {}
+    seconds: dict[str, list[tuple[float, bool]]] = {}
+    warm_seconds: dict[str, list[tuple[float, bool]]] = {}
     failed: dict[str, int] = {}
     prices: dict[str, float] = {}
+    paid: dict[str, dict[str, float]] = {}
+    marked: dict[str, float] = {}
+    leaves: dict[str, list[float]] = {}
     for look in looks:
         for worker in look.workers:
             name, provider = worker.worker_id, worker.provider
             # A wish counts at its cap; what it costs is known once it is listed.
             if worker.usd_per_hour is not None and (worker.state is not WorkerState.WISHED or provider not in prices):
                 prices[provider] = worker.usd_per_hour
+            if worker.usd_per_hour is not None and worker.state in LISTED and name in wished:
+                paid.setdefault(provider, {})[name] = worker.usd_per_hour
+            if worker.state is WorkerState.DRAINING and worker.busy is False:
+                marked.setdefault(name, look.at_seconds)
+            elif worker.state is WorkerState.GONE and name in marked:
+                leaves.setdefault(provider, []).append(look.at_seconds - marked.pop(name))
             if worker.state is WorkerState.WISHED:
-                wished.setdefault(name, look.at_seconds)
+                wished.setdefault(name, look.at_seconds + look.looked_after_seconds)
             if name in settled or name not in wished:
                 continue
             if worker.state is WorkerState.READY:
                 kind = warm_seconds if worker.warm_instance_id else seconds
-                kind.setdefault(provider, []).append(max(1.0, look.at_seconds - wished[name]))
+                since = look.at_seconds if look.ready_since is None else look.ready_since
+                kind.setdefault(provider, []).append((max(1.0, since - wished[name]), look.is_ready_since_sure))
                 settled.add(name)
             elif worker.state is WorkerState.FAILED:
                 failed[provider] = failed.get(provider, 0) + 1
                 settled.add(name)
     return {
         provider: Boots(
-            tuple(seconds.get(provider, ())),
+            _surest(seconds.get(provider, ())),
             failed.get(provider, 0),
             prices.get(provider),
-            tuple(warm_seconds.get(provider, ())),
+            _surest(warm_seconds.get(provider, ())),
+            tuple(paid.get(provider, {}).values()),
+            tuple(leaves.get(provider, ())),
         )
-        for provider in {*seconds, *warm_seconds, *failed, *prices}
+        for provider in {*seconds, *warm_seconds, *failed, *prices, *leaves}
     }
+
+
+def _surest(seconds: Iterable[tuple[float, bool]]) -> tuple[float, ...]:
+    """Those that are sure, where any is; else all of them."""
+    told = list(seconds)
+    return tuple(each for each, is_sure in told if is_sure) or tuple(each for each, _ in told)
+
+
+def now_gone(before: Sequence[Worker], after: Sequence[Worker]) -> tuple[Worker, ...]:
+    """Whom the later of two looks has forgotten: gone by then, though no look says so."""
+    left = {worker.worker_id for worker in after}
+    return tuple(
+        replace(worker, state=WorkerState.GONE)
+        for worker in before
+        if worker.worker_id not in left and worker.state is not WorkerState.GONE
+    )
 
 
 def told_by(looks: Sequence[RecordedLook]) -> MasterCaps:
     """What the master told in these looks: whoever plays on them is shown no more of the demand than that."""
     counts = any(look.demand.arrived is not None and look.demand.served is not None for look in looks)
     return COUNTING if counts else COUNTLESS
-
-
-def past_environment(
-    providers: Sequence[ProviderEntry],
-    boots: Mapping[str, Boots],
-    *,
-    max_workers: int,
-    master: MasterCaps = COUNTING,
-) -> tuple[Environment, tuple[str, ...]]:
-    """Where the candidates launch: providers as the fleet lists them, booting, failing and costing as recorded.
-
-    Args:
-        providers: of the fleet, in order of preference; who keeps `warm_workers` can keep stopped instances.
-        boots: what was recorded of them; whom nothing is known of boots like all others, or as the `k8s` guess.
-        max_workers: of the whole fleet.
-        master: what it tells (`told_by`).
-
-    Returns:
-        The environment, and sentences on where the numbers of each provider come from.
-    """
-    everyone = tuple(second for known in boots.values() for second in known.seconds)
-    cheapest = min((known.usd_per_hour for known in boots.values() if known.usd_per_hour), default=None)
-    made, notes = [], []
-    for entry in providers:
-        known = boots.get(entry.block, Boots((), 0))
-        seen = known.seconds or everyone
-        times = boot_times(seen) if seen else K8S.providers[0].boots
-        total = len(known.seconds) + len(known.warm_seconds) + known.failed
-        price = known.usd_per_hour / cheapest if known.usd_per_hour and cheapest else 1.0
-        source = f"{len(known.seconds)} recorded boots" if known.seconds else "those of the other providers"
-        if not seen:
-            source = "a guess, since no boot is recorded"
-        notes.append(
-            f"{entry.block}: boots of {times.median_seconds:.0f} s in the median ({source}), {known.failed} of {total} "
-            f"launches failed, an hour counts as {price:.2f} GPU-hours"
-        )
-        provider = VirtualProvider(
-            entry.block,
-            times,
-            failing_share=known.failed / total if total else 0.0,
-            price=price,
-            max_workers=entry.max_workers,
-            usd_per_hour=known.usd_per_hour,
-        )
-        if entry.warm_workers:
-            provider, note = _keeping_stopped(provider, known)
-            notes.append(note)
-        made.append(provider)
-    return Environment("recorded", tuple(made), max_workers=max_workers, master=master), tuple(notes)
-
-
-def _keeping_stopped(provider: VirtualProvider, known: Boots) -> tuple[VirtualProvider, str]:
-    times = boot_times(known.warm_seconds) if known.warm_seconds else WARM_BOOTS
-    source = f"{len(known.warm_seconds)} recorded starts" if known.warm_seconds else "a guess, since none is recorded"
-    note = (
-        f"{provider.name}: stopped instances start in {times.median_seconds:.0f} s in the median ({source}), an hour "
-        f"of storage counts as {STORAGE_SHARE:g} of an hour in use (a guess)"
-    )
-    return replace(provider, warm_boots=times, storage_price=STORAGE_SHARE * provider.price), note
-
-
-def boot_times(seconds: Iterable[float]) -> BootTimes:
-    """The distribution that fits what was seen: lognormal, cut to the range that was seen."""
-    seen = sorted(seconds)
-    middle = median(seen)
-    return BootTimes(middle, pstdev([math.log(second) for second in seen]), seen[0], seen[-1])
 
 
 def _worked(before: RecordedLook, after: RecordedLook) -> float:

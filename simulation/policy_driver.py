@@ -26,7 +26,7 @@ from ebbflow.decision.decide import Circumstances, Decided, decide
 from ebbflow.decision.giving_up import give_up
 from ebbflow.decision.guard import FailedDecision
 from ebbflow.decision.outcomes import note_failures
-from ebbflow.decision.placement.shares import ProviderEntry, ProviderShare, Victim, share_of
+from ebbflow.decision.placement.shares import Launch, ProviderEntry, ProviderShare, Victim, share_of
 from ebbflow.decision.provider_memory import note_ready
 from ebbflow.decision.warm import end_spares, keep_warm
 from ebbflow.fleet.model import Fleet
@@ -73,7 +73,7 @@ class PolicyDriver:
             overrides: in force at the beginning.
             begins_at: when time begins, as epoch seconds UTC.
             is_brief: what nobody reads is left out: the texts of reasons, and workers that no rule looks at. Decisions
-                are the same, in a third of the time; what a turn showed cannot be read after it.
+                are the same, and made faster; what a turn showed cannot be read after it.
 
         Raises:
             ValueError: the interval is none, or a provider of the fleet is missing in the environment.
@@ -97,6 +97,8 @@ class PolicyDriver:
         self._fleet = fleet
         self._begins_at = begins_at
         self._decided_at: float | None = None
+        self._elapsed, self._passed = 0.0, 0.0
+        """Between the last two turns, and what that is in whole milliseconds."""
         self._turns = 0
         self._failed_turns: list[tuple[float, str]] = []
         self._sites = tuple(_site(entry, environment) for entry in fleet.providers)
@@ -104,6 +106,8 @@ class PolicyDriver:
         self._blocks = tuple(provider.block for provider in environment.providers)
         self._shares: dict[str, tuple[_Site, ProviderMemory, ProviderShare]] = {}
         """Of the last turn, and what they were made of."""
+        self._shared_then: tuple[object, object, tuple[ProviderShare, ...]] = (None, None, ())
+        """All of them in order, behind the sites and the memory that they were made of."""
         self._bound_by: tuple[Fleet, Circumstances] | None = None
         """While no person asks for anything."""
         self._marks: dict[int, tuple[Mark, float]] = {}
@@ -119,6 +123,7 @@ class PolicyDriver:
     @property
     def memory(self) -> Memory:
         """What the last turn left, as its record would carry it; who exists is the world's to say."""
+        self._hand_back()
         return Memory(
             providers=aged_providers(self._providers, self._unaged_seconds),
             overrides=self._overrides,
@@ -130,6 +135,7 @@ class PolicyDriver:
 
     @memory.setter
     def memory(self, memory: Memory) -> None:
+        self._hand_back()
         self._providers, self._overrides, self._policy_memory = memory.providers, memory.overrides, memory.remembered
         self._unaged_seconds, self._calm_under = 0.0, None
         self._seconds_since_start, self._seconds_since_stop = memory.seconds_since_start, memory.seconds_since_stop
@@ -138,29 +144,35 @@ class PolicyDriver:
         """Observe, decide and act."""
         decided = self.decide(world)
         self.act(world, decided)
-        crew = decided.observation.workers
-        if isinstance(crew, SeenCrew):
-            crew.is_over = True
+        self._look_away(decided)
 
     def decide(self, world: World) -> Decided:
         """Decide one turn and remember what it led to, as `decision.evaluate.evaluate` does."""
-        elapsed = 0.0 if self._decided_at is None else world.now - self._decided_at
-        seconds = passed(elapsed)
+        seconds = self._time_passed(world)
         overrides = aged_overrides(self._overrides, seconds) if self._overrides else ()
-        for worker in world.ready_since_tick:
-            worker.seen_ready_at = world.now
-        observation = self._observation(world, seconds, elapsed)
+        self._see_ready(world)
+        self._age(world, seconds)
+        observation = self._observation(world)
         shares = self._shared(self._providers_after(world, seconds, observation.workers))
         decided = decide(observation, shares, self._fleet, self._circumstances(world, overrides))
-        self._turns += 1
+        self._note(world, decided)
+        return decided
+
+    @staticmethod
+    def _see_ready(world: World) -> None:
+        for worker in world.ready_since_tick:
+            worker.seen_ready_at = world.now
+
+    def _note(self, world: World, decided: Decided) -> None:
+        """Remember what a turn led to."""
         if isinstance(decided.decision, FailedDecision):
             self._failed_turns.append((world.now, decided.decision.failure))
-        self._decided_at = world.now
         self._overrides = decided.overrides
-        self._seconds_since_start = 0.0 if decided.placed.launches else observation.seconds_since_start
-        self._seconds_since_stop = 0.0 if decided.placed.victims else observation.seconds_since_stop
+        if decided.placed.launches:
+            self._seconds_since_start = 0.0
+        if decided.placed.victims:
+            self._seconds_since_stop = 0.0
         self._policy_memory = decided.decision.remembers
-        return decided
 
     def act(self, world: World, decided: Decided) -> None:
         """Carry out what was decided."""
@@ -176,12 +188,12 @@ class PolicyDriver:
             self._end_overdue(world)
         self.refused = []
         started = set()
-        for launch in decided.placed.launches:
+        for number, launch in enumerate(decided.placed.launches):
             if launch.instance_id:
                 started.add(launch.instance_id)
                 launched = world.start(world.stopped[_number(launch.instance_id)])
             else:
-                launched = world.launch(self._places[launch.provider])
+                launched = self._launch(world, launch, decided.placed.launches[:number])
             if launched is None:
                 self.refused.append((launch.provider, "a launch was refused"))
         if decided.observation.spares and not decided.is_paused:
@@ -189,8 +201,19 @@ class PolicyDriver:
             for action in end_spares(left, decided.shares, idle=()):
                 world.end_stopped(world.stopped[_number(action.instance_id)])
 
-    def _shared(self, providers: Sequence[ProviderMemory]) -> list[ProviderShare]:
+    def _launch(self, world: World, launch: Launch, earlier: Sequence[Launch]) -> VirtualWorker | None:
+        place = self._places[launch.provider]
+        provider = world.environment.providers[place]
+        before = 0
+        if provider.seconds_between_launches:
+            before = sum(each.provider == launch.provider for each in earlier)
+        return world.launch(place, most_usd=launch.usd_per_hour if provider.takes_price_cap else None, before=before)
+
+    def _shared(self, providers: tuple[ProviderMemory, ...]) -> tuple[ProviderShare, ...]:
         """The providers as placement sees them; made anew only where something is remembered otherwise."""
+        sites, known, then = self._shared_then
+        if sites is self._sites and known is providers:
+            return then
         shares = []
         for site, known in zip(self._sites, providers, strict=True):
             block = site.entry.block
@@ -198,7 +221,8 @@ class PolicyDriver:
             if made is None or made[0] is not site or made[1] is not known:
                 made = self._shares[block] = site, known, share_of(site.entry, site.caps, known)
             shares.append(made[2])
-        return shares
+        self._shared_then = self._sites, providers, tuple(shares)
+        return self._shared_then[2]
 
     def _circumstances(self, world: World, overrides: tuple[Override, ...]) -> Circumstances:
         fleet = self._fleet
@@ -214,17 +238,43 @@ class PolicyDriver:
             self._bound_by = fleet, bound
         return bound
 
-    def _observation(self, world: World, seconds: float, elapsed: float) -> Observation:
-        # Whoever serves now has announced its URL since the last turn.
-        announced = any(worker.phase is not Phase.ENDED for worker in world.ready_since_tick)
+    def _hand_back(self) -> None:
+        """Where what the policy remembers is kept elsewhere between turns, it is put here."""
+
+    @staticmethod
+    def _look_away(decided: Decided) -> None:
+        """The world moves on from what was shown."""
+        crew = decided.observation.workers
+        if isinstance(crew, SeenCrew):
+            crew.is_over = True
+
+    def _time_passed(self, world: World) -> float:
+        """Begin a turn, and say by how much what is remembered has grown older."""
+        self._turns += 1
+        elapsed = 0.0 if self._decided_at is None else world.now - self._decided_at
+        self._decided_at = world.now
+        if elapsed != self._elapsed:
+            self._elapsed, self._passed = elapsed, passed(elapsed)
+        return self._passed
+
+    def _age(self, world: World, seconds: float) -> None:
+        """Note how long ago the last start and the last stop are now."""
+        if world.ready_since_tick and any(worker.phase is not Phase.ENDED for worker in world.ready_since_tick):
+            # Whoever serves now has announced its URL since the last turn.
+            self._seconds_since_start = 0.0
+        else:
+            self._seconds_since_start = later_or_none(self._seconds_since_start, seconds)
+        self._seconds_since_stop = later_or_none(self._seconds_since_stop, seconds)
+
+    def _observation(self, world: World) -> Observation:
         return Observation(
             seen.demand(world),
             self._workers(world),
             self._seen_spares(world) if world.stopped else (),
-            0.0 if announced else later_or_none(self._seconds_since_start, seconds),
-            later_or_none(self._seconds_since_stop, seconds),
+            self._seconds_since_start,
+            self._seconds_since_stop,
             self._begins_at + world.now,
-            elapsed,
+            self._elapsed,
             None,
             self._policy_memory,
             not self._is_brief,
@@ -261,8 +311,12 @@ class PolicyDriver:
     def _providers_after(self, world: World, seconds: float, workers: Sequence[Worker]) -> tuple[ProviderMemory, ...]:
         """What is remembered of each provider: refusals of the last turn, then who became ready, then who failed."""
         self._unaged_seconds += seconds
-        is_calm = self._calm_under is self._fleet and isinstance(workers, SeenCrew)
-        if is_calm and not self.refused and not world.ready_since_tick:
+        failed: Sequence[Worker]
+        if isinstance(workers, SeenCrew):
+            failed = workers.failed
+        else:
+            failed = [worker for worker in workers if worker.state is WorkerState.FAILED]
+        if self._calm_under is self._fleet and not failed and not self.refused and not world.ready_since_tick:
             return self._providers
         providers = aged_providers(self._providers, self._unaged_seconds)
         self._unaged_seconds = 0.0
@@ -271,8 +325,7 @@ class PolicyDriver:
         if world.ready_since_tick:
             serve = (worker for worker in world.ready_since_tick if worker.phase is Phase.READY)
             providers = note_ready(providers, {self._blocks[worker.place] for worker in serve})
-        if not isinstance(workers, SeenCrew):
-            failed = [worker for worker in workers if worker.state is WorkerState.FAILED]
+        if failed:
             providers = note_failures(
                 providers, [(worker.provider, f"{worker.worker_id}: {worker.detail or 'failed'}") for worker in failed]
             )
@@ -300,7 +353,8 @@ class PolicyDriver:
         """End by force who still works at its drain deadline; only who was forced out is marked while it works."""
         for number, (mark, marked_at) in list(self._marks.items()):
             worker = world.alive.get(number)
-            if worker is not None and world.now - marked_at < mark.deadline_seconds:
+            # Who has no work any more is on its way, and no deadline hurries it.
+            if worker is not None and (worker.request < 0 or world.now - marked_at < mark.deadline_seconds):
                 continue
             if worker is not None:
                 world.stop(worker, kills=True, keeps=worker.stops)
@@ -313,7 +367,10 @@ def _site(entry: ProviderEntry, environment: Environment) -> _Site:
             caps = ProviderCaps(
                 "simulated",
                 absence_is_gone=True,
-                usd_per_hour=provider.usd_per_hour,
+                call_seconds=provider.call_seconds,
+                usd_per_hour=provider.most_usd_per_hour if provider.takes_price_cap else provider.usd_per_hour,
+                takes_price_cap=provider.takes_price_cap,
+                seconds_between_launches=provider.seconds_between_launches,
                 keeps_stopped=provider.warm_boots is not None,
                 capabilities=provider.capabilities,
             )

@@ -30,7 +30,7 @@ class Progress:
         """Note that a run of so much work has ended, and say how many have and how long the rest will take."""
         self._count, self._done = self._count + 1, self._done + did
         spent = self._clock() - self._began
-        left = spent * (self._total - self._done) / self._done if self._done else 0.0
+        left = max(0.0, spent * (self._total - self._done) / self._done) if self._done else 0.0
         return f"{self._count}/{self._runs} ({self._done / (self._total or 1.0):.0%}, {_spelt(left)} left)"
 
 

@@ -31,7 +31,7 @@ def serving(worker: VirtualWorker, block: str, now: float) -> Worker:
         provider.capabilities,
         None,
         None,
-        provider.usd_per_hour,
+        worker.usd_per_hour,
         CLAIM,
         now - worker.seen_ready_at,
         0.0,
@@ -56,7 +56,7 @@ def joining(worker: VirtualWorker, block: str, now: float) -> Worker:
         worker.provider.capabilities,
         None,
         None,
-        worker.provider.usd_per_hour,
+        worker.usd_per_hour,
         CLAIM,
         age,
         age,
@@ -105,8 +105,7 @@ def demand(world: World) -> Demand:
     if world.trace.requires and master.per_shape_demand:
         requires = world.trace.requires
         shapes = _shapes([requires[request] for request in world.queue])
-        working = (worker.request for worker in world.alive.values() if worker.request >= 0)
-        running_shapes = _shapes([requires[request] for request in working])
+        running_shapes = _shapes([requires[request] for request in world.in_service()])
     if not master.counts_requests:
         return Demand(queued, running, queued, shapes, running_shapes=running_shapes)
     return Demand(

@@ -7,24 +7,26 @@ The shapes below are part of what `ebbflow check --json` prints; a name that is 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
+from ebbflow.core.instance import ProviderCaps
 from ebbflow.fleet.model import Fleet
+from ebbflow.simulation.books import Books, books_of
 from ebbflow.simulation.contest import Contest
-from ebbflow.simulation.past import Boots, NothingCameError, RecordedLook, past_environment, past_trace, told_by
-from ebbflow.simulation.policy_driver import PolicyDriver
+from ebbflow.simulation.past import Boots, NothingCameError, RecordedLook, past_trace, told_by
+from ebbflow.simulation.past_environment import past_environment
 from ebbflow.simulation.policy_faults import PolicyFaults, all_faults
+from ebbflow.simulation.quick_driver import QuickDriver
 from ebbflow.simulation.recorded import Trace
-from ebbflow.simulation.score import percentile
-from ebbflow.simulation.virtual_worker import VirtualWorker
+from ebbflow.simulation.shared_world import world_of
+from ebbflow.simulation.turn_times import TURNS_TO_LEAVE, turns_of_looks
 from ebbflow.simulation.world import World
 
 SEEDS = (1, 2, 3)
 """Each fleet is played so often, with other luck at its launches, which is the same for both."""
 SERVICE_SECONDS = 20.0
 """Work of one request, where the master does not count what it serves. No measurement."""
-SECONDS_PER_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,16 @@ class OwnPast:
     counts_from: float
     """Epoch seconds, UTC, by the Prefect server's clock."""
     until: float
+    interval_seconds: float | None = None
+    """Between its turns; None: not known, or not all of them are among the looks."""
+    provider_caps: Mapping[str, ProviderCaps] = field(default_factory=dict)
+    """What providers were able to do, by block, as far as that is recorded."""
+    requests_at_once: int = 1
+    """How many a worker served at the same time."""
+    came: Trace | None = None
+    """The requests, where they are known better than by looks: in seconds since the first look that knew the demand."""
+    service_seconds: float = SERVICE_SECONDS
+    """Work of one request, where the master does not count what it serves."""
 
     @property
     def known(self) -> tuple[RecordedLook, ...]:
@@ -67,11 +79,24 @@ class OwnPast:
         Raises:
             TraceError: too few looks knew the demand, or more came than can be played.
         """
+        if self.came is not None:
+            return self.came
         try:
-            return past_trace("own past", self.looks, service_seconds=SERVICE_SECONDS)
+            return past_trace("own past", self.looks, service_seconds=self.service_seconds)
         except NothingCameError:
             # A trace holds a request at least: this one comes when the books are closed.
             return Trace("own past", (self.until - self.known[0].at_seconds + 1.0,), (0.0,))
+
+    def turns_at(self, interval_seconds: float) -> tuple[float, ...]:
+        """When a fleet of such an interval takes its turns, in seconds of the trace; empty: exactly at its interval."""
+        if self.interval_seconds is None:
+            return ()
+        return turns_of_looks(
+            self.looks,
+            begins_at=self.known[0].at_seconds,
+            recorded_interval_seconds=self.interval_seconds,
+            interval_seconds=interval_seconds,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,65 +109,73 @@ class PlayedFleet:
     """Where the numbers of its providers come from, and which of its caps are played."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One fleet on its past, ready to be played."""
+
+    contest: Contest
+    notes: tuple[str, ...]
+    """Where the numbers of its providers come from, and which of its caps are played."""
+
+    def play(self, seed: int) -> tuple[World, PolicyFaults]:
+        """Play it to the end, with this luck."""
+        contest = self.contest
+        driver = QuickDriver(contest.played_fleet, contest.environment, begins_at=contest.begins_at, is_brief=True)
+        world = world_of(contest.trace, contest.environment, seed, after_seconds=contest.after_seconds)
+        world.run(driver, turns_at=contest.turns_at)
+        return world, driver.faults
+
+    def world_seconds(self, at_seconds: float) -> float:
+        """When in its worlds a point of time is, given in epoch seconds."""
+        return at_seconds - self.contest.begins_at
+
+
+def stage_of(past: OwnPast, fleet: Fleet) -> Stage:
+    """Let a fleet meet what came, under its own limits and as its launches went.
+
+    Raises:
+        TraceError: nothing can be played.
+    """
+    environment, notes = past_environment(
+        fleet.providers,
+        past.boots,
+        max_workers=fleet.limits.max_workers,
+        master=told_by(past.looks),
+        caps=past.provider_caps,
+        requests_at_once=past.requests_at_once,
+        usual_leave_seconds=TURNS_TO_LEAVE * (past.interval_seconds or 0.0),
+    )
+    trace, begins_at = past.trace, past.known[0].at_seconds
+    after_seconds = past.until - begins_at - trace.last_at_seconds
+    turns_at = past.turns_at(fleet.interval_seconds)
+    contest = Contest(trace, environment, fleet, begins_at, after_seconds, turns_at=turns_at).led_in()
+    return Stage(contest, (*notes, contest.price_note))
+
+
 def play_fleet(past: OwnPast, fleet: Fleet) -> PlayedFleet:
     """Play a fleet on what came, as it would have decided then.
 
     Raises:
         TraceError: nothing can be played.
     """
-    environment, notes = past_environment(
-        fleet.providers, past.boots, max_workers=fleet.limits.max_workers, master=told_by(past.looks)
-    )
-    trace, begins_at = past.trace, past.known[0].at_seconds
-    after_seconds = past.until - begins_at - trace.last_at_seconds
-    contest = Contest(trace, environment, fleet, begins_at, after_seconds).led_in()
-    # Of what is counted: world seconds from its beginning on.
-    begin = past.counts_from - contest.begins_at
+    stage = stage_of(past, fleet)
     figures, faults = [], []
     for seed in SEEDS:
-        driver = PolicyDriver(contest.played_fleet, environment, begins_at=contest.begins_at, is_brief=True)
-        world = World(contest.trace, environment, seed, after_seconds=after_seconds)
-        world.run(driver)
-        figures.append(_figures(world, begin))
-        faults.append(driver.faults)
-    return PlayedFleet(_mean(figures), all_faults(faults), (*notes, contest.price_note))
+        world, failed = stage.play(seed)
+        figures.append(_figures(books_of(world, stage.world_seconds(past.counts_from), world.horizon)))
+        faults.append(failed)
+    return PlayedFleet(_mean(figures), all_faults(faults), stage.notes)
 
 
-def _figures(world: World, begin: float) -> FleetFigures:
-    """Read the books of a world whose time is over, from `begin` on."""
-    hours = [(worker, _hours(worker, begin, world.horizon)) for worker in world.workers]
-    priced = [
-        (worker.provider.usd_per_hour, hour) for worker, hour in hours if worker.provider.usd_per_hour is not None
-    ]
-    unpriced = math.fsum(hour for worker, hour in hours if worker.provider.usd_per_hour is None)
-    storage = math.fsum(
-        (kept.provider.storage_usd_per_hour or 0.0)
-        * max(0.0, (world.horizon if kept.ended_at is None else kept.ended_at) - max(kept.since, begin))
-        / SECONDS_PER_HOUR
-        for kept in world.storage
-    )
-    waits = sorted(
-        wait
-        for at, wait in zip(world.trace.at_seconds, world.waits, strict=True)
-        if begin <= at <= world.horizon and math.isfinite(wait)
-    )
+def _figures(books: Books) -> FleetFigures:
     return FleetFigures(
-        launches=sum(worker.launched_at >= begin for worker in world.workers),
-        stops=sum(_was_stopped(worker, begin) for worker in world.workers),
-        worker_hours=math.fsum(hour for _, hour in hours),
-        usd=math.fsum(usd * hour for usd, hour in priced) + storage if priced or not unpriced else None,
-        unpriced_hours=unpriced,
-        waited_p95_seconds=percentile(waits, 0.95) if waits else None,
+        launches=books.launches,
+        stops=books.stops,
+        worker_hours=books.worker_hours,
+        usd=books.usd,
+        unpriced_hours=books.unpriced_hours,
+        waited_p95_seconds=books.waited_p95_seconds,
     )
-
-
-def _hours(worker: VirtualWorker, begin: float, end: float) -> float:
-    ended_at = end if worker.ended_at is None else worker.ended_at
-    return max(0.0, ended_at - max(worker.launched_at, begin)) / SECONDS_PER_HOUR
-
-
-def _was_stopped(worker: VirtualWorker, begin: float) -> bool:
-    return worker.ended_at is not None and worker.ended_at >= begin and not worker.failed
 
 
 def _mean(figures: Sequence[FleetFigures]) -> FleetFigures:

@@ -40,6 +40,7 @@ class VirtualWorker:
         "request",
         "seen_ready_at",
         "stops",
+        "usd_per_hour",
         "walltime_seconds",
         "will_fail",
         "worker_id",
@@ -52,6 +53,8 @@ class VirtualWorker:
         self.place = place
         """Of its provider in the environment."""
         self.launched_at = launched_at
+        self.usd_per_hour = provider.usd_per_hour
+        """What an hour of it really costs."""
         self.phase = Phase.BOOTING
         self.boot_seconds = 0.0
         self.lasts_seconds = math.inf
@@ -65,17 +68,23 @@ class VirtualWorker:
         """When a turn first saw it serve: no fleet knows more exactly since when it does."""
         self.idle_since = 0.0
         self.request = -1
-        """What it works on; -1: nothing."""
+        """What it works on, one of them where it serves several at once; -1: nothing."""
         self.epoch = 0
         """Voids events that were planned before its request was taken from it."""
         self.ended_at: float | None = None
         self.stops = False
         """Leaves its instance stopped when it ends, for a quick start."""
 
+    @property
+    def price(self) -> float:
+        """GPU-hours that an hour of it is counted as."""
+        usual, usd = self.provider.usd_per_hour, self.usd_per_hour
+        return self.provider.price * (usd / usual if usual and usd is not None else 1.0)
+
     def paid_hours(self, until: float) -> float:
         """Its bill, which began with the launch call, counted until an end of the books."""
         end = until if self.ended_at is None else self.ended_at
-        return self.provider.price * max(end - self.launched_at, self.provider.least_billed_seconds) / 3600
+        return self.price * max(end - self.launched_at, self.provider.least_billed_seconds) / 3600
 
 
 class StoppedInstance:

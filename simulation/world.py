@@ -5,8 +5,10 @@ in between. At equal times arrivals come first, then completions, boots and ends
 """
 
 import math
+import sys
 from bisect import insort
 from collections import deque
+from collections.abc import Sequence
 from heapq import heappop, heappush
 from typing import Protocol
 
@@ -15,8 +17,11 @@ from ebbflow.simulation.environment import Environment, Launched, Luck
 from ebbflow.simulation.recorded import Trace
 from ebbflow.simulation.virtual_worker import Phase, StoppedInstance, VirtualWorker
 
-COMPLETION, BOOT, FAILURE, PREEMPTION, WALLTIME = range(5)
+COMPLETION, BOOT, FAILURE, PREEMPTION, WALLTIME, LEAVING = range(6)
 """Kinds of events, in their order at equal times."""
+
+NEVER = sys.float_info.max
+"""After the end of every run, and before what does not come at all."""
 
 AFTER_LAST_ARRIVAL_SECONDS = 7200.0
 """What is not served by then is unserved."""
@@ -93,14 +98,21 @@ class World:
         """All workers that boot or serve, without those that drain."""
         return self.booting + self.ready
 
-    def run(self, driver: Driver) -> None:
-        """Let time pass until the books are closed, some time after the last arrival."""
+    def run(self, driver: Driver, *, turns_at: Sequence[float] = ()) -> None:
+        """Let time pass until the books are closed, some time after the last arrival.
+
+        Args:
+            driver: decides.
+            turns_at: world seconds of all its turns; empty: at its interval, from the beginning on.
+        """
         heap, at, service = self._heap, self.trace.at_seconds, self.trace.service_seconds
         requires, idle, queue, workers = self.trace.requires, self.idle, self.queue, self.workers
         horizon, waits, count = self.horizon, self.waits, len(at)
-        interval, ticks, tick_at = driver.interval_seconds, 0, 0.0
+        interval, ticks, tick_at = driver.interval_seconds, 0, turns_at[0] if turns_at else 0.0
+        ready, served, served_seconds = Phase.READY, 0, 0.0
         place = 0
         arrival_at = at[0]
+        # A league has millions of requests: what only drivers read is written down when one looks.
         while True:
             event_at = heap[0][0] if heap else math.inf
             if arrival_at <= event_at and arrival_at <= tick_at:
@@ -113,22 +125,21 @@ class World:
                 elif not idle or not self._start_fitting(place, arrival_at):
                     queue.append(place)
                 place += 1
-                self.arrived = place
                 arrival_at = at[place] if place < count else math.inf
             elif event_at <= tick_at:
                 if event_at > horizon:
                     break
-                self.now = event_at
                 _, kind, number, epoch = heappop(heap)
                 worker = workers[number]
                 if kind != COMPLETION:
+                    self.now = event_at
                     self._happen(kind, worker)
                     continue
                 if worker.epoch != epoch:
                     continue
-                self.served += 1
-                self.served_seconds += service[worker.request]
-                if queue and worker.phase is Phase.READY and not requires:
+                served += 1
+                served_seconds += service[worker.request]
+                if queue and worker.phase is ready and not requires:
                     request = queue.popleft()
                     worker.request = request
                     waits[request] = event_at - at[request]
@@ -136,7 +147,8 @@ class World:
                     continue
                 worker.request = -1
                 self.running -= 1
-                if queue or worker.phase is not Phase.READY:
+                if queue or worker.phase is not ready:
+                    self.now = event_at
                     self._become_free(worker)
                 else:
                     worker.idle_since = event_at
@@ -144,7 +156,8 @@ class World:
             else:
                 if tick_at > horizon:
                     break
-                self.now = tick_at
+                self.now, self.arrived = tick_at, place
+                self.served, self.served_seconds = served, served_seconds
                 driver.tick(self)
                 if self.failed_since_tick:
                     self.failed_since_tick.clear()
@@ -153,20 +166,36 @@ class World:
                 if self.refused_since_tick:
                     self.refused_since_tick.clear()
                 ticks += 1
-                tick_at = ticks * interval
-        self.now = horizon
+                tick_at = next_turn(turns_at, ticks) if turns_at else ticks * interval
+        self.now, self.arrived, self.served, self.served_seconds = horizon, place, served, served_seconds
         self._close_the_books()
 
-    def launch(self, place: int | None = None) -> VirtualWorker | None:
-        """Launch one worker, at the first provider in order that accepts it, or at the one that is named."""
+    def in_service(self) -> Sequence[int]:
+        """The requests that are served now."""
+        return [worker.request for worker in self.alive.values() if worker.request >= 0]
+
+    def launch(
+        self, place: int | None = None, *, most_usd: float | None = None, before: int = 0
+    ) -> VirtualWorker | None:
+        """Launch one worker, at the first provider in order that accepts it, or at the one that is named.
+
+        Args:
+            place: of the provider; None: whichever accepts.
+            most_usd: the most that an hour may cost, where the provider takes such a cap.
+            before: launches at the same provider that go before it in this turn.
+        """
         if len(self.alive) >= self.environment.max_workers:
             return None
         for candidate in range(len(self.there)) if place is None else (place,):
             provider = self.environment.providers[candidate]
             if self.there[candidate] >= provider.max_workers:
                 continue
-            if provider.has_stock(self.now):
-                return self._launch(candidate, self._luck[candidate].draw())
+            usd = self._luck[candidate].draw_price() if provider.prices else provider.usd_per_hour
+            is_dear = most_usd is not None and usd is not None and usd > most_usd
+            if provider.has_stock(self.now) and not is_dear:
+                worker = self._launch(candidate, self._luck[candidate].draw(), before)
+                worker.usd_per_hour = usd
+                return worker
             self._refuse(candidate)
         return None
 
@@ -203,10 +232,16 @@ class World:
                 self.ready -= 1
             return
         if worker.request >= 0:
-            self.lost_to_stops += 1
-            self._give_back(worker)
+            self.lost_to_stops += self._give_back(worker)
         elif worker.phase is Phase.READY:
             self.idle.remove(worker.number)
+            if worker.provider.leave_seconds and not kills:
+                worker.phase = Phase.DRAINING
+                self.ready -= 1
+                self._leave(worker)
+                return
+        elif worker.phase is Phase.DRAINING and not kills:
+            return
         self._end(worker)
 
     def limit_ready_seconds(self, worker: VirtualWorker, seconds: float) -> None:
@@ -217,7 +252,7 @@ class World:
         self.refusals += 1
         self.refused_since_tick.append(place)
 
-    def _launch(self, place: int, fate: Launched) -> VirtualWorker:
+    def _launch(self, place: int, fate: Launched, before: int = 0) -> VirtualWorker:
         worker = VirtualWorker(len(self.workers), self.environment.providers[place], place, self.now)
         self.joining[worker.number] = worker
         worker.boot_seconds, worker.will_fail = fate.boot_seconds, fate.fails
@@ -227,7 +262,8 @@ class World:
         self.there[place] += 1
         self.booting += 1
         noticed = fate.boot_seconds * (worker.provider.noticed_after if fate.fails else 1.0)
-        heappush(self._heap, (self.now + noticed, FAILURE if fate.fails else BOOT, worker.number, 0))
+        called_at = self.now + worker.provider.launch_seconds + before * worker.provider.seconds_between_launches
+        heappush(self._heap, (called_at + noticed, FAILURE if fate.fails else BOOT, worker.number, 0))
         return worker
 
     def _happen(self, kind: int, worker: VirtualWorker) -> None:
@@ -248,14 +284,16 @@ class World:
             self.failures += 1
             self.failed_since_tick.append(worker)
             self._end(worker)
+        elif kind == LEAVING:
+            self._end(worker)
         else:
             # Its provider takes it: nothing stays.
             worker.stops = False
             if worker.request >= 0:
-                self.lost_to_preemption += kind == PREEMPTION
+                lost = self._give_back(worker)
+                self.lost_to_preemption += lost if kind == PREEMPTION else 0
                 # Whoever gave it a walltime has stopped it.
-                self.lost_to_stops += kind == WALLTIME
-                self._give_back(worker)
+                self.lost_to_stops += lost if kind == WALLTIME else 0
             elif worker.phase is Phase.READY:
                 self.idle.remove(worker.number)
             self._end(worker)
@@ -263,7 +301,7 @@ class World:
     def _become_free(self, worker: VirtualWorker) -> None:
         """Take the first request that fits, or wait for one, or end where it drains."""
         if worker.phase is Phase.DRAINING:
-            self._end(worker)
+            self._leave(worker)
             return
         request = self._next_for(worker)
         if request is None:
@@ -271,6 +309,13 @@ class World:
             insort(self.idle, worker.number)
         else:
             self._start(worker, request, self.now)
+
+    def _leave(self, worker: VirtualWorker) -> None:
+        """Its work is done and nobody gives it more: it ends as fast as turns and its provider end it."""
+        if worker.provider.leave_seconds:
+            heappush(self._heap, (self.now + worker.provider.leave_seconds, LEAVING, worker.number, worker.epoch))
+        else:
+            self._end(worker)
 
     def _next_for(self, worker: VirtualWorker) -> int | None:
         if not self.queue:
@@ -299,13 +344,14 @@ class World:
         done = now + self.trace.service_seconds[request]
         heappush(self._heap, (done, COMPLETION, worker.number, worker.epoch))
 
-    def _give_back(self, worker: VirtualWorker) -> None:
-        """Its request returns to the head of the queue and starts from zero."""
+    def _give_back(self, worker: VirtualWorker) -> int:
+        """Its request returns to the head of the queue and starts from zero; how many that are."""
         self.waits[worker.request] = math.nan
         self.queue.appendleft(worker.request)
         worker.request = -1
         worker.epoch += 1
         self.running -= 1
+        return 1
 
     def _end(self, worker: VirtualWorker) -> None:
         if worker.phase is Phase.BOOTING:
@@ -341,6 +387,10 @@ class World:
         """Whoever waits or is in service at the end has waited until now."""
         for request in self.queue:
             self.waits[request] = self.horizon - self.trace.at_seconds[request]
-        for worker in self.alive.values():
-            if worker.request >= 0:
-                self.waits[worker.request] = self.horizon - self.trace.at_seconds[worker.request]
+        for request in self.in_service():
+            self.waits[request] = self.horizon - self.trace.at_seconds[request]
+
+
+def next_turn(turns_at: Sequence[float], place: int) -> float:
+    """When the turn at a place of them is; never, after the last one."""
+    return turns_at[place] if place < len(turns_at) else NEVER

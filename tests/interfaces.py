@@ -10,7 +10,7 @@ from typing import Any
 
 from prefect.utilities.importtools import import_object
 
-FLOWS = ("autoscale", "scale_up", "scale_down", "override", "backtest")
+FLOWS = ("autoscale", "scale_up", "scale_down", "override", "backtest", "advise")
 ENTRYPOINTS = tuple(f"ebbflow.flows.{name}.{name}" for name in FLOWS)
 
 

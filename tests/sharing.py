@@ -12,6 +12,7 @@ SERVERS = 2
 """A Prefect server costs as much as a hundred tests, so the files that need one share so many workers."""
 
 LONGEST_FIRST = (
+    "tests/e2e/test_trust.py",
     "tests/e2e/test_ten_seconds.py",
     "tests/e2e/test_deployed.py",
     "tests/e2e/test_whole_demo.py",

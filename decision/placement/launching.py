@@ -5,11 +5,11 @@ price for it, and only for workers that it can give. Source: opengris-scaler 2.9
 providers in order; 1.15.0, `fixed_elastic`, for a base that is started first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ebbflow.core.capabilities import fits
-from ebbflow.core.frozen import made_at_once
 from ebbflow.core.observation import CanLaunch, Observation, Offer, Spare
 from ebbflow.core.plan import Reason, Want
 from ebbflow.core.worker import Worker
@@ -18,7 +18,6 @@ from ebbflow.decision.limits import Limits
 from ebbflow.decision.placement.shares import Launch, PlacementRules, ProviderShare
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class _World:
     """What every provider is measured against."""
@@ -143,8 +142,9 @@ def _launches_at(
     found.extend(Launch(share.provider, why, price, capabilities=able) for _ in range(new))
     if len(found) == count:
         return found, None
-    full = Reason("limits.max_workers", f"{existing} exist, what is kept warm with them", "max_workers")
-    return found, full if offer.new > new == left else offer.why
+    if offer.new > new == left:
+        return found, Reason("limits.max_workers", f"{existing} exist, what is kept warm with them", "max_workers")
+    return found, offer.why()
 
 
 def _unable(share: ProviderShare, want: Want) -> Reason:
@@ -156,12 +156,12 @@ def _unable(share: ProviderShare, want: Want) -> Reason:
     )
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class _Offer:
     """What a provider can take now, and what binds."""
 
-    why: Reason
+    why: Callable[[], Reason]
+    """Told where it does bind."""
     launches: int = 0
     """New and warm together."""
     new: int = 0
@@ -172,12 +172,10 @@ class _Offer:
 def _offer(share: ProviderShare, world: _World, launches: Sequence[Launch]) -> _Offer:
     """What it can take beside the launches that were placed already."""
     if not share.complete:
-        return _Offer(_unknown(share))
+        return _Offer(partial(_unknown, share))
     since, rest = share.seconds_since_failure, share.rest_seconds(world.limits, world.rules)
     if since is not None and since < rest:
-        again = f", {share.failures} in a row" if share.failures > 1 else ""
-        text = f"{share.provider}: rests for another {rest - since:.0f} s after a failure{again}: {share.failure}"
-        return _Offer(Reason("placement.cooldown", text, "cooldown"))
+        return _Offer(partial(_rests, share, rest - since))
     observation = world.observation
     here = [launch for launch in launches if launch.provider == share.provider]
     started = {launch.instance_id for launch in here if launch.instance_id}
@@ -187,21 +185,15 @@ def _offer(share: ProviderShare, world: _World, launches: Sequence[Launch]) -> _
     warm = tuple(spare for spare in spares if spare.is_warm and spare.instance_id not in started)
     warm = warm if share.max_workers else ()
     new = max(0, share.max_workers - existing)
-    room, why = (
-        new + len(warm),
-        Reason(
-            "placement.max_workers", f"{share.provider}: {existing} of {share.max_workers} workers exist", "max_workers"
-        ),
-    )
-    fitting, rate = _fitting(share, world.budget_seconds)
-    fitting = max(0, fitting - len(here))
-    if fitting < room:
-        room, why = fitting, rate
+    room, why = new + len(warm), partial(_full, share, existing)
+    fitting = _fitting(share, world.budget_seconds)
+    if (left := max(0, fitting - len(here))) < room:
+        room, why = left, partial(_rate, share, fitting)
     if _is_capped(share, world.limits):
         usd = observation.usd_per_hour + sum(launch.usd_per_hour or 0.0 for launch in launches)
         affordable, price = _affordable(share, observation, world.limits, usd)
         if price is not None and affordable < room:
-            room, why = affordable, price
+            return _Offer(lambda: price, affordable, new, warm, share.price)
     return _Offer(why, room, new, warm, share.price)
 
 
@@ -210,12 +202,27 @@ def _unknown(share: ProviderShare) -> Reason:
     return Reason("placement.unknown", text, "unknown")
 
 
-def _fitting(share: ProviderShare, budget_seconds: float) -> tuple[int, Reason]:
+def _rests(share: ProviderShare, seconds: float) -> Reason:
+    again = f", {share.failures} in a row" if share.failures > 1 else ""
+    text = f"{share.provider}: rests for another {seconds:.0f} s after a failure{again}: {share.failure}"
+    return Reason("placement.cooldown", text, "cooldown")
+
+
+def _full(share: ProviderShare, existing: int) -> Reason:
+    text = f"{share.provider}: {existing} of {share.max_workers} workers exist"
+    return Reason("placement.max_workers", text, "max_workers")
+
+
+def _fitting(share: ProviderShare, budget_seconds: float) -> int:
     """How many launches of this turn its rate limit leaves room for."""
     spacing = share.caps.seconds_between_launches
-    fitting = 1 + max(0, int((budget_seconds - share.caps.call_seconds) / spacing)) if spacing else 10_000
+    return 1 + max(0, int((budget_seconds - share.caps.call_seconds) / spacing)) if spacing else 10_000
+
+
+def _rate(share: ProviderShare, fitting: int) -> Reason:
+    spacing = share.caps.seconds_between_launches
     text = f"{share.provider}: {fitting} launches fit into a turn, {spacing:g} s apart; the rest is the next turn's"
-    return fitting, Reason("placement.rate", text, "rate")
+    return Reason("placement.rate", text, "rate")
 
 
 def _is_capped(share: ProviderShare, limits: Limits) -> bool:

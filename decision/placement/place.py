@@ -40,7 +40,7 @@ def place(
         quiet_seconds: how old the chain has to be at least before it launches.
         members_complete: whether the master answered wholly; without that nobody goes.
     """
-    if not bounded.launches and not bounded.stops and not observation.crew.counts.retiring:
+    if not bounded.launches and not bounded.stops and not observation.crew.retiring:
         return NOTHING
     rules = rules or PlacementRules()
     launches: tuple[Launch, ...] = ()

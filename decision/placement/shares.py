@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ebbflow.core.frozen import made_at_once
 from ebbflow.core.instance import ProviderCaps
 from ebbflow.core.memory import ProviderMemory
 from ebbflow.core.plan import Reason
@@ -82,7 +81,6 @@ class PlacementRules(BaseModel):
     ] = None
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class ProviderShare:
     """One provider as placement sees it: its place in the order, its caps, and how it did lately."""
@@ -123,7 +121,6 @@ class ProviderShare:
         return min(caps, default=None)
 
 
-@made_at_once
 @dataclass(frozen=True, slots=True)
 class Launch:
     """One launch, placed."""

@@ -35,10 +35,13 @@ def retire(
     They are no supply any more, so that others are launched elsewhere before they go. Where nobody begins or ceases to
     retire, the crew itself comes back.
     """
+    returns = rules is not None and rules.return_below_ratio is not None
+    if not returns and not crew.retiring and all([crew.existing <= share.max_workers for share in shares]):
+        return crew
     retiring = _beyond(crew, shares)
     if rules is not None and rules.return_below_ratio is not None:
         retiring |= _returning(crew, shares, limits or Limits(), rules, rules.return_below_ratio)
-    if not retiring and not crew.counts.retiring:
+    if not retiring and not crew.retiring:
         return crew
     workers = [
         worker
@@ -100,7 +103,7 @@ def choose_retired(
     bounded: Bounded, observation: Observation, shares: Sequence[ProviderShare], limits: Limits
 ) -> tuple[Victim, ...]:
     """Retiring workers go once the others serve all that is wanted, which nobody knows while demand is unknown."""
-    if not observation.demand.complete or not observation.crew.counts.retiring:
+    if not observation.demand.complete or not observation.crew.retiring:
         return ()
     calm = replace(bounded, hurried=0, forced=0)
     serving = observation.serving
@@ -130,6 +133,31 @@ def choose_victims(
     """First those that a person wants gone, only the named where there are names; then what the policy wants."""
     if bounded.stops == 0:
         return (), ()
+    if observation.crew.is_alike and not bounded.is_choosy:
+        victims = _longest_idle(bounded.stops, observation.crew, shares, limits)
+    else:
+        victims = _chosen(bounded, observation, shares, limits, rules)
+    if len(victims) == bounded.stops:
+        return victims, ()
+    text = (
+        f"{bounded.stops - len(victims)} of {bounded.stops} stops found no worker that may go: only idle ones do, "
+        f"for {limits.min_idle_seconds:g} s{', or however short where a person asked' if bounded.hurried else ''}"
+    )
+    return victims, (Reason("placement.no_victim", text, "nobody else may go yet"),)
+
+
+def _longest_idle(count: int, crew: Crew, shares: Sequence[ProviderShare], limits: Limits) -> tuple[Victim, ...]:
+    """Of workers that nothing but their rest tells apart, so many that have rested for longest."""
+    share = next((share for share in shares if share.provider in crew.counts.held), None)
+    if share is None or not share.complete:
+        return ()
+    leaving = crew.longest_idle(min(count, crew.supply - share.base_workers), limits.min_idle_seconds)
+    return tuple([Victim(worker_id, _not_needed(idle_seconds)) for worker_id, idle_seconds in leaving])
+
+
+def _chosen(
+    bounded: Bounded, observation: Observation, shares: Sequence[ProviderShare], limits: Limits, rules: PlacementRules
+) -> tuple[Victim, ...]:
     by_provider = {share.provider: (place, share) for place, share in enumerate(shares)}
     victims = _hurried(bounded, observation, by_provider, limits)
     gone = {victim.worker_id for victim in victims}
@@ -141,13 +169,7 @@ def choose_victims(
             kinds -= alike(worker for worker in observation.workers if worker.worker_id in gone)
         calm = replace(bounded, hurried=0, forced=0) if bounded.hurried or bounded.forced else bounded
         victims += tuple(_Left(free, kinds, by_provider).taken(bounded.stops - bounded.hurried, calm, limits))
-    if len(victims) == bounded.stops:
-        return victims, ()
-    text = (
-        f"{bounded.stops - len(victims)} of {bounded.stops} stops found no worker that may go: only idle ones do, "
-        f"for {limits.min_idle_seconds:g} s{', or however short where a person asked' if bounded.hurried else ''}"
-    )
-    return victims, (Reason("placement.no_victim", text, "nobody else may go yet"),)
+    return victims
 
 
 def _last_provider(observation: Observation, by_provider: Mapping[str, tuple[int, ProviderShare]]) -> list[str]:
@@ -354,8 +376,16 @@ def _why(worker: Worker, bounded: Bounded) -> str:
         return "not needed any more, and not started yet"
     if worker.worker_id in bounded.preferred:
         return f"named by a person{', by force' if _is_forced(worker, bounded) else ''}, idle {_idle(worker)}"
-    return f"not needed any more, idle {_idle(worker)}"
+    return _not_needed(worker.idle_seconds)
+
+
+def _not_needed(idle_seconds: float | None) -> str:
+    return f"not needed any more, idle {_spelt(idle_seconds)}"
 
 
 def _idle(worker: Worker) -> str:
-    return "not at all" if worker.idle_seconds is None else f"{worker.idle_seconds:.0f} s"
+    return _spelt(worker.idle_seconds)
+
+
+def _spelt(idle_seconds: float | None) -> str:
+    return "not at all" if idle_seconds is None else f"{idle_seconds:.0f} s"

@@ -13,7 +13,7 @@ one after about a hundred such ends, from a first guess of three times as much o
 import math
 from dataclasses import dataclass
 
-from ebbflow.core.observation import Observation
+from ebbflow.core.observation import Counted
 
 JUST = 0.25
 """Of the usual time between two ends of work: who has gone idle within it rarely has work again. Smaller is less biased
@@ -44,16 +44,16 @@ class Flow:
     """To be kept."""
 
 
-def flow_since(before: Look | None, observation: Observation, *, seconds: float, service_seconds: float) -> Flow:
+def flow_since(before: Look | None, seen: Counted, *, seconds: float, service_seconds: float) -> Flow:
     """Guess what came and what was finished since the last look.
 
     Args:
         before: the last look; None: there was none, and nothing is known of what came.
-        observation: with known demand.
+        seen: with known demand.
         seconds: since the last look.
         service_seconds: what one request usually takes.
     """
-    demand = observation.demand
+    demand = seen.demand
     queued, running = float(demand.queued), float(demand.running)
     if before is None or seconds <= 0:
         return Flow(0.0, 0.0, 0.0, Look(queued, running, before.owed if before else 0.0))
@@ -62,21 +62,21 @@ def flow_since(before: Look | None, observation: Observation, *, seconds: float,
     return Flow(max(0.0, came), done, math.sqrt(done), Look(queued, running, min(0.0, came)))
 
 
-def served_now(observation: Observation, *, seconds: float, service_seconds: float) -> tuple[float, float] | None:
+def served_now(seen: Counted, *, seconds: float, service_seconds: float) -> tuple[float, float] | None:
     """Worker-seconds of work in the last moment, and the requests that were finished in it.
 
     Their ratio over many turns is the mean service time (Little's law). None: somebody waits or nobody is free besides,
     so that nobody can tell how many were finished.
 
     Args:
-        observation: with known demand.
+        seen: with known demand.
         seconds: since the last look.
         service_seconds: what one request takes, as far as known; it says how long that moment is.
     """
-    demand, idle = observation.demand, observation.idle
+    demand, idle = seen.demand, seen.idle
     if demand.queued or not idle:
         return None
     moment = min(seconds, JUST * service_seconds / max(1, demand.running))
-    eased = observation.eased(moment)
+    eased = seen.eased(moment)
     # Of those that finished in it, each worked for half of it on average.
     return None if eased == idle else ((demand.running + eased / 2) * moment, float(eased))

@@ -7,12 +7,11 @@ for a while, until there is something to judge it by.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from operator import attrgetter
+from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from typing import Any
 
-from ebbflow.core.lifecycle import WorkerState
-from ebbflow.core.observation import Observation
+from ebbflow.core.observation import Counted
 from ebbflow.core.plan import PolicyMemory
 from ebbflow.policies.formulas.arrivals import Look, flow_since, served_now
 from ebbflow.policies.formulas.boot_times import (
@@ -23,8 +22,8 @@ from ebbflow.policies.formulas.boot_times import (
     gone,
     priced,
 )
-from ebbflow.policies.formulas.needs import seconds_since_seen
-from ebbflow.policies.formulas.peaks import Peaks
+from ebbflow.policies.formulas.peaks import Peaks, noted
+from ebbflow.policies.formulas.rises import SUDDEN_SECONDS
 
 PRIOR_SERVED = 20.0
 """As many requests as the operator's hint counts for."""
@@ -35,6 +34,8 @@ KEPT_EXCESS = 12
 LASTING_SECONDS = 86_400.0
 PRIOR_LASTING_SECONDS = 100.0
 """For so long all of a rise is taken to last that chance makes of even arrivals."""
+TOLD_SERVICES = 0.5
+"""A look sees who runs at one moment: of a turn it tells no more than of so many services."""
 MOST_SWING = 20.0
 """Demand that is off the load by more than so many times its root is counted as off by that."""
 LEAST_SERVICE_SECONDS = 1e-3
@@ -42,7 +43,7 @@ LEAST_SERVICE_SECONDS = 1e-3
 
 @dataclass(slots=True)
 class Learned:
-    """What the policy knows when it decides. Made from memory, brought up to date and written back within one call."""
+    """What the policy knows when it decides: made from memory, brought up to date in a turn, written back after it."""
 
     clock: float = 0.0
     """Seconds since this memory began."""
@@ -50,6 +51,8 @@ class Learned:
     """Arrivals per second, averaged from 0 on: a first request after a rest is no rate yet."""
     slow_rate: float = 0.0
     """The same over a longer time."""
+    sudden_rate: float = 0.0
+    """The same over the last seconds."""
     swing: float = 0.0
     """Mean square of how far demand was off the load, in workers."""
     busy_seconds: float = 0.0
@@ -72,36 +75,41 @@ class Learned:
     joining: tuple[float, ...] = ()
     """Ages of the workers that were on their way at the last look."""
     boots: tuple[float, ...] = ()
-    held: Peaks = field(default_factory=Peaks)
+    held: Peaks = ()
     """What was staffed to."""
-    demanded: Peaks = field(default_factory=Peaks)
+    demanded: Peaks = ()
     """Requests that waited or ran."""
-    lasted: Peaks = field(default_factory=Peaks)
+    lasted: Peaks = ()
     """The same below nothing, so that the highest of these is what was there all the time."""
-    excess: list[float] = field(default_factory=list)
+    excess: tuple[float, ...] = ()
     """Time, rate of a longer time, and what the rate was above it, in turn, of the last boot's length."""
     is_new: bool = True
+    """There was no turn before."""
     elapsed: float = 0.0
+    at: float = 0.0
+    """The clock as it is kept in series."""
     came: float = 0.0
     """Requests since the last look, as far as anybody can tell."""
     done: float | None = None
     """Those finished since; None: nobody counts."""
 
     @classmethod
-    def read(cls, observation: Observation) -> "Learned":
+    def read(cls, remembered: PolicyMemory) -> "Learned":
         """Take it up from memory; what is not there, or of another form, begins anew."""
-        series = observation.remembered
-        numbers: Any = series.get("learned", ())
-        excess = series.get("excess", ())
-        if len(numbers) != NUMBERS or len(excess) % 3:
+        try:
+            found: Any = _series(remembered)
+        except KeyError:
             return cls()
-        known = cls(*numbers)
-        known.is_new, known.elapsed = False, max(0.0, seconds_since_seen(observation))
-        known.joining, known.boots = series.get("joining", ()), series.get("boots", ())
-        known.held, known.excess = Peaks(series.get("held", ())), list(excess)
-        known.demanded, known.lasted = Peaks(series.get("demanded", ())), Peaks(series.get("lasted", ()))
-        known.clock += known.elapsed
-        return known
+        if len(found[0]) != NUMBERS or len(found[-1]) % 3:
+            return cls()
+        return cls(*(*found[0], *found[1:], False))
+
+    def go_on(self, elapsed_seconds: float) -> None:
+        """Begin a turn, so long after the last one that saw demand."""
+        if not self.is_new:
+            self.elapsed = max(0.0, elapsed_seconds)
+            self.clock += self.elapsed
+            self.at = round(self.clock, 1)
 
     def series(self) -> PolicyMemory:
         """For memory."""
@@ -109,10 +117,10 @@ class Learned:
             "learned": _numbers(self),
             "joining": self.joining,
             "boots": self.boots,
-            "held": tuple(self.held.flat),
-            "demanded": tuple(self.demanded.flat),
-            "lasted": tuple(self.lasted.flat),
-            "excess": tuple(self.excess),
+            "held": self.held,
+            "demanded": self.demanded,
+            "lasted": self.lasted,
+            "excess": self.excess,
         }
 
     def service_seconds(self, hint: float) -> float:
@@ -124,34 +132,35 @@ class Learned:
         return priced(self.boots, hint_seconds, self.ended, self.failed)
 
     def learn_arrivals(
-        self, observation: Observation, *, service_seconds: float, average_seconds: float, slow_seconds: float
+        self, seen: Counted, *, service_seconds: float, average_seconds: float, slow_seconds: float
     ) -> None:
         """Bring the rates up to an observation whose demand is known.
 
         What came is counted by the master, or is what there is more of than before and what was finished besides; where
         nobody counts that either, what work in service finishes at its mean time.
         """
-        demand, elapsed = observation.demand, self.elapsed
+        demand, elapsed = seen.demand, self.elapsed
         if self.is_new:
             # Whatever runs, came at some rate.
-            self.rate = self.slow_rate = demand.running / service_seconds
-            self.held.note(0.0, observation.supply, 0.0)
+            self.rate = self.slow_rate = self.sudden_rate = demand.running / service_seconds
+            self.held = noted((), 0.0, seen.supply, 0.0)
             return
         if elapsed <= 0:
             return
-        self._look(observation, service_seconds)
+        self._look(seen, service_seconds)
         came = self.came / elapsed
         self.rate -= math.expm1(-elapsed / average_seconds) * (came - self.rate)
         self.slow_rate -= math.expm1(-elapsed / slow_seconds) * (came - self.slow_rate)
+        self.sudden_rate -= math.expm1(-elapsed / SUDDEN_SECONDS) * (came - self.sudden_rate)
 
-    def _look(self, observation: Observation, service_seconds: float) -> None:
+    def _look(self, seen: Counted, service_seconds: float) -> None:
         """What came and was finished since the last look; with what is there now, one tells the other."""
-        demand = observation.demand
+        demand = seen.demand
         more = demand.queued + demand.running - self.queued - self.running
         came, done = _difference(demand.arrived, self.arrived), _difference(demand.served, self.served)
         if came is None and done is None:
             before = Look(self.queued, self.running, self.owed)
-            flow = flow_since(before, observation, seconds=self.elapsed, service_seconds=service_seconds)
+            flow = flow_since(before, seen, seconds=self.elapsed, service_seconds=service_seconds)
             self.came, self.done, self.owed = flow.came, None, flow.look.owed
             return
         self.owed = 0.0
@@ -171,44 +180,51 @@ class Learned:
             lasting: share of a rise that is still there a boot later.
             doubt: how much of what does not last is left out.
         """
-        return max(0.0, self.rate - doubt * (1 - lasting) * max(0.0, self.rate - self.slow_rate))
+        rise = self.rate - self.slow_rate
+        if rise <= 0:
+            return max(0.0, self.rate)
+        return max(0.0, self.rate - doubt * (1 - lasting) * rise)
 
-    def learn_boots(self, observation: Observation) -> tuple[float, ...]:
+    def learn_boots(self, seen: Counted) -> tuple[float, ...]:
         """Who is on the way now, and how long those took that no longer are. Returns the ages of those on the way."""
-        now = [round(worker.joining_seconds, 1) for worker in observation.joining]
+        if not self.joining and seen.serving == seen.supply:
+            return ()
+        now = [round(seconds, 1) for seconds in seen.joining_seconds]
         if self.joining and (left := gone(self.joining, now, self.elapsed)):
-            self._note_boots(left, observation)
+            self._note_boots(left, seen)
         self.joining = tuple(now[:KEPT_JOINING])
         return tuple(now)
 
-    def most_at_once(self, requests: int, within_seconds: float) -> float:
-        """Note how many requests wait or run, and return the most that did of late."""
-        return self.demanded.note(self.clock, requests, within_seconds)
+    def most_held(self, staffed: int, within_seconds: float) -> float:
+        """Note what is staffed to, and return the most that was of late."""
+        self.held = noted(self.held, self.at, staffed, self.clock - within_seconds)
+        return self.held[1]
 
-    def least_at_once(self, requests: int, within_seconds: float) -> float:
-        """Note it likewise, and return the fewest that did; 0 before so much time has passed."""
-        fewest = -self.lasted.note(self.clock, -requests, within_seconds)
-        return fewest if self.clock >= within_seconds else 0.0
+    def at_once(self, requests: int, most_seconds: float, least_seconds: float) -> tuple[float, float]:
+        """Note how many requests wait or run, and return the most and the fewest of late; 0 before so much time."""
+        self.demanded = noted(self.demanded, self.at, requests, self.clock - most_seconds)
+        self.lasted = noted(self.lasted, self.at, -requests, self.clock - least_seconds)
+        return self.demanded[1], -self.lasted[1] if self.clock >= least_seconds else 0.0
 
     def learn_after(
-        self, observation: Observation, *, service_hint: float, load: float, swing_seconds: float, lag_seconds: float
+        self, seen: Counted, *, service_hint: float, load: float, swing_seconds: float, lag_seconds: float
     ) -> None:
         """Bring up what the next decision is made by: more demand must not make this one want less."""
-        demand, elapsed = observation.demand, self.elapsed
+        demand, elapsed = seen.demand, self.elapsed
         if elapsed > 0:
-            self._learn_service(observation, service_hint)
+            self._learn_service(seen, service_hint)
             self._learn_lasting(lag_seconds)
             off = demand.queued + demand.running - load
             most = MOST_SWING * MOST_SWING * (load + 0.25)
             self.swing -= math.expm1(-elapsed / swing_seconds) * (min(off * off, most) - self.swing)
         self.arrived = -1.0 if demand.arrived is None else float(demand.arrived)
         self.served = -1.0 if demand.served is None else float(demand.served)
-        self.queued, self.running = float(demand.queued), float(demand.running)
+        self.queued, self.running, self.is_new = float(demand.queued), float(demand.running), False
 
     def _learn_lasting(self, lag_seconds: float) -> None:
         since, line = self.clock - lag_seconds, self.excess
         while len(line) > 3 and line[3] <= since:
-            del line[:3]
+            line = line[3:]
         keeps = math.exp(-self.elapsed / LASTING_SECONDS)
         self.excess_then *= keeps
         self.excess_lasted *= keeps
@@ -216,35 +232,34 @@ class Learned:
             self.excess_then += line[2] * line[2] * self.elapsed
             self.excess_lasted += line[2] * (self.rate - line[1]) * self.elapsed
         if not line or self.clock - line[-3] >= lag_seconds / KEPT_EXCESS:
-            line += (round(self.clock, 1), round(self.slow_rate, 7), round(self.rate - self.slow_rate, 7))
-            del line[: -3 * (KEPT_EXCESS + 2)]
+            line = (*line, self.at, round(self.slow_rate, 7), round(self.rate - self.slow_rate, 7))
+            line = line[-3 * (KEPT_EXCESS + 2) :]
+        self.excess = line
 
-    def _learn_service(self, observation: Observation, hint: float) -> None:
-        if self.done is not None:
-            self._note_finished(self.done, 0.5 * (observation.demand.running + self.running) * self.elapsed)
-            return
+    def _learn_service(self, seen: Counted, hint: float) -> None:
         usual = self.service_seconds(hint)
-        seen = served_now(observation, seconds=self.elapsed, service_seconds=usual)
-        if seen is not None:
-            self._note_finished(seen[1], seen[0])
+        if self.done is not None:
+            told = min(1.0, TOLD_SERVICES * usual / self.elapsed)
+            self._note_finished(told * self.done, told * 0.5 * (seen.demand.running + self.running) * self.elapsed)
+            return
+        served = served_now(seen, seconds=self.elapsed, service_seconds=usual)
+        if served is not None:
+            self._note_finished(served[1], served[0])
             # Rates that were guessed by the old time stand for the same work at the new one.
             same_work = usual / self.service_seconds(hint)
             self.rate *= same_work
             self.slow_rate *= same_work
+            self.sudden_rate *= same_work
 
     def _note_finished(self, done: float, busy_seconds: float) -> None:
         keeps = math.exp(-done / SERVICE_REQUESTS)
         self.busy_seconds = self.busy_seconds * keeps + busy_seconds
         self.finished = self.finished * keeps + done
 
-    def _note_boots(self, left: Sequence[float], observation: Observation) -> None:
+    def _note_boots(self, left: Sequence[float], seen: Counted) -> None:
         # Who failed is noticed last. When in the turn the others became ready nobody knows.
         elapsed = self.elapsed
-        serving = sum(
-            worker.state is WorkerState.READY and worker.is_supply and worker.state_seconds < elapsed
-            for worker in observation.workers
-        )
-        failed = max(0, len(left) - serving)
+        failed = max(0, len(left) - seen.fresh(elapsed))
         good = [round(max(1.0, age - elapsed / 2), 1) for age in left[: len(left) - failed]]
         self.boots = (*self.boots, *good)[-KEPT_BOOTS:]
         keeps = min(1.0, COUNTED_LAUNCHES / (self.ended + len(left)))
@@ -252,9 +267,12 @@ class Learned:
         self.failed = (self.failed + failed) * keeps
 
 
-NUMBERS = 15
+SERIES = ("joining", "boots", "held", "demanded", "lasted", "excess")
+"""Series of a memory, in the order of the fields of `Learned`."""
+NUMBERS = 16
 """Single numbers of a memory, the first fields of `Learned`."""
 _numbers: Callable[[Learned], tuple[float, ...]] = attrgetter(*Learned.__slots__[:NUMBERS])
+_series: Callable[[PolicyMemory], tuple[tuple[float, ...], ...]] = itemgetter("learned", *SERIES)
 
 
 def _difference(now: int | None, before: float) -> float | None:

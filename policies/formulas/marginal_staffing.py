@@ -48,12 +48,16 @@ class Tuning:
     """So much more does not count where nobody waits."""
     spare: float
     """Workers for each request, beyond the first, that was there for a moment."""
+    sure_spare: float
+    """So many more where every rise has lasted."""
+    jump: float
+    """How much of a rise of the last seconds is believed where every rise has lasted."""
 
 
 WORTHS = (0.1, 1.0, 10.0)
 TUNED = (
     Tuning(
-        margin=-0.5,
+        margin=-0.4,
         bursts=0.1,
         swing_seconds=3600.0,
         average_seconds=240.0,
@@ -67,6 +71,8 @@ TUNED = (
         rounding=0.3,
         idle_rounding=0.2,
         spare=0.3,
+        sure_spare=0.0,
+        jump=0.0,
     ),
     Tuning(
         margin=0.4,
@@ -76,13 +82,15 @@ TUNED = (
         average_services=2.5,
         slow_seconds=700.0,
         doubt=0.8,
-        caution=0.8,
+        caution=1.3,
         haste=1.8,
         held_boots=1.25,
         rested_seconds=100.0,
         rounding=0.33,
         idle_rounding=0.5,
         spare=0.45,
+        sure_spare=0.55,
+        jump=1.0,
     ),
     Tuning(
         margin=1.1,
@@ -99,6 +107,8 @@ TUNED = (
         rounding=-0.15,
         idle_rounding=0.5,
         spare=2.8,
+        sure_spare=0.0,
+        jump=0.0,
     ),
 )
 """Found in simulation for a batch, patient users and people who watch."""

@@ -46,6 +46,12 @@ def wants(sets: Iterable[tuple[str, ...]]) -> tuple[Want, ...]:
     return tuple(Want(need.capabilities, need.count) for need in merged(Need(words, 1) for words in sets))
 
 
+@lru_cache(maxsize=1024)
+def any_workers(count: int) -> tuple[Want, ...]:
+    """So many of whatever kind."""
+    return (Want(count=count),)
+
+
 def spelt(words: Sequence[str]) -> str:
     """A capability set for a reason."""
     return "{" + ", ".join(words) + "}"
@@ -87,8 +93,8 @@ def carried(observation: Observation) -> PolicyMemory:
 
 def seconds_since_seen(observation: Observation) -> float:
     """Time since the decision that last saw demand: turns that did not are part of it."""
-    unseen = observation.remembered.get("unseen_seconds", ())
-    return observation.elapsed_seconds + sum(unseen)
+    unseen = observation.remembered.get("unseen_seconds")
+    return observation.elapsed_seconds + sum(unseen) if unseen else observation.elapsed_seconds
 
 
 def _whole(shapes: Sequence[Shape], count: int) -> tuple[Shape, ...]:

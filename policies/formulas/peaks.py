@@ -1,35 +1,26 @@
 """The highest value of late, as a short series that can be stored. Pure."""
 
-from collections.abc import Sequence
-
 KEPT_PEAKS = 30
 
+Peaks = tuple[float, ...]
+"""Values that are each above all later ones: time and value, in turn, the highest first."""
 
-class Peaks:
-    """Values that are each above all later ones: time and value, in turn."""
 
-    __slots__ = ("flat",)
+def noted(peaks: Peaks, now: float, value: float, since: float) -> Peaks:
+    """The peaks with one value more; the second number is the highest since a time.
 
-    def __init__(self, flat: Sequence[float] = ()) -> None:
-        self.flat = list(flat)
-
-    def note(self, now: float, value: float, within_seconds: float) -> float:
-        """Note a value and return the highest of the last seconds.
-
-        Args:
-            now: on any clock that goes on, in seconds.
-            value: now.
-            within_seconds: what is older counts no more, for good.
-        """
-        flat, since = self.flat, now - within_seconds
-        while flat and flat[-1] <= value:
-            del flat[-2:]
-        old = 0
-        while old < len(flat) and flat[old] < since:
-            old += 2
-        del flat[:old]
-        flat += (round(now, 1), value)
-        if len(flat) > 2 * KEPT_PEAKS:
-            # Of those below the highest, the newest is nearest to what is noted now.
-            del flat[-4:-2]
-        return flat[1]
+    Args:
+        peaks: of earlier values.
+        now: on any clock that goes on, in seconds.
+        value: now.
+        since: what is older counts no more, for good.
+    """
+    begin, end = 0, len(peaks)
+    while end > 0 and peaks[end - 1] <= value:
+        end = max(0, end - 2)
+    while begin < end and peaks[begin] < since:
+        begin += 2
+    if end - begin >= 2 * KEPT_PEAKS:
+        # Of those below the highest, the newest is nearest to what is noted now.
+        end -= 2
+    return (*peaks[begin:end], now, value)

@@ -104,6 +104,7 @@ _CROWDS_V = partial(crowds, per_second=0.01, every_seconds=7200.0, size=80, with
 _SESSIONS_A = partial(sessions, users_per_second=0.006, asks=10.0, thinks_seconds=40.0, service_seconds=15.0, days=2)
 _SESSIONS_V = partial(sessions, users_per_second=0.01, asks=6.0, thinks_seconds=60.0, service_seconds=25.0, days=1.5)
 _BURSTS_A = partial(bursts, on_seconds=600.0, off_seconds=1800.0, per_second=0.5, hours=24)
+_BURSTS_D = partial(bursts, on_seconds=180.0, off_seconds=1200.0, per_second=1.2, hours=24)
 _BURSTS_V = partial(bursts, on_seconds=900.0, off_seconds=3600.0, per_second=0.3, hours=24)
 
 MADE: Mapping[str, Made] = MappingProxyType(
@@ -122,6 +123,7 @@ MADE: Mapping[str, Made] = MappingProxyType(
         "sessions_a": Made(15, 15.0, 0.5, _SESSIONS_A),
         "sessions_v": Made(45, 25.0, 0.5, _SESSIONS_V),
         "bursts_a": Made(16, 12.0, 0.7, _BURSTS_A),
+        "bursts_d": Made(57, 4.0, 0.8, _BURSTS_D),
         "bursts_v": Made(46, 20.0, 0.7, _BURSTS_V),
     }
 )

@@ -1,13 +1,13 @@
 """Workers are counted once, as every rule would count them."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from ebbflow.core.crew import Alike, Crew
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand
-from ebbflow.core.observation import Observation
+from ebbflow.core.observation import CanLaunch, Observation, Spare
 from ebbflow.core.worker import Mark, Worker
 
 READY = Worker("a", "near", WorkerState.READY, state_seconds=500.0, busy=True)
@@ -47,6 +47,23 @@ def test_idle_ones_are_told_by_how_long_they_have_been(seconds: float, rested: i
     assert (crew.rested(seconds), crew.eased(seconds)) == (rested, eased)
 
 
+def test_those_on_their_way_and_those_that_have_just_come_are_told_by_their_times() -> None:
+    seen = Observation(Demand(), (READY, UNTRIED, STARTS, MARKED, replace(PENDING, joining_seconds=2.0)))
+    assert seen.joining_seconds == [30.0, 2.0]
+    assert [seen.fresh(seconds) for seconds in (4.0, 4.1, 501.0)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "found"),
+    [(1, 0.0, ["b"]), (9, 0.0, ["b", "c", "d"]), (9, 5.0, ["b"]), (0, 0.0, []), (-1, 0.0, []), (9, 91.0, [])],
+)
+def test_who_has_rested_for_longest_comes_first_and_of_two_the_first_by_name(
+    count: int, seconds: float, found: list[str]
+) -> None:
+    crew = Crew((UNTRIED, READY, FRESH, IDLE, SILENT, MARKED, PENDING))
+    assert [worker_id for worker_id, _ in crew.longest_idle(count, seconds)] == found
+
+
 def test_only_who_is_pending_or_known_to_be_idle_is_free() -> None:
     assert Crew(EVERYONE).free == (IDLE, FRESH, UNTRIED, PENDING)
 
@@ -71,3 +88,15 @@ def test_an_observation_with_other_workers_counts_anew() -> None:
     seen = Observation(Demand(), (READY, IDLE))
     assert (seen.supply, replace(seen, workers=(READY,)).supply, replace(seen, elapsed_seconds=5.0).supply) == (2, 1, 2)
     assert replace(seen, elapsed_seconds=5.0).workers is seen.workers
+
+
+def test_an_observation_with_offers_is_the_same_in_all_else() -> None:
+    given = {
+        "demand": Demand(3), "workers": (READY,), "spares": (Spare("b", "c", "d"),), "seconds_since_start": 1.0,
+        "seconds_since_stop": 2.0, "at_seconds": 3.0, "elapsed_seconds": 4.0, "remembered": {"x": (1.0,)},
+        "explains": False,
+    }  # fmt: skip
+    assert {each.name for each in fields(Observation)} == {*given, "can_launch"}
+    offers = CanLaunch((), 5)
+    seen = Observation(**given)  # type: ignore[arg-type]
+    assert seen.offered(offers) == replace(seen, can_launch=offers)

@@ -1,18 +1,20 @@
 """Memory holds durations only: time passes by what a turn adds, and nothing gets older by accident."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from ebbflow.core.canonical import canonical
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.memory import (
+    AvoidedMachine,
     Memory,
     Override,
     OverrideKind,
     ProviderMemory,
     RecentClaim,
     UnfinishedEntry,
+    aged_providers,
 )
 from ebbflow.core.worker import Mark, Worker
 
@@ -157,3 +159,11 @@ def test_what_is_remembered_of_a_provider_is_found_by_its_whole_reference() -> N
 )
 def test_an_override_reads_as_a_sentence(held: Override, text: str) -> None:
     assert str(held) == text
+
+
+def test_a_provider_that_grows_older_keeps_all_that_is_remembered_of_it() -> None:
+    known = ProviderMemory("p", "f", 1.0, 2, "why")
+    assert aged_providers((known,), 5.0) == (replace(known, seconds_since_failure=6.0),)
+    avoiding = replace(known, avoided=(AvoidedMachine("m"),))
+    assert aged_providers((avoiding,), 5.0)[0].avoided == (AvoidedMachine("m", 5.0),)
+    assert len(fields(ProviderMemory)) == 6, "a new field has to be carried there"

@@ -15,7 +15,7 @@ from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.policies.formulas.boot_times import KEPT_BOOTS, KEPT_JOINING
-from ebbflow.policies.formulas.marginal_memory import Learned
+from ebbflow.policies.formulas.marginal_memory import NUMBERS, Learned
 from ebbflow.policies.formulas.peaks import KEPT_PEAKS
 from ebbflow.policies.marginal import MarginalPolicy
 
@@ -85,7 +85,7 @@ def steady(
 
 
 def learned(decision: Decision) -> Learned:
-    return Learned.read(Observation(Demand(), (), remembered=decision.remembers))
+    return Learned.read(decision.remembers)
 
 
 def memory_bytes(decision: Decision) -> int:
@@ -161,6 +161,32 @@ def test_whichever_the_master_counts_tells_rate_and_service_time(counts: tuple[s
     known = learned(steady(PATIENT, per_second=1.0, service=10.0, workers=20, counts=counts, elapsed=elapsed))
     assert known.service_seconds(20.0) == pytest.approx(10.0, rel=0.1)
     assert known.rate == pytest.approx(1.0, rel=0.01)
+
+
+@pytest.mark.parametrize("elapsed", [5.0, 30.0, 60.0])
+def test_a_look_at_short_work_in_a_long_turn_tells_little_of_how_long_it_takes(elapsed: float) -> None:
+    # Ten requests a second of two seconds each; when somebody looks, it happens to be nobody or many.
+    decision, came = None, 0
+    for turn in range(round(1800 / elapsed)):
+        crew = (*ready(40 * (turn % 2), busy=True), *ready(40 - 40 * (turn % 2), idle=1.0, first=40))
+        came += round(10 * elapsed)
+        decision = PATIENT.decide(look(0, crew, before=decision, elapsed=elapsed, arrived=came, served=came))
+        assert 1.0 <= learned(decision).service_seconds(2.0) <= 4.0
+    assert decision is not None
+    assert learned(decision).service_seconds(2.0) == pytest.approx(2.0, rel=0.25)
+
+
+def test_a_sudden_rise_is_believed_until_one_has_ended() -> None:
+    wanted = []
+    for earlier_crowds in (0, 4):
+        decision, came = PATIENT.decide(look(arrived=0, served=0)), 0
+        for _ in range(earlier_crowds):
+            for turn in range(120):
+                came += 20 if turn < 3 else 0
+                decision = PATIENT.decide(look(before=decision, arrived=came, served=came))
+        came += 30
+        wanted.append(PATIENT.decide(look(30, before=decision, arrived=came, served=came - 30)).total or 0)
+    assert wanted[0] > 1.2 * wanted[1]
 
 
 def test_without_counters_work_in_service_tells_the_load() -> None:
@@ -283,7 +309,7 @@ OLD_MEMORY = {
     [
         pytest.param(OLD_MEMORY, id="of the form before"),
         pytest.param({"learned": (1.0, 2.0), "held": (1.0,)}, id="too short"),
-        pytest.param({"learned": (0.0,) * 15, "excess": (1.0, 2.0)}, id="torn"),
+        pytest.param({"learned": (0.0,) * NUMBERS, "excess": (1.0, 2.0)}, id="torn"),
         pytest.param({"arrived": (3.0,), "busy": (2.0,)}, id="of another policy"),
     ],
 )
@@ -318,8 +344,9 @@ def test_more_that_waits_never_means_fewer_whatever_is_remembered(policy: Margin
     ("decision", "words"),
     [
         pytest.param(PATIENT.decide(look()), ["0 wanted, 0 there", "0.0 busy on average"], id="nothing to do"),
+        pytest.param(PATIENT.decide(look(40)), ["0 there", "for 40 queued after a boot of 120 s"], id="a queue"),
         pytest.param(
-            PATIENT.decide(look(40)), ["0 there", "for 40 queued after a boot of 120 s", "not more than"], id="a queue"
+            WATCHING.decide(look(40)), ["not more than 110, as at most 40 requests were there at once"], id="a crowd"
         ),
         pytest.param(BATCH.decide(look(1)), ["1 since somebody has to come for 1 queued"], id="somebody has to come"),
         pytest.param(
@@ -387,7 +414,7 @@ def test_memory_stays_small_and_a_decision_quick_with_a_thousand_workers(counted
         known = learned(decision)
         assert len(known.boots) <= KEPT_BOOTS
         assert len(known.joining) <= KEPT_JOINING
-        assert len(known.held.flat) <= 2 * KEPT_PEAKS
+        assert len(known.held) <= 2 * KEPT_PEAKS
         assert memory_bytes(decision) <= MOST_MEMORY_BYTES
     # A millisecond is the goal; a shared machine is given some room.
     assert sorted(spent)[len(spent) // 2] < 0.003

@@ -12,6 +12,7 @@ DIGESTS = {
     "crowds_b": "b2f985d206bc",
     "sessions_v": "6d54e6d8a73b",
     "bursts_v": "e5388d5e09d1",
+    "bursts_d": "9e608d70f206",
     "office_v": "d54dff2edaa0",
 }
 

@@ -5,29 +5,30 @@ from dataclasses import replace
 
 import pytest
 
+from ebbflow.core.instance import ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, MasterCaps
 from ebbflow.core.worker import Worker
 from ebbflow.decision.placement.shares import ProviderEntry
 from ebbflow.simulation.environment import COUNTING, COUNTLESS, K8S
 from ebbflow.simulation.past import (
-    WARM_BOOTS,
     Boots,
     RecordedLook,
-    boot_times,
     boots_of,
-    past_environment,
+    now_gone,
     past_trace,
     served_seconds,
     told_by,
 )
+from ebbflow.simulation.past_environment import WARM_BOOTS, boot_times, past_environment
 from ebbflow.simulation.trace import TraceError
 
 T0 = 1_767_571_200.0
-WISHED, STARTING, READY, FAILED = (
+WISHED, STARTING, READY, DRAINING, FAILED = (
     WorkerState.WISHED,
     WorkerState.STARTING,
     WorkerState.READY,
+    WorkerState.DRAINING,
     WorkerState.FAILED,
 )
 
@@ -194,3 +195,84 @@ def test_service_is_unknown_where_nobody_counts() -> None:
     past = looks((0, Demand(running=1)), (60, Demand(running=1)))
     assert served_seconds(past) is None
     assert served_seconds([replace(look, demand=replace(look.demand, served=7)) for look in past]) is None
+
+
+def test_a_boot_ends_where_its_worker_began_to_serve_and_begins_where_its_turn_looked() -> None:
+    past = [
+        replace(seen(0, ("a-1", WISHED)), looked_after_seconds=1.5),
+        seen(30, ("a-1", STARTING)),
+        replace(seen(60, ("a-1", READY)), ready_since=T0 + 41.5),
+    ]
+    assert boots_of(past)["local-provider/a"].seconds == (40.0,)
+
+
+def test_guesses_of_a_boots_end_count_where_no_sure_one_is_known() -> None:
+    guessed = replace(seen(60, ("a-1", READY)), ready_since=T0 + 45, is_ready_since_sure=False)
+    past = [seen(0, ("a-1", WISHED), ("a-2", WISHED)), guessed]
+    assert boots_of(past)["local-provider/a"].seconds == (45.0,)
+    sure = replace(seen(90, ("a-2", READY)), ready_since=T0 + 50)
+    assert boots_of([*past, sure])["local-provider/a"].seconds == (50.0,)
+
+
+def test_leaving_lasts_from_the_mark_of_an_idle_worker_until_a_look_does_not_know_it() -> None:
+    def worker(name: str, state: WorkerState, *, busy: bool) -> Worker:
+        return Worker(name, "local-provider/a", state, busy=busy)
+
+    idle, busy = worker("a-1", DRAINING, busy=False), worker("a-2", DRAINING, busy=True)
+    looks_at = [
+        RecordedLook(T0, Demand(), (idle, busy)),
+        RecordedLook(T0 + 30, Demand(), (idle, busy)),
+        RecordedLook(T0 + 60, Demand(), now_gone((idle, busy), ())),
+    ]
+    assert boots_of(looks_at)["local-provider/a"].leave_seconds == (60.0,), "who worked left when its work was done"
+    environment, _ = past_environment([entry("local-provider/a", 3)], boots_of(looks_at), max_workers=3)
+    assert environment.providers[0].leave_seconds == 60.0
+    never, _ = past_environment([entry("x/a", 3)], {}, max_workers=3, usual_leave_seconds=40.0)
+    assert never.providers[0].leave_seconds == 40.0
+
+
+def test_whom_the_next_look_forgot_is_gone_and_nobody_twice() -> None:
+    before = (Worker("a-1", "x/a", DRAINING), Worker("a-2", "x/a", READY), Worker("a-3", "x/a", WorkerState.GONE))
+    (gone,) = now_gone(before, (before[1],))
+    assert (gone.worker_id, gone.state) == ("a-1", WorkerState.GONE)
+
+
+def test_a_provider_that_takes_a_cap_is_played_at_the_prices_of_its_launches_and_at_its_rate() -> None:
+    launched = [
+        seen(0, ("a-1", WISHED), ("a-2", WISHED), price=0.9),
+        seen(60, ("a-1", READY), price=0.3),
+        seen(70, ("a-2", READY), price=0.5),
+    ]
+    boots = boots_of(launched)
+    assert boots["local-provider/a"].prices == (0.3, 0.5), "a wish counts at its cap, and is no price"
+    caps = ProviderCaps("here", takes_price_cap=True, usd_per_hour=0.9, seconds_between_launches=3.0, call_seconds=4.0)
+    environment, notes = past_environment(
+        [entry("local-provider/a", 3)], boots, max_workers=3, caps={"local-provider/a": caps}
+    )
+    (provider,) = environment.providers
+    assert (provider.prices, provider.takes_price_cap, provider.most_usd_per_hour) == ((0.3, 0.5), True, 0.9)
+    assert (provider.seconds_between_launches, provider.call_seconds) == (3.0, 4.0)
+    assert any("0.3 to 0.5 USD per hour, and is refused above its cap" in note for note in notes)
+    fixed, _ = past_environment(
+        [entry("local-provider/a", 3)],
+        boots,
+        max_workers=3,
+        caps={"local-provider/a": replace(caps, takes_price_cap=False)},
+    )
+    assert (fixed.providers[0].prices, fixed.providers[0].usd_per_hour) == ((), 0.5)
+
+
+def test_workers_of_a_past_serve_as_many_at_once_as_was_seen() -> None:
+    environment, _ = past_environment([entry("x/a", 3)], {}, max_workers=3, requests_at_once=4)
+    assert environment.providers[0].requests_at_once == 4
+
+
+def test_storage_costs_what_was_recorded_and_a_guess_where_nothing_was() -> None:
+    kept = [entry("x/a", 3, 1)]
+    recorded, notes = past_environment(kept, {"x/a": Boots((30.0,), 0, 2.0, storage_usd_per_hour=0.1)}, max_workers=3)
+    assert recorded.providers[0].storage_price == pytest.approx(0.05)
+    assert recorded.providers[0].storage_usd_per_hour == pytest.approx(0.1)
+    assert notes[1].endswith("an hour of storage counts as 0.05 of an hour in use (as recorded)")
+    guessed, notes = past_environment(kept, {"x/a": Boots((30.0,), 0, 2.0)}, max_workers=3)
+    assert guessed.providers[0].storage_price == pytest.approx(0.03)
+    assert notes[1].endswith("(a guess)")

@@ -31,3 +31,9 @@ def test_runs_without_work_are_no_error() -> None:
 def test_a_week_takes_longer_than_an_hour_and_ours_longer_than_a_baseline() -> None:
     hour, week = work(3600, 1000, 5, is_ours=False), work(604_800, 1000, 5, is_ours=False)
     assert hour < work(3600, 1000, 5, is_ours=True) < week
+
+
+def test_at_the_end_nothing_is_left_however_sums_are_rounded() -> None:
+    progress = Progress([0.1] * 10, clock=lambda: 5.0)
+    said = [progress.finished(0.1000000001) for _ in range(10)]
+    assert said[-1] == "10/10 (100%, about 0 s left)"
