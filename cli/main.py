@@ -5,6 +5,7 @@ What a subcommand needs of Prefect is imported when it runs, so that help and of
 
 import typer
 
+from ebbflow.cli.advise import advise
 from ebbflow.cli.check import check
 from ebbflow.cli.costs import costs
 from ebbflow.cli.doctor import doctor
@@ -44,6 +45,7 @@ app.command()(status)
 app.command()(why)
 app.command()(replay)
 app.command()(costs)
+app.command()(advise)
 # So that -1 is a number, and no option.
 app.command(context_settings={"ignore_unknown_options": True})(scale)
 app.command()(pause)

@@ -32,7 +32,7 @@ def started_by(pool: str, kind: str | None) -> str:
     )
 
 
-FLOWS = frozenset({"autoscale", "scale_up", "scale_down", "override", "backtest"})
+FLOWS = frozenset({"autoscale", "scale_up", "scale_down", "override", "backtest", "advise"})
 _ENTRYPOINT = re.compile(r"(?:^|[./])flows(?:[./][a-z_]+(?:\.py)?)?[.:](?P<flow>[a-z_]+)$")
 
 # What YAML holds is what it is; the fleet's model checks it.

@@ -31,10 +31,10 @@ class Positions:
         """The line of the value at a path, or of the nearest one above it; an alias stands where its anchor does."""
         node, line = self._root, None
         for step in path:
-            below = _below(node, step)
-            if below is None:
+            found = below(node, step)
+            if found is None:
                 break
-            node, line = below, below.start_mark.line + 1
+            node, line = found, found.start_mark.line + 1
         return line
 
     def twice(self) -> Iterator[Twice]:
@@ -59,12 +59,13 @@ class Positions:
                 waiting.extend(node.value)
 
 
-def _below(node: yaml.Node | None, step: Step) -> yaml.Node | None:
+def below(node: yaml.Node | None, step: Step) -> yaml.Node | None:
+    """The value of a key of a mapping, or of a place in a list; None: it has none."""
     if isinstance(node, yaml.MappingNode):
         # Of two keys of one name the last one is taken.
         values: list[yaml.Node] = [value for key, value in node.value if str(key.value) == str(step)]
         return values[-1] if values else None
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        below: yaml.Node = node.value[step]
-        return below
+        item: yaml.Node = node.value[step]
+        return item
     return None

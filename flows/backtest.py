@@ -20,11 +20,14 @@ from ebbflow.flows.recorded_past import read_past
 from ebbflow.flows.refusals import refuses
 from ebbflow.flows.the_fleet import GivenFleet, run_name, the_fleet
 from ebbflow.policies.marginal import MarginalPolicy
+from ebbflow.simulation.at_once import AtOnce
 from ebbflow.simulation.contest import Contest, play_candidate
 from ebbflow.simulation.league import Row
-from ebbflow.simulation.past import boots_of, past_environment, past_trace, told_by
+from ebbflow.simulation.past import boots_of, past_trace, told_by
+from ebbflow.simulation.past_environment import past_environment
 from ebbflow.simulation.recorded import load, parse_services
 from ebbflow.simulation.trace import TraceError
+from ebbflow.simulation.turn_times import TURNS_TO_LEAVE, turns_of_looks
 
 OWN_PAST = "own past"
 AFTER_OWN_PAST_SECONDS = 1800.0
@@ -89,9 +92,18 @@ async def _stage(
     """
     async with get_client() as client:
         looks = await read_past(PrefectLedger(client), fleet.name, hours=hours)
+    at_once = AtOnce()
+    for look in looks:
+        at_once.see(look.demand, look.workers)
     environment, notes = past_environment(
-        fleet.providers, boots_of(looks), max_workers=fleet.limits.max_workers, master=told_by(looks)
+        fleet.providers,
+        boots_of(looks),
+        max_workers=fleet.limits.max_workers,
+        master=told_by(looks),
+        requests_at_once=at_once.count,
+        usual_leave_seconds=TURNS_TO_LEAVE * fleet.interval_seconds if looks else 0.0,
     )
+    notes = (*notes, *filter(None, (at_once.note,)))
     try:
         if trace_file is not None:
             text = await anyio.Path(trace_file).read_text(encoding="utf-8")
@@ -102,7 +114,11 @@ async def _stage(
             played = past_trace(OWN_PAST, looks, service_seconds=service_seconds)
             began = next(look.at_seconds for look in looks if look.demand.complete and look.at_seconds > 0)
             told = f"{len(looks)} recorded turns over {(looks[-1].at_seconds - looks[0].at_seconds) / 3600:.2f} h"
-            contest = Contest(played, environment, fleet, began, AFTER_OWN_PAST_SECONDS)
+            interval = fleet.interval_seconds
+            turns_at = turns_of_looks(
+                looks, begins_at=began, recorded_interval_seconds=interval, interval_seconds=interval
+            )
+            contest = Contest(played, environment, fleet, began, AFTER_OWN_PAST_SECONDS, turns_at=turns_at)
             return contest.led_in(), (told, *notes)
     except TraceError as error:
         what = "let the fleet run for a while, or choose a recorded trace" if trace_file is None else "mend the file"

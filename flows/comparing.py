@@ -50,7 +50,7 @@ async def leave_comparison(fleet: str, contest: Contest, rows: Sequence[Row], no
         f"anybody wait ({ordered[0].opt0_hours:.2f} h); less is better",
         *notes,
         contest.price_note,
-        "Requests are served one per worker",
+        contest.sharing_note,
     )
     bullets = "\n".join(f"- {line}" for line in said)
     await acreate_table_artifact(

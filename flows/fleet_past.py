@@ -76,7 +76,15 @@ async def read_fleet_past(
 def _past_of(found: Gathering, summed: FleetSum) -> FleetPast:
     cost = summed.tallies[found.fleet].cost(found.fleet, "") if found.fleet in summed.tallies else None
     return FleetPast(
-        played=OwnPast(tuple(reversed(found.looks)), found.boots(), found.first_at, found.last_at),
+        played=OwnPast(
+            tuple(reversed(found.looks)),
+            found.boots(),
+            found.first_at,
+            found.last_at,
+            interval_seconds=found.interval_seconds if found.every == 1 else None,
+            provider_caps=found.provider_caps,
+            requests_at_once=found.at_once.count,
+        ),
         recorded=FleetFigures(
             launches=len(found.launched),
             stops=len(found.ended),

@@ -24,8 +24,9 @@ from ebbflow.turn.moments import moment
 FAR_OFF_PERCENT = 25.0
 """By so much a played fleet may differ from what it did before a person is told of it."""
 GUESSES = (
-    "requests are played one per worker and evenly between two looks, launches boot and fail by chance as recorded, "
-    "and no worker is taken away by its provider",
+    "requests are played evenly between two looks and all of one length, as many to a worker at once as recorded and "
+    "each as fast as if it were alone; launches boot and fail by chance as recorded, workers take as long to leave as "
+    "recorded, and none is taken away by its provider",
     "the settings of blocks are not compared: only what a fleet's file says is",
 )
 
@@ -76,7 +77,7 @@ async def check_past(client: PrefectClient, fleet: Fleet, *, seconds: float, fai
         RecordError: no record can be read.
     """
     ledger = PrefectLedger(client)
-    before, note = await _before(ledger, fleet.name, (await deployed_fleets(client)).get(fleet.name, ()))
+    before, note = await deployed_or_recorded(ledger, fleet.name, (await deployed_fleets(client)).get(fleet.name, ()))
     past = await read_fleet_past(ledger, fleet.name, seconds=seconds)
     if past is None or past.records < 2:
         raise NotRecorded(
@@ -121,7 +122,7 @@ async def compare(
         worker_hours_percent=None if percent is None else round(percent, 6),
         fail_above_percent=fail_above_percent,
         is_within=percent is not None and abs(percent) <= fail_above_percent,
-        notes=tuple(filter(None, (note, *_notes(past, before, after, deployed, written, seconds)))),
+        notes=tuple(filter(None, (note, *_notes(past, after, deployed, written, seconds)))),
         missing=past.missing,
     )
 
@@ -146,8 +147,19 @@ def check_playable(past: FleetPast, fleet: Fleet, what: str) -> None:
         )
 
 
-async def _before(ledger: Ledger, name: str, deployed: tuple[Deployed, ...]) -> tuple[Fleet, str]:
-    """The fleet to compare with, and what a person has to know of it."""
+async def deployed_or_recorded(ledger: Ledger, name: str, deployed: tuple[Deployed, ...]) -> tuple[Fleet, str]:
+    """The fleet as its turns take it, or took it last, and what a person has to know of it.
+
+    Args:
+        ledger: that keeps its records.
+        name: of the fleet.
+        deployed: its deployments.
+
+    Raises:
+        ConfigError: what is deployed is no fleet of this release.
+        NotRecorded: it is neither deployed nor recorded.
+        RecordError: it is not deployed, and its record cannot be read.
+    """
     autoscale = next((each for each in deployed if each.flow == "autoscale"), None)
     if autoscale is not None:
         if autoscale.fleet is None:
@@ -161,30 +173,44 @@ async def _before(ledger: Ledger, name: str, deployed: tuple[Deployed, ...]) -> 
         fleet = await reader.fleet(found.record)
     except RecordError as error:
         raise RecordError(f"fleet {name!r} has no deployment, and its record cannot be used: {error}") from error
-    return fleet, f"no turn of it is deployed: compared with the fleet of record {found.record.number}"
+    return fleet, f"no turn of it is deployed: taken for it is the fleet of record {found.record.number}"
 
 
-def _notes(
-    past: FleetPast, before: Fleet, after: Fleet, deployed: PlayedFleet, written: PlayedFleet, seconds: float
-) -> list[str]:
+def notes_of(past: FleetPast, fleet: Fleet, *, seconds: float, worker_hours: float, what: str) -> list[str]:
+    """What a person has to know of a past and of a fleet that was played on it.
+
+    Args:
+        past: what was found.
+        fleet: whose master counts.
+        seconds: so far back was asked for.
+        worker_hours: of the fleet that lived through this past, played.
+        what: how a person calls that fleet.
+    """
     notes = list(past.notes)
     until = past.played.until
     if not past.missing and until - past.first_at < 0.9 * seconds:
         notes.insert(0, f"only {(until - past.first_at) / 3600:.2f} h are recorded, from {moment(past.first_at)} on")
-    far = more_of(past.recorded.worker_hours, deployed.figures.worker_hours)
+    far = more_of(past.recorded.worker_hours, worker_hours)
     if far is None or abs(far) > FAR_OFF_PERCENT:
         off = "" if far is None else f", {abs(far):.0f} % {'more' if far > 0 else 'fewer'}"
         notes.append(
-            f"played, the deployed fleet has {deployed.figures.worker_hours:.2f} worker-hours, and it had "
-            f"{past.recorded.worker_hours:.2f}{off}: take the difference for a direction and not for a number"
+            f"played, {what} has {worker_hours:.2f} worker-hours, and it had {past.recorded.worker_hours:.2f}{off}: "
+            "take the difference for a direction and not for a number"
         )
     if served_seconds(past.played.known) is None:
+        service = past.played.service_seconds
+        guessed = "which is a guess, and waiting with it" if service == SERVICE_SECONDS else "as was asked for"
         notes.append(
-            f"{past.master} does not count what it serves: each request is taken for {SERVICE_SECONDS:g} s of work, "
-            "which is a guess, and waiting with it"
+            f"{past.master} does not count what it serves: each request is taken for {service:g} s of work, {guessed}"
         )
-    if after.master != past.master:
-        notes.append(f"its master is to be {after.master}: played is what came to {past.master}")
+    if fleet.master != past.master:
+        notes.append(f"its master is to be {fleet.master}: played is what came to {past.master}")
+    return notes
+
+
+def _notes(past: FleetPast, after: Fleet, deployed: PlayedFleet, written: PlayedFleet, seconds: float) -> list[str]:
+    hours = deployed.figures.worker_hours
+    notes = notes_of(past, after, seconds=seconds, worker_hours=hours, what="the deployed fleet")
     for played, what in ((deployed, "as it is deployed"), (written, "as it is written")):
         if played.faults.failed:
             notes.append(f"{what}: the policy gave {one_line(played.faults, 300)}")

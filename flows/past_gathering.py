@@ -4,6 +4,7 @@ Little is held, however many records there are: of each worker the first look in
 of every second one alone where there are very many.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -11,16 +12,19 @@ from typing import TypeVar
 from ebbflow.core.canonical import Plain, decode
 from ebbflow.core.errors import RecordError
 from ebbflow.core.instance import ProviderCaps
-from ebbflow.core.lifecycle import WorkerState
+from ebbflow.core.lifecycle import JOINING, WorkerState
 from ebbflow.core.member import Demand, MasterCaps
 from ebbflow.core.observation import MasterLook, ProviderLook
 from ebbflow.core.plan import Verb
 from ebbflow.core.record import PROVIDER
 from ebbflow.core.record_formats import master_section
 from ebbflow.core.worker import Worker
-from ebbflow.simulation.past import Boots, RecordedLook, boots_of
+from ebbflow.simulation.at_once import AtOnce
+from ebbflow.simulation.past import Boots, RecordedLook, boots_of, now_gone
+from ebbflow.simulation.turn_times import looked_after, serving_since
 from ebbflow.turn.chain_walk import NEW_CHAIN, Step
 from ebbflow.turn.cost_facts import at, interval_seconds
+from ebbflow.turn.differences import became
 from ebbflow.turn.moments import moment
 from ebbflow.turn.standing import MISSED
 
@@ -28,6 +32,8 @@ T = TypeVar("T")
 
 KEPT = ("demand", "master")
 """Sections of each record that are read, beside its fleet and its looks at providers."""
+MOST_TRIES = 50
+"""Looks at one provider that are read for what its stopped instances cost: another one may be the one that has any."""
 NO_DEMAND = Demand(complete=False)
 ENDS = (Verb.TEAR_DOWN, Verb.TERMINATE)
 
@@ -45,6 +51,8 @@ class Gathering:
     master: str | None = None
     master_caps: MasterCaps | None = None
     provider_caps: dict[str, ProviderCaps] = field(default_factory=dict)
+    storage_usd: dict[str, float] = field(default_factory=dict)
+    """Of a stopped instance, by provider, as it was listed last."""
     looks: list[RecordedLook] = field(default_factory=list)
     launched: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
@@ -54,13 +62,17 @@ class Gathering:
     is_over: bool = False
     other_master: str = ""
     had_requests: bool = False
-    most_at_once: float = 0.0
-    """Requests in service for each worker that served."""
+    at_once: AtOnce = field(default_factory=AtOnce)
+    interval_seconds: float = 0.0
+    """Of the newest fleet."""
     unknown: int = 0
     """Records that did not know the demand."""
     every: int = 1
     """Of so many looks one is held."""
-    _states: dict[tuple[str, WorkerState], tuple[float, Worker]] = field(default_factory=dict)
+    _states: dict[tuple[str, WorkerState], tuple[float, float, Worker]] = field(default_factory=dict)
+    _ready_since: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    _tries: Counter[str] = field(default_factory=Counter)
+    """Of each provider, how many of its looks were read."""
     _seen: int = 0
     _fleet_sha256: str = ""
     _later: Step | None = None
@@ -75,21 +87,36 @@ class Gathering:
             return
         self.master = master
         looked_at, counts = at(step), at(step) >= self.since
+        self.interval_seconds = self.interval_seconds or interval_seconds(step)
         self._learn(step)
         demand = self._demand(step)
-        self._keep(RecordedLook(looked_at, demand, ()))
+        later = self._later
+        looked_after_seconds = looked_after(later.record.turn) if later is not None else 0.0
+        self._keep(RecordedLook(looked_at, demand, (), looked_after_seconds=looked_after_seconds))
         for worker in step.record.memory.workers:
-            slim = Worker(
-                worker.worker_id,
-                worker.provider,
-                worker.state,
-                usd_per_hour=worker.usd_per_hour,
-                warm_instance_id=worker.warm_instance_id,
-            )
-            self._states[worker.worker_id, worker.state] = looked_at, slim
+            self._states[worker.worker_id, worker.state] = looked_at, looked_after_seconds, _slim(worker)
+        self._meet(step)
         if counts:
             self._count(step, looked_at, demand)
         self._later = step
+
+    def _meet(self, step: Step) -> None:
+        """Learn from two turns in a row since when a worker served that the later one is the first to show ready."""
+        later = self._later
+        if later is None or later.record.chain != step.record.chain:
+            return
+        before = {worker.worker_id: worker.state for worker in step.record.memory.workers}
+        for worker in later.record.memory.workers:
+            state = before.get(worker.worker_id)
+            if worker.state is WorkerState.READY and state in JOINING:
+                self._ready_since[worker.worker_id] = serving_since(
+                    step.record,
+                    later.record,
+                    noted_at=step.noted_at,
+                    was_launched=state is WorkerState.WISHED,
+                )
+        for worker in now_gone(step.record.memory.workers, later.record.memory.workers):
+            self._states[worker.worker_id, WorkerState.GONE] = at(later), 0.0, _slim(worker)
 
     def _keep(self, look: RecordedLook) -> None:
         if self._seen % self.every == 0:
@@ -109,16 +136,18 @@ class Gathering:
             self.pauses.append(at(later) - looked_at)
         sha256 = record.sections["fleet"].sha256 if "fleet" in record.sections else ""
         if self._fleet_sha256 and sha256 != self._fleet_sha256 and later is not None:
-            self.changes.append(f"the fleet was changed with record {later.record.number} of {moment(at(later))}")
+            what = "; ".join(became(step.parts.get("fleet"), later.parts.get("fleet")))
+            self.changes.append(
+                f"the fleet was changed with record {later.record.number} of {moment(at(later))} ({what}): what was "
+                "recorded is of both, and played is one fleet all the time"
+            )
         self._fleet_sha256 = sha256
         self.records, self.first_at = self.records + 1, looked_at
         self.launched |= {action.worker_id for action in record.plan.of(Verb.LAUNCH)}
         self.ended |= {action.worker_id for action in record.plan.actions if action.verb in ENDS}
         self.had_requests |= record.turn.request is not None or bool(record.memory.overrides)
-        serve = sum(worker.state is WorkerState.READY for worker in record.memory.workers)
         self.unknown += not demand.complete
-        if demand.complete and serve:
-            self.most_at_once = max(self.most_at_once, demand.running / serve)
+        self.at_once.see(demand, record.memory.workers)
 
     def _demand(self, step: Step) -> Demand:
         """What counts of it; of equal ones that follow each other one is kept."""
@@ -134,12 +163,20 @@ class Gathering:
         if self.master_caps is None and "master" in step.parts:
             master = _read(MasterLook, master_section(step.parts["master"]))
             self.master_caps = master.caps if master is not None else None
+        has_warm = bool(step.record.plan.storage_usd_per_hour)
         for name, value in step.parts.items():
             block = name.split(":", 2)[-1]
-            if name.startswith(PROVIDER) and block not in self.provider_caps:
-                look = _read(ProviderLook, value)
-                if look is not None:
-                    self.provider_caps[block] = look.caps
+            looks_for_price = has_warm and block not in self.storage_usd and self._tries[block] < MOST_TRIES
+            if not name.startswith(PROVIDER) or not (looks_for_price or block not in self.provider_caps):
+                continue
+            self._tries[block] += 1
+            look = _read(ProviderLook, value)
+            if look is None:
+                continue
+            self.provider_caps.setdefault(block, look.caps)
+            prices = [each.usd_per_hour for each in look.listing.instances if each.is_warm]
+            if (usd := next((price for price in prices if price is not None), None)) is not None:
+                self.storage_usd[block] = usd
 
     def end(self, lost: str) -> None:
         """No more records come."""
@@ -147,13 +184,19 @@ class Gathering:
             self.missing.append(f"before {moment(self.first_at)}: {lost}" if self.records else lost)
 
     def boots(self) -> Mapping[str, Boots]:
-        """What became of launches; where nobody ran, the price is what the provider says of itself."""
+        """What became of launches, and prices; where nobody ran, the price is what the provider says of itself."""
         firsts = sorted(self._states.values(), key=lambda first: first[0])
-        boots = dict(boots_of([RecordedLook(seen_at, NO_DEMAND, (worker,)) for seen_at, worker in firsts]))
+        looks = []
+        for seen_at, after_seconds, worker in firsts:
+            since, is_sure = self._ready_since.get(worker.worker_id, (None, True))
+            looks.append(RecordedLook(seen_at, NO_DEMAND, (worker,), since, is_sure, after_seconds))
+        boots = dict(boots_of(looks))
         for block, caps in self.provider_caps.items():
             known = boots.get(block, Boots((), 0))
             if known.usd_per_hour is None and caps.usd_per_hour is not None:
-                boots[block] = replace(known, usd_per_hour=caps.usd_per_hour)
+                known = boots[block] = replace(known, usd_per_hour=caps.usd_per_hour)
+            if block in self.storage_usd:
+                boots[block] = replace(known, storage_usd_per_hour=self.storage_usd[block])
         return boots
 
     def notes(self) -> list[str]:
@@ -176,12 +219,20 @@ class Gathering:
             notes.append(f"there are so many records that of {self.every} looks one is played")
         if self.had_requests:
             notes.append("persons held the fleet at something in this time, which is not played")
-        if self.most_at_once > 1:
-            notes.append(
-                f"workers served up to {self.most_at_once:.1f} requests at once, and are played with one at a time: "
-                "both played fleets are larger than they would have been"
-            )
+        if self.at_once.note:
+            notes.append(self.at_once.note)
         return notes
+
+
+def _slim(worker: Worker) -> Worker:
+    return Worker(
+        worker.worker_id,
+        worker.provider,
+        worker.state,
+        usd_per_hour=worker.usd_per_hour,
+        busy=worker.busy,
+        warm_instance_id=worker.warm_instance_id,
+    )
 
 
 def _read(kind: type[T], value: Plain) -> T | None:

@@ -1,11 +1,16 @@
 """A fleet's recorded past, gathered from its chain of records, for a backtest."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 from ebbflow.core.canonical import decode
 from ebbflow.core.errors import RecordError
+from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand
 from ebbflow.core.ports import Ledger
 from ebbflow.core.record import Record
-from ebbflow.simulation.past import RecordedLook
+from ebbflow.simulation.past import RecordedLook, now_gone
+from ebbflow.simulation.turn_times import looked_after, serving_since
 from ebbflow.turn.chain_reader import ChainReader
 
 
@@ -19,7 +24,21 @@ async def read_past(ledger: Ledger, fleet: str, *, hours: float) -> tuple[Record
     """
     reader = ChainReader(ledger)
     entries = await reader.history(fleet, since=await ledger.now() - 3600 * hours)
-    return tuple([await _look(reader, entry.record) for entry in entries])
+    looks = [await _look(reader, entry.record) for entry in entries]
+    for place, (entry, later) in enumerate(pairwise(entries)):
+        before, after = entry.record, later.record
+        if before.chain != after.chain:
+            continue
+        looks[place] = replace(looks[place], looked_after_seconds=looked_after(after.turn))
+        wished = {worker.worker_id for worker in before.memory.workers if worker.state is WorkerState.WISHED}
+        was_launched = any(
+            worker.state is WorkerState.READY and worker.worker_id in wished for worker in after.memory.workers
+        )
+        since, is_sure = serving_since(before, after, noted_at=entry.noted_at, was_launched=was_launched)
+        gone = now_gone(before.memory.workers, after.memory.workers)
+        workers = (*after.memory.workers, *gone)
+        looks[place + 1] = replace(looks[place + 1], workers=workers, ready_since=since, is_ready_since_sure=is_sure)
+    return tuple(looks)
 
 
 async def _look(reader: ChainReader, record: Record) -> RecordedLook:

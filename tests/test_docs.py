@@ -90,7 +90,7 @@ def test_the_readmes_folder_holds_a_fleet_that_checks_and_the_blocks_that_it_nam
     checked = check_file(fleet, environment={}, variables={})
     assert checked.problems == ()
     assert [each.deployment for each in checked.fleets] == [
-        f"{flow}/sdxl" for flow in ("autoscale", "scale-up", "scale-down", "override", "backtest")
+        f"{flow}/sdxl" for flow in ("autoscale", "scale-up", "scale-down", "override", "backtest", "advise")
     ]
     named = {checked.fleets[0].fleet.master, *(entry.block for entry in checked.fleets[0].fleet.providers)}
     assert named == {each.reference for each in written}

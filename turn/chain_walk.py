@@ -39,6 +39,8 @@ class Step:
     not among them."""
     lost: str = ""
     """Why it is not known what came between this one and the step before, which is later; empty: nothing did."""
+    noted_at: float = 0.0
+    """When it was noted what came of its actions; as `stored_at` while nothing is."""
 
 
 @dataclass
@@ -107,7 +109,7 @@ class ChainWalk:
             self._lose(link, f"record {link.number} cannot be read: {error}")
             return
         parts = await self._parts_of(record, page)
-        self._last = Step(record, stored.stored_at, parts, self.lost)
+        self._last = Step(record, stored.stored_at, parts, self.lost, stored.changed_at)
         self.take(self._last)
         self.lost, self.next, before = "", None, record.previous
         self.is_done = stored.stored_at < self.since

@@ -4,6 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ebbflow.core.canonical import Plain
+from ebbflow.core.text import one_line
+
+MOST_TOLD = 12
+"""Of what has changed, one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,17 @@ class Difference:
 def differences(first: Plain, second: Plain) -> tuple[Difference, ...]:
     """Every place at which they differ, in the order of the keys."""
     return tuple(_between(first, second, ""))
+
+
+def became(before: Plain, after: Plain) -> tuple[str, ...]:
+    """What is not as it was, in words: `limits.max_workers: 4 became 8`."""
+    found = differences(before, after)
+    lines = [f"{each.where}: {_short(each.first)} became {_short(each.second)}" for each in found[:MOST_TOLD]]
+    return (*lines, *([f"and {len(found) - MOST_TOLD} more"] if len(found) > MOST_TOLD else []))
+
+
+def _short(value: Plain) -> str:
+    return "nothing" if value is None else one_line(value, 80)
 
 
 def _between(first: Plain, second: Plain, where: str) -> Iterator[Difference]:

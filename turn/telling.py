@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ebbflow.core.canonical import Plain
 from ebbflow.core.errors import RecordError
 from ebbflow.core.member import Demand, PushMemberList, RoomState
 from ebbflow.core.observation import Inputs, ProviderLook, ScaleRequest, TurnFacts
@@ -15,13 +14,11 @@ from ebbflow.core.plan import Verb
 from ebbflow.core.record import Record
 from ebbflow.core.text import counted, one_line
 from ebbflow.turn.chain_reader import ChainEntry, ChainReader
-from ebbflow.turn.differences import differences
+from ebbflow.turn.differences import became
 from ebbflow.turn.explain import action_rows
 
 BINDING = ("limits", "override", "placement", "schedule")
 """The first words of the rules that bind what a policy wants."""
-MOST_CHANGES = 12
-"""Of a fleet, that are told one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +123,7 @@ async def fleet_changes(reader: ChainReader, before: Record | None, record: Reco
     sections = [each.sections.get("fleet") for each in (before, record) if each is not None]
     if before is None or len({section.sha256 for section in sections if section is not None}) == 1:
         return ()
-    found = differences(await reader.section(before, "fleet"), await reader.section(record, "fleet"))
-    lines = [f"{each.where}: {_short(each.first)} became {_short(each.second)}" for each in found]
-    rest = [f"and {len(lines) - MOST_CHANGES} more"] if len(lines) > MOST_CHANGES else []
-    return (*lines[:MOST_CHANGES], *rest)
-
-
-def _short(value: Plain) -> str:
-    return "nothing" if value is None else one_line(value, 80)
+    return became(await reader.section(before, "fleet"), await reader.section(record, "fleet"))
 
 
 def asked_for(request: ScaleRequest) -> str:

@@ -150,7 +150,7 @@ async def test_on_a_real_server_a_changed_minimum_is_played_and_does_not_pass(
             assert isinstance(result, Acted | Held)
             await anyio.sleep(1.1)
         last = await check_past(client, written, seconds=3600.0, fail_above_percent=60.0)
-        assert last.notes[0] == "no turn of it is deployed: compared with the fleet of record 4"
+        assert last.notes[0] == "no turn of it is deployed: taken for it is the fleet of record 4"
         flow_id = await client.create_flow_from_name("autoscale")
         await client.create_deployment(
             flow_id,

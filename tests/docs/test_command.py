@@ -10,7 +10,7 @@ from typer.main import get_command
 from ebbflow.cli import speaking
 from ebbflow.cli.main import app
 from ebbflow.flows import past_check
-from ebbflow.simulation import two_fleets
+from ebbflow.simulation import advice_told, two_fleets
 from ebbflow.turn import costs, differences, lives, replaying, standing, telling
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command.md").read_text(encoding="utf-8")
@@ -34,6 +34,8 @@ SHAPES = {
     "its `stored` and `again`": replaying.DecisionTold,
     "one of its `pasts`": past_check.PastTold,
     "their `recorded`, `deployed` and `written`": two_fleets.FleetFigures,
+    "an advice": advice_told.AdviceTold,
+    "one of its `settings`": advice_told.SettingTold,
     "the costs": costs.Costs,
     "one of their `rows`, and their `sum`": costs.Cost,
     "one of their `gaps`": costs.Gap,

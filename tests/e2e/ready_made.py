@@ -66,8 +66,8 @@ class ReadyMade:
         assert check_file(text, environment={}, variables={}).problems == ()
         fleet, deployments = self.content["definitions"]["fleet"], self.content["deployments"]
         flows = [each["entrypoint"].rpartition(".")[2] for each in deployments]
-        assert flows == ["autoscale", "scale_up", "scale_down", "override"]
-        assert [each["parameters"] for each in deployments] == [{"fleet": fleet}, *[{"fleet": fleet["name"]}] * 3]
+        assert flows == ["autoscale", "scale_up", "scale_down", "override", "advise"]
+        assert [each["parameters"] for each in deployments] == [{"fleet": fleet}, *[{"fleet": fleet["name"]}] * 4]
         assert deployments[0]["schedules"] == [{"interval": self.fleet.interval_seconds, "active": False}]
         (step,) = self.content["pull"]
         assert step == {"prefect.deployments.steps.set_working_directory": {"directory": "/"}}, "every host has it"
@@ -93,5 +93,5 @@ class ReadyMade:
         async with get_client() as client:
             return [
                 await client.read_deployment_by_name(f"{flow}/{self.fleet.name}")
-                for flow in ("autoscale", "scale-up", "scale-down", "override")
+                for flow in ("autoscale", "scale-up", "scale-down", "override", "advise")
             ]

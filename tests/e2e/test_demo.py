@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 PREFECT_YAML: dict[str, Any] = yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))
 FLEET: dict[str, Any] = PREFECT_YAML["definitions"]["fleet"]
 POOL = PREFECT_YAML["definitions"]["work_pool"]["name"]
-FLOWS = ("autoscale", "scale-up", "scale-down", "override", "backtest")
+FLOWS = ("autoscale", "scale-up", "scale-down", "override", "backtest", "advise")
 
 
 # what it is judged by

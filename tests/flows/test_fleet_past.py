@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from ebbflow.core.errors import ConfigError
+from ebbflow.core.instance import Instance, InstanceState
 from ebbflow.core.member import Demand, MasterCaps
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.fleet_past import FleetPast, read_fleet_past
@@ -38,12 +39,11 @@ class Counting(Queue):
         return Demand(queued=self.waiting, running=serving, arrived=self.came, served=self.served)
 
 
-async def busy_past(turns: int = 60, fleet: Fleet = WIDE) -> Lived:
+async def busy_past(turns: int = 60, fleet: Fleet = WIDE, queue: Counting | None = None) -> Lived:
     """A fleet whose queue was long for a while, one turn a minute; the host has a price."""
-    life = Lived(Outside(clock=Clock(1_790_000_000.0), queue=Counting()))
+    queue = queue or Counting()
+    life = Lived(Outside(clock=Clock(1_790_000_000.0), queue=queue))
     life.outside.host.caps = replace(life.outside.host.caps, usd_per_hour=2.0)
-    queue = life.outside.queue
-    assert isinstance(queue, Counting)
     for place in range(turns):
         came = 5 if 10 <= place < 25 else int(place % 5 == 0)
         queue.came += came
@@ -100,6 +100,55 @@ async def test_a_played_fleet_comes_near_to_what_it_did() -> None:
     told = await compared(await busy_past(120), WIDE, WIDE)
     assert told.deployed.worker_hours == pytest.approx(told.recorded.worker_hours, rel=0.25)
     assert not any("take the difference for a direction" in note for note in told.notes)
+
+
+async def test_what_workers_took_to_leave_is_read_and_paid_for_in_a_play() -> None:
+    life = await busy_past(120)
+    past = await past_of(life)
+    # Marked in one turn, ended in the next, and gone by the one after that.
+    assert past.played.boots["local/a"].leave_seconds == pytest.approx((130.0, 130.0), abs=15)
+    told = await compared(life, WIDE, WIDE)
+    assert told.deployed.usd == pytest.approx(told.recorded.usd, rel=0.05)
+
+
+async def test_what_a_warm_instance_costs_is_read_where_one_was_listed() -> None:
+    keeping = changed(WIDE, providers=(changed(WIDE.providers[0], warm_workers=1),))
+    life = Lived(Outside(clock=Clock(1_790_000_000.0), queue=Counting()))
+    life.outside.host.caps = replace(life.outside.host.caps, usd_per_hour=2.0, keeps_stopped=True)
+    warm = Instance("demo-zzzz-1-0", "i-warm", InstanceState.STOPPED, "demo", "", usd_per_hour=0.2, is_warm=True)
+    await life.turn(keeping)
+    assert (await past_of(life)).played.boots["local/a"].storage_usd_per_hour is None
+    home = (await life.outside.ledger.home(create=False)) or ""
+    life.outside.host.rows["warm"] = replace(warm, home=home)
+    for _ in range(3):
+        await life.turn(keeping)
+    assert (await past_of(life)).played.boots["local/a"].storage_usd_per_hour == 0.2
+
+
+@dataclass
+class Sharing(Counting):
+    """Each of its workers serves two requests at once."""
+
+    async def demand(self) -> Demand:
+        serving = min(2 * len(self.entries), self.waiting)
+        self.served += serving
+        self.waiting -= serving
+        for place, (worker_id, entry) in enumerate(sorted(self.entries.items())):
+            self.entries[worker_id] = replace(entry, busy=2 * place < serving)
+        return Demand(queued=self.waiting, running=serving, arrived=self.came, served=self.served)
+
+
+async def test_workers_that_served_two_requests_at_once_do_so_in_a_play_and_that_is_told() -> None:
+    life = await busy_past(60, queue=Sharing())
+    past = await past_of(life)
+    assert past.played.requests_at_once == 2
+    assert "workers are played with 2 requests at once each, as recorded" in past.notes
+    told = await compared(life, WIDE, WIDE)
+    assert told.deployed.worker_hours == pytest.approx(told.recorded.worker_hours, rel=0.25)
+    alone = await compare(
+        replace(past, played=replace(past.played, requests_at_once=1)), WIDE, WIDE, seconds=DAY, fail_above_percent=20
+    )
+    assert (alone.deployed.waited_p95_seconds or 0) > (told.deployed.waited_p95_seconds or 0)
 
 
 async def test_nothing_came_and_still_two_minimums_are_compared() -> None:

@@ -68,6 +68,18 @@ def test_every_parameter_of_a_flow_says_in_its_form_what_it_is_for(name: str) ->
                 "seeds": {"minimum": 1, "maximum": 20},
             },
         ),
+        (
+            "advise",
+            {
+                "past_hours": {"exclusiveMinimum": 0, "maximum": 8784},
+                "waiting_worth": {"minimum": 0, "maximum": 1000},
+                "wait_p95_seconds": {"exclusiveMinimum": 0, "maximum": 86_400},
+                "service_seconds": {"exclusiveMinimum": 0, "maximum": 86_400},
+                "plays": {"minimum": 1, "maximum": 20},
+                "settings": {"minimum": 1, "maximum": 100},
+                "limit_seconds": {"exclusiveMinimum": 0, "maximum": 21_600},
+            },
+        ),
     ],
 )
 def test_a_form_refuses_what_is_out_of_bounds(name: str, bounds: dict[str, dict[str, object]]) -> None:
