@@ -143,8 +143,9 @@ READY_MADE = {
 }
 """What may be asked for."""
 KINDS = ", ".join(READY_MADE)
-PORTS = range(15_000, 32_000)
-"""Below what Linux (from 32,768 on) and macOS (from 49,152 on) give to connections."""
+PORTS = range(20_000, 30_000)
+"""Below what Linux (from 32,768 on) and macOS (from 49,152 on) give to connections, and a node of Kubernetes to
+services (from 30,000 on); above what a Ray head gives to its workers (up to 19,999), and will have nobody take."""
 NAMES_ELSEWHERE = {"gitignore": ".gitignore"}
 """Files that are called otherwise in the package, where they would be taken for its own."""
 
