@@ -188,7 +188,7 @@ def why_not(own: Judged, other: Judged) -> str:
         return str(other.faults)
     more = other.unserved - own.unserved
     if more > MORE_UNSERVED * own.runs[0].whole.requests:
-        return f"{more:.0f} more requests than now were still waiting when this time was over"
+        return f"leaves {more:.0f} more waiting"
     return ""
 
 

@@ -246,7 +246,7 @@ def test_a_policy_that_gave_no_answer_is_told_in_its_row_and_is_not_drawn() -> N
 
 def test_a_setting_that_leaves_requests_is_told_as_such_and_is_not_the_lowest() -> None:
     advice = told([OWN, judged("drops", [[1, 1, 1, 1]] * 2, unserved=3)])
-    assert table(advice)[1][1][2] == "12 more requests than now were still waiting when this time was over"
+    assert table(advice)[1][1][2] == "leaves 12 more waiting"
     assert "lowest" not in verdict(advice)
 
 
