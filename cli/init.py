@@ -188,8 +188,10 @@ def init(
     except (ValueError, ConfigError) as error:
         end(USAGE, str(error))
     left_open = [blank.asks for blank in blanks.values() if blank.stands not in filled]
-    if kind == "local":
-        filled |= _places(target)
+    try:
+        filled |= _places(target) if kind == "local" else {}
+    except ConfigError as error:
+        end(REFUSED, f"{error}; nothing was written")
     try:
         with as_file(files("ebbflow.deployments") / READY_MADE[kind].folder) as source:
             _copied_whole(source, target, filled)
@@ -248,7 +250,7 @@ def _two_free_ports() -> tuple[int, int]:
             for each in (port, port + 1):
                 held.enter_context(closing(socket.socket())).bind(("127.0.0.1", each))
             return port, port + 1
-    raise ConfigError(f"127.0.0.1 has no two free ports side by side from {PORTS.start} to {PORTS.stop}: end servers")
+    raise ConfigError(f"127.0.0.1 has no two free ports side by side from {PORTS[0]} to {PORTS[-1]}: end servers")
 
 
 def _copied_whole(source: Path, target: Path, filled: Mapping[str, str]) -> None:

@@ -50,7 +50,7 @@ def free_port(*, neighbours: int = 0) -> int:
             for place in range(neighbours + 1):
                 probes.enter_context(closing(socket.socket())).bind(("127.0.0.1", port + place))
             return port
-    raise OSError(f"no loopback port from {PORTS.start} to {PORTS.stop} is free")
+    raise OSError(f"no loopback port from {PORTS[0]} to {PORTS[-1]} is free")
 
 
 def answers(url: str) -> bool:

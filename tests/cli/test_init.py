@@ -3,9 +3,11 @@
 import os
 import pty
 import select
+import socket
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from ebbflow.cli.init import NAMES_ELSEWHERE, READY_MADE
 from ebbflow.cli.main import app
 from ebbflow.cli.services import declared
+from ebbflow.standins.process import free_port
 
 DEPLOYMENTS = Path(__file__).parents[2] / "deployments"
 
@@ -87,6 +90,18 @@ def test_a_local_fleet_is_named_as_its_folder_and_has_ports_of_its_own(tmp_path:
         assert f"name: {name}\n" in (tmp_path / name / "prefect.yaml").read_text()
         found += [services.prefect_server, services.swarmui_master]
     assert len(set(found)) == 4
+
+
+def test_a_machine_without_two_free_ports_side_by_side_is_told_of_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setattr("ebbflow.cli.init.PORTS", range(port, port + 1))
+    with closing(socket.socket()) as other:
+        other.bind(("127.0.0.1", port))
+        code, said = run("init", "local", str(tmp_path / "demo1"))
+    assert (code, f"has no two free ports side by side from {port} to {port}: end servers" in said) == (4, True), said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_whose_name_no_fleet_can_have_gets_the_usual_one(tmp_path: Path) -> None:
