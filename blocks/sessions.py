@@ -4,18 +4,16 @@ Without it each run would leave a session behind in the master, which keeps it f
 """
 
 import json
+from contextlib import suppress
 
 import anyio
-import httpx
 from prefect.blocks.core import Block
-from prefect.exceptions import PrefectHTTPStatusError
 from prefect.logging import get_logger
 from pydantic import ConfigDict, Field, SecretStr
 
-from ebbflow.blocks.client import open_client
+from ebbflow.blocks.client import going_on, open_client
 from ebbflow.blocks.reading import read_block_of
 from ebbflow.core.errors import ConfigError
-from ebbflow.core.text import one_line
 
 logger = get_logger("ebbflow")
 SLUG = "ebbflow-sessions"
@@ -57,10 +55,8 @@ class BlockSessionStore:
 
     async def aclose(self) -> None:
         """Save. A run that has acted must not fail because a session could not be kept for the next one."""
-        try:
+        with going_on(logger, "API sessions were not saved, the next run makes new ones"):
             await self.save()
-        except (PrefectHTTPStatusError, httpx.TransportError) as error:
-            logger.warning("API sessions were not saved, the next run makes new ones: %s", _said(error))
 
     async def save(self) -> None:
         """Write what changed. Two runs may overwrite each other: the worst is one session more."""
@@ -78,16 +74,8 @@ class BlockSessionStore:
         return self._sessions
 
     async def _kept(self) -> dict[str, str]:
-        try:
+        with going_on(logger, "API sessions were not read, this run makes new ones"), suppress(ValueError, ConfigError):
             async with open_client() as client:
                 block = await read_block_of(client, f"{SLUG}/{self._name}", ApiSessions)
             return dict(json.loads(block.sessions.get_secret_value())) if block is not None else {}
-        except (ValueError, ConfigError):
-            return {}
-        except (PrefectHTTPStatusError, httpx.TransportError) as error:
-            logger.warning("API sessions were not read, this run makes new ones: %s", _said(error))
-            return {}
-
-
-def _said(error: Exception) -> str:
-    return one_line(error) or type(error).__name__
+        return {}

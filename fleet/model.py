@@ -22,6 +22,9 @@ from ebbflow.policies.vanilla import VanillaPolicy
 BUDGET_SHARE = 0.8
 """Of the interval. What a turn has not begun by then is the next turn's."""
 
+APART_SHARE = 0.75
+"""Of `waiting_interval_seconds`. Two turns are not nearer, whether one was due or came because something waits."""
+
 OVERHEAD_SECONDS = 2.0
 """Of a turn, for its claim and for everything that is quick."""
 
@@ -35,6 +38,15 @@ class Fleet(BaseModel):
     interval_seconds: Annotated[
         float, Field(ge=10, le=3600, description="Between two turns; the schedule uses the same number.")
     ] = 60.0
+    waiting_interval_seconds: Annotated[
+        float | None,
+        Field(
+            ge=10,
+            le=3600,
+            description="A turn more comes so soon after one that saw something wait, while more workers may serve it. "
+            "Unset: the next one comes when it is due.",
+        ),
+    ] = None
     master: BlockReference
     providers: Annotated[tuple[ProviderEntry, ...], Field(min_length=1, description="In order of preference.")]
     policy: FleetPolicy = VanillaPolicy()
@@ -79,6 +91,16 @@ class Fleet(BaseModel):
             raise ValueError(str(error)) from error
 
     @model_validator(mode="after")
+    def _waiting_is_sooner(self) -> Self:
+        soon_seconds = self.waiting_interval_seconds
+        if soon_seconds is not None and soon_seconds >= self.interval_seconds:
+            raise ValueError(
+                f"waiting_interval_seconds is {soon_seconds:g}, and a turn is due every {self.interval_seconds:g} s "
+                "(interval_seconds) anyway: set it lower, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _providers_fit(self) -> Self:
         blocks = [entry.block for entry in self.providers]
         twice = sorted({block for block in blocks if blocks.count(block) > 1})
@@ -107,6 +129,13 @@ class Fleet(BaseModel):
     def budget_seconds(self) -> float:
         """How long after its observation a turn may begin outside calls."""
         return self.interval_seconds * BUDGET_SHARE
+
+    @property
+    def least_apart_seconds(self) -> float:
+        """A run that finds a younger claim is skipped."""
+        half_seconds = self.interval_seconds / 2
+        soon_seconds = self.waiting_interval_seconds
+        return half_seconds if soon_seconds is None else min(half_seconds, APART_SHARE * soon_seconds)
 
     def check(self, master: MasterCaps, providers: Mapping[str, ProviderCaps]) -> None:
         """Refuse what this fleet's master or providers cannot do, before anything is done.

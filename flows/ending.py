@@ -101,8 +101,8 @@ async def wind_down(client: PrefectClient, fleet: Fleet, *, force: bool, tell: C
         await _held_down(fleet, force=force)
     while not (left := await what_is_left(client, fleet)).is_over(fleet.master, force=force):
         tell(str(left))
-        # A turn that comes within half an interval of another is skipped.
-        await asyncio.sleep(fleet.interval_seconds / 2 + 1)
+        # A turn that comes sooner after another is skipped.
+        await asyncio.sleep(fleet.least_apart_seconds + 1)
         try:
             if await _is_wound_down(client, fleet, force=force):
                 await _taken(autoscale(fleet, return_state=True))

@@ -13,6 +13,7 @@ from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCol
 from prefect.client.schemas.objects import ArtifactCollection
 from prefect.exceptions import PrefectHTTPStatusError
 
+from ebbflow.blocks.client import going_on
 from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Record
 from ebbflow.decision.evaluate import Evaluation
@@ -29,7 +30,7 @@ def page_key(fleet: str) -> str:
 async def show_fleet(
     client: PrefectClient, record: Record, evaluation: Evaluation, outcomes: Sequence[Outcome], headline: str
 ) -> None:
-    """Write a fleet's page after a turn. Where the server refuses it, the log says so: the turn is done.
+    """Write a fleet's page after a turn. Where the server refuses it or is away, the log says so: the turn is done.
 
     Args:
         client: of the server.
@@ -38,7 +39,7 @@ async def show_fleet(
         outcomes: what came of its actions; empty where it held.
         headline: the same in a few words.
     """
-    try:
+    with going_on(get_run_logger(), "the fleet's page could not be written"):
         latest = await _latest(client, page_key(record.fleet))
         before = kept_of(latest.metadata_) if latest is not None else Kept()
         if record.number <= before.number and record.turn.at_seconds < _written_at(latest):
@@ -55,8 +56,6 @@ async def show_fleet(
             metadata_=kept.texts(),
         )
         await _write(client, artifact, latest)
-    except PrefectHTTPStatusError as error:
-        get_run_logger().warning("the fleet's page could not be written: %s", error)
 
 
 def _written_at(latest: ArtifactCollection | None) -> float:

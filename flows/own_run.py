@@ -4,6 +4,7 @@ from pathlib import Path
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.context import FlowRunContext
 
 NO_RESULTS = Path("/nonexistent/ebbflow-keeps-no-results")
@@ -16,9 +17,9 @@ def own_run() -> FlowRun | None:
     return None if context is None else context.flow_run
 
 
-async def deployment_name(client: PrefectClient) -> str:
-    """The name of the deployment that our run is of; empty: of none."""
+async def own_deployment(client: PrefectClient) -> DeploymentResponse | None:
+    """The deployment that our run is of; None: of none."""
     run = own_run()
     if run is None or run.deployment_id is None:
-        return ""
-    return (await client.read_deployment(run.deployment_id)).name
+        return None
+    return await client.read_deployment(run.deployment_id)

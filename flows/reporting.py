@@ -11,6 +11,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from ebbflow.blocks.client import going_on
 from ebbflow.core.plan import Outcome, Result
 from ebbflow.core.record import Record
 from ebbflow.core.text import markdown, one_line
@@ -37,7 +38,8 @@ async def report(client: PrefectClient, fleet: Fleet, result: TurnResult) -> Sta
         case Held():
             return await _report_hold(client, fleet, result)
         case Acted():
-            await leave_logs(fleet, result.logs)
+            with going_on(get_run_logger(), "what ended workers printed could not be kept"):
+                await leave_logs(fleet, result.logs)
             return await _report_actions(client, fleet, result)
 
 
@@ -53,7 +55,8 @@ async def _report_hold(client: PrefectClient, fleet: Fleet, held: Held) -> State
 async def _report_actions(client: PrefectClient, fleet: Fleet, acted: Acted) -> State:
     """Only a turn that acted leaves a table."""
     name = await _named(client, fleet, acted.record, "acted")
-    await _leave_table(fleet, acted.record, acted.evaluation, acted.outcomes)
+    with going_on(get_run_logger(), "the table of actions could not be kept, the record has them"):
+        await _leave_table(fleet, acted.record, acted.evaluation, acted.outcomes)
     await show_fleet(client, acted.record, acted.evaluation, acted.outcomes, name)
     failed = [outcome for outcome in acted.outcomes if outcome.result not in (Result.DONE, Result.WAITING)]
     message = f"{name}{f'; {len(failed)} of {len(acted.outcomes)} actions did not go through' if failed else ''}"
@@ -115,4 +118,5 @@ async def _present(client: PrefectClient, fleet: Fleet, name: str, *marks: str) 
     if identity is None:
         return
     tags = [*flow_run.get_tags(), "ebbflow", f"fleet:{fleet.name}", *marks]
-    await client.update_flow_run(UUID(identity), name=name, tags=sorted(set(tags)))
+    with going_on(get_run_logger(), f"the run could not be named {name!r}"):
+        await client.update_flow_run(UUID(identity), name=name, tags=sorted(set(tags)))

@@ -8,8 +8,9 @@ from ebbflow.blocks.client import open_client
 from ebbflow.blocks.opening import opens_fleets
 from ebbflow.core.observation import ScaleRequest
 from ebbflow.fleet.model import Fleet
+from ebbflow.flows.following import calls_sooner
 from ebbflow.flows.ledger import PrefectLedger
-from ebbflow.flows.own_run import deployment_name
+from ebbflow.flows.own_run import own_deployment
 from ebbflow.flows.reporting import report
 from ebbflow.flows.tasks import carry_out
 from ebbflow.turn.results import TurnResult
@@ -30,13 +31,15 @@ async def run_turn(
         OverrideRefused: the request goes beyond the fleet's limits; nothing was done.
     """
     async with open_client() as client:
-        manager = await deployment_name(client) if flow == "autoscale" else ""
+        deployment = await own_deployment(client) if flow == "autoscale" else None
+        log = get_run_logger()
         around = Surroundings(
             ledger=PrefectLedger(client),
             open_fleet=opens_fleets(client),
-            run=RunIdentity(flow, str(flow_run.get_id()), manager),
+            run=RunIdentity(flow, str(flow_run.get_id()), deployment.name if deployment is not None else ""),
             carry_out=carry_out,
-            log=get_run_logger(),
+            call_sooner=calls_sooner(client, deployment, log),
+            log=log,
         )
         result = await take_turn(fleet, around, dry_run=dry_run, request=request)
         return result, await report(client, fleet, result)

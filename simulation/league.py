@@ -23,7 +23,7 @@ from ebbflow.simulation.quick_driver import QuickDriver
 from ebbflow.simulation.recorded import Trace, load
 from ebbflow.simulation.score import WORTHS, Score, geometric_mean, mean_score, relative_costs, score
 from ebbflow.simulation.shared_world import world_of
-from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, Driver, World
+from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, Driver, Soon, World
 
 UNCOUNTED: Mapping[str, str] = MappingProxyType(
     {f"marginal k={worth:g} uncounted": f"marginal k={worth:g}" for worth in WORTHS}
@@ -115,22 +115,22 @@ class _Watched:
         self._sampled_at = self._timed_at = self._watched_at = 0.0
         """Virtual time from which on the next tick is sampled, or timed, or either."""
 
-    def tick(self, world: World) -> None:
+    def tick(self, world: World) -> Soon | None:
         """Sample, then let the driver decide."""
         if world.now < self._watched_at:
-            self._driver.tick(world)
-            return
+            return self._driver.tick(world)
         if world.now >= self._sampled_at:
             demand = len(world.queue) + world.busy
             self._sampled_at = (len(self.timeline) + 1) * self._every_seconds
             self.timeline.append(Moment(world.now, demand, world.ready, len(world.alive)))
         began = perf_counter()
-        self._driver.tick(world)
+        soon = self._driver.tick(world)
         if world.now >= self._timed_at:
             self.seconds += perf_counter() - began
             self.ticks += 1
             self._timed_at = world.now + TIMED_ONE_IN * self.interval_seconds
         self._watched_at = min(self._sampled_at, self._timed_at)
+        return soon
 
 
 def simulate(

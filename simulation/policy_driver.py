@@ -28,6 +28,7 @@ from ebbflow.decision.guard import FailedDecision
 from ebbflow.decision.outcomes import note_failures
 from ebbflow.decision.placement.shares import Launch, ProviderEntry, ProviderShare, Victim, share_of
 from ebbflow.decision.provider_memory import note_ready
+from ebbflow.decision.sooner import HOLDING, has_room
 from ebbflow.decision.warm import end_spares, keep_warm
 from ebbflow.fleet.model import Fleet
 from ebbflow.simulation import seen
@@ -35,7 +36,7 @@ from ebbflow.simulation.environment import Environment
 from ebbflow.simulation.policy_faults import PolicyFaults
 from ebbflow.simulation.seen_crew import SeenCrew
 from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
-from ebbflow.simulation.world import World
+from ebbflow.simulation.world import Soon, World
 
 EPOCH_SECONDS = 1_767_571_200.0
 """When a trace begins, for policies that read the hour: 2026-01-05 00:00 UTC, a Monday."""
@@ -140,11 +141,24 @@ class PolicyDriver:
         self._unaged_seconds, self._calm_under = 0.0, None
         self._seconds_since_start, self._seconds_since_stop = memory.seconds_since_start, memory.seconds_since_stop
 
-    def tick(self, world: World) -> None:
+    def tick(self, world: World) -> Soon | None:
         """Observe, decide and act."""
         decided = self.decide(world)
         self.act(world, decided)
         self._look_away(decided)
+        return self._soon(world)
+
+    def _soon(self, world: World) -> Soon | None:
+        """Whether this turn asks for another one, as it does in `turn.turn`."""
+        if self._fleet.waiting_interval_seconds is None:
+            return None
+        is_held = any(held.kind in HOLDING for held in self._overrides)
+        can_change = world.ready < len(world.alive) or has_room(self._fleet, world.ready)
+        is_urgent = bool(world.queue) and can_change and not is_held
+        return Soon(
+            self._fleet.waiting_interval_seconds if is_urgent else None,
+            self._fleet.least_apart_seconds,
+        )
 
     def decide(self, world: World) -> Decided:
         """Decide one turn and remember what it led to, as `decision.evaluate.evaluate` does."""

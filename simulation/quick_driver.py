@@ -14,7 +14,7 @@ from ebbflow.policies.formulas.needs import any_workers
 from ebbflow.simulation.policy_driver import PolicyDriver
 from ebbflow.simulation.seen_counts import SeenCounts
 from ebbflow.simulation.seen_crew import SeenCrew
-from ebbflow.simulation.world import World
+from ebbflow.simulation.world import Soon, World
 
 
 class QuickDriver(PolicyDriver):
@@ -27,15 +27,14 @@ class QuickDriver(PolicyDriver):
     _course: Course | None = None
     """As far as it has come; None: what it remembers is with the base."""
 
-    def tick(self, world: World) -> None:
+    def tick(self, world: World) -> Soon | None:
         """Observe, decide and act."""
         if self._examined is not self._fleet:
             self._hand_back()
             self._examine(world)
         if self._counting is None or not self._is_plain(world):
             self._hand_back()
-            super().tick(world)
-            return
+            return super().tick(world)
         if self._course is None:
             self._course = self._counting.course(self._policy_memory)
         self._see_ready(world)
@@ -47,14 +46,14 @@ class QuickDriver(PolicyDriver):
         except Exception:
             self._hand_back()
             self._counting = None
-            super().tick(world)
-            return
+            return super().tick(world)
         seconds = self._time_passed(world)
         self._age(world, seconds)
         if wanted == seen.supply and self._least <= wanted <= self._most:
             self._leave(world, seconds)
         else:
             self._change(world, seconds, Decision(any_workers(wanted), "unsaid", (), self._course.remembers))
+        return self._soon(world)
 
     def _is_plain(self, world: World) -> bool:
         """Whether this turn is one of whose workers and circumstances there is nothing to say but counts."""

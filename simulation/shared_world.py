@@ -8,7 +8,7 @@ from ebbflow.core.capabilities import fits
 from ebbflow.simulation.environment import Environment
 from ebbflow.simulation.recorded import Trace
 from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
-from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, COMPLETION, Driver, World, next_turn
+from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, COMPLETION, Driver, World, next_turn, turn_after
 
 
 def world_of(
@@ -62,12 +62,15 @@ class SharedWorld(World):
                     self._happen(kind, self.workers[number])
             else:
                 self.now = tick_at
-                driver.tick(self)
+                soon = driver.tick(self)
                 self.failed_since_tick.clear()
                 self.ready_since_tick.clear()
                 self.refused_since_tick.clear()
-                ticks += 1
-                tick_at = next_turn(turns_at, ticks) if turns_at else ticks * driver.interval_seconds
+                if soon is None:
+                    ticks += 1
+                    tick_at = next_turn(turns_at, ticks) if turns_at else ticks * driver.interval_seconds
+                else:
+                    ticks, tick_at = turn_after(soon, self.now, turns_at, ticks, driver.interval_seconds)
         self.now = self.horizon
         self._close_the_books()
 

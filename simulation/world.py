@@ -9,6 +9,7 @@ import sys
 from bisect import insort
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Protocol
 
@@ -32,9 +33,19 @@ class Driver(Protocol):
 
     interval_seconds: float
 
-    def tick(self, world: "World") -> None:
-        """Look at the world and launch, drain or end workers."""
+    def tick(self, world: "World") -> "Soon | None":
+        """Look at the world and launch, drain or end workers; say if another turn comes before the next one is due."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Soon:
+    """A turn that comes before the next one is due, as `Fleet.waiting_interval_seconds` has it."""
+
+    after_seconds: float | None
+    """None: this time none does."""
+    least_apart_seconds: float
+    """What is due sooner after a turn is skipped."""
 
 
 class World:
@@ -158,15 +169,18 @@ class World:
                     break
                 self.now, self.arrived = tick_at, place
                 self.served, self.served_seconds = served, served_seconds
-                driver.tick(self)
+                soon = driver.tick(self)
                 if self.failed_since_tick:
                     self.failed_since_tick.clear()
                 if self.ready_since_tick:
                     self.ready_since_tick.clear()
                 if self.refused_since_tick:
                     self.refused_since_tick.clear()
-                ticks += 1
-                tick_at = next_turn(turns_at, ticks) if turns_at else ticks * interval
+                if soon is None:
+                    ticks += 1
+                    tick_at = next_turn(turns_at, ticks) if turns_at else ticks * interval
+                else:
+                    ticks, tick_at = turn_after(soon, self.now, turns_at, ticks, interval)
         self.now, self.arrived, self.served, self.served_seconds = horizon, place, served, served_seconds
         self._close_the_books()
 
@@ -389,6 +403,20 @@ class World:
             self.waits[request] = self.horizon - self.trace.at_seconds[request]
         for request in self.in_service():
             self.waits[request] = self.horizon - self.trace.at_seconds[request]
+
+
+def turn_after(
+    soon: Soon, now: float, turns_at: Sequence[float], place: int, interval_seconds: float
+) -> tuple[int, float]:
+    """The place of the next turn that is due, and when the next one of any kind comes."""
+
+    def due(place: int) -> float:
+        return next_turn(turns_at, place) if turns_at else place * interval_seconds
+
+    while due(place) < now + soon.least_apart_seconds:
+        place += 1
+    sooner = NEVER if soon.after_seconds is None else now + soon.after_seconds
+    return place, min(due(place), sooner)
 
 
 def next_turn(turns_at: Sequence[float], place: int) -> float:

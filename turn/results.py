@@ -13,7 +13,7 @@ class SkipReason(Enum):
     """Why a turn did nothing. Nothing is lost by it: the next one observes again."""
 
     TOO_EARLY = "too_early"
-    """The last turn is younger than half an interval."""
+    """The last turn is younger than two turns are apart (`Fleet.least_apart_seconds`)."""
     TOO_LATE = "too_late"
     """Its look outlasted the turn's budget, and is too old to act on."""
     NOT_CLAIMED = "not_claimed"

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import anyio
 
@@ -30,6 +31,23 @@ class RunIdentity:
     """The deployment, where it runs this fleet's `autoscale`; two of them for one fleet are refused."""
 
 
+class CallsSooner(Protocol):
+    """Asks for one more turn of a fleet. Where it cannot be had, that is no error: the next one is due soon anyway."""
+
+    async def __call__(self, inputs: Inputs, at_seconds: float) -> None:
+        """Ask for it.
+
+        Args:
+            inputs: of the turn that asks, which asks once.
+            at_seconds: when it shall begin: epoch seconds by the ledger's clock.
+        """
+        ...
+
+
+async def _wait_until_due(inputs: Inputs, at_seconds: float) -> None:
+    """Nobody can be asked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """The outside world of one turn."""
@@ -39,6 +57,7 @@ class Surroundings:
     run: RunIdentity
     carry_out: CarryOut = carry_out
     decide: Callable[[Inputs, Fleet], Evaluation] = evaluate
+    call_sooner: CallsSooner = _wait_until_due
     log: Log = field(default_factory=lambda: logging.getLogger("ebbflow"))
     clock: Callable[[], float] = time.monotonic
     """Monotonic seconds: what the turn's budget is counted by. The time limit of a single call is the event loop's."""

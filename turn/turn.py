@@ -12,6 +12,7 @@ from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Link, Record, make_record
 from ebbflow.core.sections import Base
 from ebbflow.decision.evaluate import Evaluation
+from ebbflow.decision.sooner import can_change, waits
 from ebbflow.fleet.model import Fleet
 from ebbflow.turn.acting import act
 from ebbflow.turn.budget import Budget
@@ -74,7 +75,8 @@ async def _turn(
             kept.alive = True
         _check_home(record, said_home)
         if _is_too_early(fleet, head) and request is None and not dry_run:
-            return Skipped(SkipReason.TOO_EARLY, "the last turn is younger than half an interval")
+            text = f"the last turn is younger than {fleet.least_apart_seconds:g} s, and no two are nearer"
+            return Skipped(SkipReason.TOO_EARLY, text)
         opened.check()
         budget = Budget(around.clock() + fleet.budget_seconds, around.clock)
         inputs = await _inputs(opened, around, reader, head, budget, at_seconds=at_seconds, request=request)
@@ -87,6 +89,7 @@ async def _turn(
         claimed = await record_and_claim(fleet, record, around, budget, summary=page_summary(record, inputs))
         if isinstance(claimed, Skipped):
             return claimed
+        await _call_sooner(fleet, evaluation, around)
         if record.plan.holds:
             await append_line(fleet, record, around.log)
             return Held(record, evaluation)
@@ -125,7 +128,7 @@ def _check_home(record: Record | None, said: str) -> None:
 
 def _is_too_early(fleet: Fleet, head: Head | None) -> bool:
     # A claim of the future is an old one, seen after the clock was set back; nobody knows how old.
-    return head is not None and 0.0 <= head.claim.age_seconds < fleet.interval_seconds / 2
+    return head is not None and 0.0 <= head.claim.age_seconds < fleet.least_apart_seconds
 
 
 async def _inputs(
@@ -213,6 +216,15 @@ async def record_and_claim(
     if claimed is None:
         return Skipped(SkipReason.NOT_CLAIMED, f"another run claimed record {record.number}")
     return claimed
+
+
+async def _call_sooner(fleet: Fleet, evaluation: Evaluation, around: Surroundings) -> None:
+    """Ask for a turn before the next one is due, where work waits and a turn can do anything for it."""
+    soon_seconds, inputs, memory = fleet.waiting_interval_seconds, evaluation.inputs, evaluation.memory
+    if soon_seconds is None or not waits(inputs.demand) or not can_change(fleet, memory.workers, memory.overrides):
+        return
+    around.log.info("work waits: another turn comes %g s after this one", soon_seconds)
+    await around.call_sooner(inputs, inputs.turn.at_seconds + soon_seconds)
 
 
 async def _note(around: Surroundings, record: Record, claimed: Claim, outcomes: Sequence[Outcome]) -> None:

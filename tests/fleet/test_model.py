@@ -121,6 +121,14 @@ def test_a_policy_is_chosen_by_its_kind() -> None:
         ),
         pytest.param({"interval_seconds": 2}, ["interval_seconds", "10"], id="interval too short"),
         pytest.param(
+            {"waiting_interval_seconds": 5}, ["waiting_interval_seconds", "10"], id="waiting interval too short"
+        ),
+        pytest.param(
+            {"waiting_interval_seconds": 30},
+            ["waiting_interval_seconds is 30", "every 30 s (interval_seconds)", "lower"],
+            id="a waiting interval that is not sooner",
+        ),
+        pytest.param(
             {"policy": {"kind": "vanilla", "upper_task_ratio": 1.5, "lower_task_ratio": 1}},
             ["upper_task_ratio 1.5", "twice"],
             id="a band that would oscillate",
@@ -178,6 +186,17 @@ def test_an_interval_in_which_no_teardown_fits_is_refused_with_one_that_does() -
     Fleet.model_validate(changed(interval_seconds=22)).check(
         MasterCaps(), {"local-provider/a": ProviderCaps("here", call_seconds=10.0)}
     )
+
+
+@pytest.mark.parametrize(
+    ("interval", "waiting", "apart"), [(60, None, 30.0), (60, 20, 15.0), (60, 50, 30.0), (30, 12, 9.0)]
+)
+def test_no_two_turns_are_nearer_than_most_of_the_soonest_that_may_follow(
+    interval: float, waiting: float | None, apart: float
+) -> None:
+    fleet = Fleet.model_validate(changed(interval_seconds=interval, waiting_interval_seconds=waiting))
+    assert fleet.least_apart_seconds == pytest.approx(apart)
+    assert fleet.budget_seconds == 0.8 * interval, "runs may overlap, as those of a person's requests do"
 
 
 def test_a_provider_that_gives_more_than_its_master_is_told_of_is_refused_and_usual_calls_need_their_time() -> None:

@@ -127,7 +127,7 @@ async def test_a_run_is_skipped_while_the_head_is_younger_than_half_an_interval(
     await world.acted()
     early = await world.turn(after=5)
     assert early.state.name == "Skipped"
-    assert "younger than half an interval" in early.said
+    assert "the last turn is younger than 30 s" in early.said
     assert "skipped" in early.run.tags
     assert max(await world.claims()) == 1
     late = await world.turn(after=30)

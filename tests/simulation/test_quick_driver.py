@@ -94,6 +94,23 @@ def test_what_else_a_fleet_says_has_its_say(hour: Trace, sections: dict[str, Any
     assert quick == slow
 
 
+@pytest.mark.parametrize("environment", [K8S, HARSH, WARM], ids=lambda environment: environment.name)
+def test_turns_that_come_sooner_because_work_waits_are_the_same_in_a_quick_run(
+    hour: Trace, environment: Environment
+) -> None:
+    fleet = league_fleet(environment, POLICIES["marginal"])
+    fleet = fleet.model_copy(update={"waiting_interval_seconds": 15.0})
+    driven: list[tuple[Any, PolicyDriver]] = []
+    for kind, is_brief in ((QuickDriver, True), (PolicyDriver, False)):
+        driver = kind(fleet, environment, interval_seconds=60.0, is_brief=is_brief)
+        driven.append((simulate(hour, environment, driver, seed=2), driver))
+    (quick, quick_driver), (slow, slow_driver) = driven
+    assert quick.score is not None
+    assert replace(quick, run=slow.run) == slow
+    assert quick_driver.memory == slow_driver.memory
+    assert quick_driver.faults.turns == slow_driver.faults.turns
+
+
 def test_most_turns_are_taken_by_counts_alone(hour: Trace) -> None:
     decided = []
 

@@ -12,8 +12,9 @@ from ebbflow.simulation.baselines import BASELINES
 from ebbflow.simulation.environment import K8S, MARKET, BootTimes, Environment, Luck, VirtualProvider
 from ebbflow.simulation.recorded import Trace, load
 from ebbflow.simulation.score import score
+from ebbflow.simulation.shared_world import SharedWorld
 from ebbflow.simulation.virtual_worker import Phase
-from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, World
+from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, NEVER, Soon, World, turn_after
 
 STEADY = VirtualProvider("steady", BootTimes(100.0, 0.0, 100.0, 100.0))
 SURE = Environment("sure", (STEADY,))
@@ -30,8 +31,9 @@ class Told:
         self.interval_seconds = interval_seconds
         self._does = does
 
-    def tick(self, world: World) -> None:
+    def tick(self, world: World) -> Soon | None:
         self._does(world)
+        return None
 
 
 def fixed(count: int) -> Told:
@@ -298,3 +300,35 @@ def erlang_wait(servers: int, load: float, service: float) -> float:
         blocking = offered * blocking / (busy + offered * blocking)
     waiting = blocking / (1 - load * (1 - blocking))
     return waiting * service / (servers * (1 - load))
+
+
+@pytest.mark.parametrize(
+    ("now", "place", "soon", "turns_at", "then"),
+    [
+        pytest.param(60.0, 1, Soon(None, 11.0), (), (2, 120.0), id="nothing waits: the next one that is due"),
+        pytest.param(60.0, 1, Soon(15.0, 11.0), (), (2, 75.0), id="something waits: sooner"),
+        pytest.param(105.0, 2, Soon(15.0, 11.0), (), (2, 120.0), id="the one that is due comes as soon"),
+        pytest.param(110.0, 2, Soon(15.0, 11.0), (), (3, 125.0), id="the one that is due is too near, and skipped"),
+        pytest.param(110.0, 2, Soon(None, 11.0), (), (3, 180.0), id="too near, and nothing waits"),
+        pytest.param(33.0, 1, Soon(15.0, 11.0), (3.0, 33.0, 59.0), (2, 48.0), id="recorded turns"),
+        pytest.param(59.0, 2, Soon(15.0, 11.0), (3.0, 33.0, 59.0), (3, 74.0), id="after the last recorded one"),
+        pytest.param(59.0, 2, Soon(None, 11.0), (3.0, 33.0, 59.0), (3, NEVER), id="after the last, nothing waits"),
+    ],
+)
+def test_a_turn_more_comes_while_something_waits_and_no_two_are_nearer_than_they_may_be(
+    now: float, place: int, soon: Soon, turns_at: tuple[float, ...], then: tuple[int, float]
+) -> None:
+    assert turn_after(soon, now, turns_at, place, 60.0) == then
+
+
+@pytest.mark.parametrize("make", [World, SharedWorld])
+def test_a_driver_is_called_when_it_says_and_when_it_is_due(make: type[World]) -> None:
+    called: list[float] = []
+
+    class Eager(Told):
+        def tick(self, world: World) -> Soon | None:
+            called.append(world.now)
+            return Soon(12.0 if world.now < 40.0 else None, 9.0)
+
+    make(made_up((5.0, 1.0)), SURE, 1, after_seconds=95.0).run(Eager(lambda world: None, 30.0))
+    assert called == [0.0, 12.0, 24.0, 36.0, 48.0, 60.0, 90.0]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -105,10 +105,68 @@ async def test_a_run_is_too_early_after_another_but_a_persons_request_never_is()
     outside = Outside()
     await turn(outside)
     early = await turn(outside, after=14.0)
-    assert early == Skipped(SkipReason.TOO_EARLY, "the last turn is younger than half an interval")
+    assert early == Skipped(SkipReason.TOO_EARLY, "the last turn is younger than 15 s, and no two are nearer")
     asked = await turn(outside, after=0.0, request=REQUEST)
     assert isinstance(asked, Acted)
     assert len(outside.host.launched) == 3
+
+
+SOONER = changed(FLEET, waiting_interval_seconds=12.0)
+
+
+@dataclass
+class Asked:
+    """Takes who asks for a sooner turn, and when."""
+
+    at: list[tuple[int, float]] = field(default_factory=list)
+
+    async def __call__(self, inputs: Inputs, at_seconds: float) -> None:
+        self.at.append((inputs.number, at_seconds))
+
+
+async def test_a_turn_that_sees_work_wait_asks_for_another_one_by_the_ledgers_clock() -> None:
+    outside, asked = Outside(), Asked()
+    outside.queue.waiting = 3
+    began_at = outside.clock.now + 30.0
+    result = await turn(outside, SOONER, call_sooner=asked)
+    assert isinstance(result, Acted)
+    assert asked.at == [(1, began_at + 12.0)]
+    assert outside.clock.now < began_at + 12.0
+
+
+async def test_it_asks_before_it_acts_so_that_who_is_slow_to_come_delays_nothing() -> None:
+    outside, asked = Outside(), Asked()
+    outside.queue.waiting = 3
+
+    class Killed(BaseException):
+        pass
+
+    async def killed(*_: object) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        await turn(outside, SOONER, call_sooner=asked, carry_out=killed)
+    assert [number for number, _ in asked.at] == [1]
+
+
+async def test_nobody_is_asked_where_nothing_waits_or_nothing_can_change_or_the_fleet_says_no_such_interval() -> None:
+    outside, asked = Outside(), Asked()
+    await turn(outside, SOONER, call_sooner=asked)
+    outside.queue.waiting = 3
+    await turn(outside, FLEET, call_sooner=asked)
+    full = changed(SOONER, limits=changed(FLEET.limits, max_workers=2))
+    assert isinstance(await turn(outside, full, call_sooner=asked), Held)
+    assert isinstance(await turn(outside, SOONER, call_sooner=asked, dry_run=True, after=0.0), DryRun)
+    assert isinstance(await turn(outside, SOONER, call_sooner=asked, after=1.0), Skipped)
+    assert asked.at == []
+
+
+async def test_turns_that_follow_each_other_soon_are_never_nearer_than_they_may_be() -> None:
+    outside = Outside()
+    await turn(outside, SOONER)
+    early = await turn(outside, SOONER, after=8.9)
+    assert early == Skipped(SkipReason.TOO_EARLY, "the last turn is younger than 9 s, and no two are nearer")
+    assert not isinstance(await turn(outside, SOONER, after=0.2), Skipped)
 
 
 async def test_who_skips_has_kept_the_workers_alive_first() -> None:

@@ -1,0 +1,42 @@
+"""A turn more than the schedule has, where work waits: one run of the same deployment, asked for ahead of its time."""
+
+from datetime import UTC, datetime
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.states import Scheduled
+
+from ebbflow.blocks.client import going_on
+from ebbflow.core.observation import Inputs
+from ebbflow.turn.surroundings import CallsSooner, Log
+
+TAG = "sooner"
+"""Of runs that came so, beside those that every turn has."""
+
+
+def calls_sooner(client: PrefectClient, deployment: DeploymentResponse | None, log: Log) -> CallsSooner:
+    """What asks for the next turn of a deployment; of one without a schedule that runs, nobody is asked.
+
+    Args:
+        client: of the server.
+        deployment: that our run is of; None: of none. Where a person has stopped its schedule, turns end with this one.
+        log: of the run.
+    """
+
+    async def call(inputs: Inputs, at_seconds: float) -> None:
+        if deployment is None or not _is_running(deployment):
+            return
+        with going_on(log, "no turn could be asked for before the next one is due"):
+            await client.create_flow_run_from_deployment(
+                deployment.id,
+                state=Scheduled(scheduled_time=datetime.fromtimestamp(at_seconds, UTC)),
+                # A run that is repeated asks for the same one.
+                idempotency_key=f"ebbflow-{inputs.fleet}-{inputs.chain}-{inputs.number}",
+                tags=[TAG],
+            )
+
+    return call
+
+
+def _is_running(deployment: DeploymentResponse) -> bool:
+    return not deployment.paused and any(schedule.active for schedule in deployment.schedules)
