@@ -284,11 +284,11 @@ def _providers(memory: Memory, fleet: Fleet | None) -> tuple[ProviderStanding, .
 
 def _turns(seen: Seen, age_seconds: float | None) -> TurnsStanding:
     schedule, interval = seen.schedule, seen.fleet.interval_seconds if seen.fleet else None
-    come, text = _whether_turns_come(schedule, interval, age_seconds)
+    come, text = _whether_turns_come(schedule, seen.fleet, age_seconds)
     return TurnsStanding(come, text, interval, age_seconds, schedule.next_in_seconds, schedule.deployment)
 
 
-def _whether_turns_come(schedule: Schedule, interval: float | None, age_seconds: float | None) -> tuple[bool, str]:
+def _whether_turns_come(schedule: Schedule, fleet: Fleet | None, age_seconds: float | None) -> tuple[bool, str]:
     last = "no turn yet" if age_seconds is None else f"the last {age_seconds:.0f} s ago"
     if not schedule.deployment:
         return False, f"{last}; no deployment of autoscale runs this fleet: `ebbflow up` in its folder"
@@ -298,17 +298,21 @@ def _whether_turns_come(schedule: Schedule, interval: float | None, age_seconds:
             f"{last}; the schedule of {schedule.deployment} is off: `ebbflow up --start` in its folder",
         )
     coming = "" if schedule.next_in_seconds is None else f", the next in {schedule.next_in_seconds:.0f} s"
-    if interval is None:
+    if fleet is None:
         return age_seconds is not None, f"{last}{coming}; its fleet cannot be read by this release"
-    if age_seconds is not None and age_seconds <= MISSED * interval:
-        return True, f"every {interval:g} s, {last}{coming}"
+    soon_seconds = fleet.waiting_interval_seconds
+    every = (
+        f"every {fleet.interval_seconds:g} s{'' if soon_seconds is None else f' ({soon_seconds:g} s while work waits)'}"
+    )
+    if age_seconds is not None and age_seconds <= MISSED * fleet.interval_seconds:
+        return True, f"{every}, {last}{coming}"
     if schedule.is_polled is False:
         command = started_by(schedule.work_pool, schedule.pool_type or None)
         return False, f"{last}; no Prefect worker asks the pool {schedule.work_pool!r} for work: `{command}`"
     if schedule.last_error:
         return False, f"{last}; its newest run failed: {schedule.last_error}"
     late = f"; {schedule.late_runs} runs are late" if schedule.late_runs else ""
-    return age_seconds is None and not late, f"{last}, one is due every {interval:g} s{late}"
+    return age_seconds is None and not late, f"{last}, one is due {every}{late}"
 
 
 def chosen(names: Sequence[str], asked: str | None) -> str:

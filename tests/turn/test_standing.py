@@ -112,6 +112,12 @@ def test_whether_turns_come_is_said_with_what_to_do(
     assert (turns.come, said in turns.text) == (come, True), turns.text
 
 
+def test_a_fleet_whose_turns_follow_soon_while_work_waits_says_how_soon() -> None:
+    sooner = FLEET.model_copy(update={"waiting_interval_seconds": 15.0})
+    shown = standing_of(Seen("demo", head(), sooner, inputs_of(demand=Demand(queued=3, running=1)), ON))
+    assert shown.turns.text == "every 60 s (15 s while work waits), the last 14 s ago, the next in 46 s"
+
+
 def test_a_fleet_without_a_record_says_so_and_one_whose_record_is_broken_says_why() -> None:
     new = standing_of(Seen("demo", None, FLEET, None, ON))
     assert (new.record, new.workers, new.turns.last_seconds_ago) == (None, (), None)
