@@ -49,7 +49,6 @@ async def leave_comparison(fleet: str, contest: Contest, rows: Sequence[Row], no
         "J_k is paid GPU-hours and k times the hours that users waited, here over that of a clairvoyant who never lets "
         f"anybody wait ({ordered[0].opt0_hours:.2f} h); less is better",
         *notes,
-        contest.price_note,
         contest.sharing_note,
     )
     bullets = "\n".join(f"- {line}" for line in said)

@@ -1,14 +1,16 @@
 """Which setting of a fleet its own past speaks for: figures with their spread, and a choice by a person's goal. Pure.
 
 All settings meet the same requests and the same luck, so what counts is their difference part by part and play by play,
-and not how much the parts differ among themselves. A difference that is no larger than its own spread is told as none.
+and not how much the parts differ among themselves. A difference that chance makes as easily, where so many settings are
+tried, is told as none.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
+from ebbflow.simulation.advice_chance import FAMILY_ERROR, chance_of, margin, told_apart
 from ebbflow.simulation.books import Books
 from ebbflow.simulation.neighbours import Setting
 from ebbflow.simulation.parts import Part, PlayedOnce
@@ -19,8 +21,6 @@ WORTH_A_CHANGE = 0.01
 MORE_UNSERVED = 0.05
 """Of all requests: a setting that leaves so many more waiting when the past is over does not serve them at all. Fewer
 may be those of a crowd that came at the end; what they have waited counts like all other waiting."""
-_STUDENT = (12.71, 4.3, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.2, 2.18, 2.16)
-"""By degrees of freedom from 1 on: how many standard errors hold what lies in the middle 95 of 100 times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +35,18 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a setting costs more than the fleet as it is, waiting included at its worth; negative: less."""
+    """What a setting costs more than another, waiting included at its worth; negative: less."""
 
     percent: float
     spread_percent: float
-    """How far it may be off by chance of days and of launches, 95 times in 100."""
+    """How far it may be off by chance of parts and launches: of all that are compared at once none is further off, 95
+    times in 100 (Bonferroni)."""
+    is_told: bool
+    """Whether this past tells the two apart: of all that do the same any is told 5 times in 100 at most (Holm)."""
 
-    @property
-    def is_told(self) -> bool:
-        """Whether this past tells the two apart."""
-        return abs(self.percent) > self.spread_percent
+
+NO_DIFFERENCE = Difference(0.0, 0.0, is_told=False)
+"""Of the fleet as it is to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,31 +113,48 @@ class Judged:
         return fmean(goal.cost(run.whole) for run in self.runs)
 
 
-def difference(own: Judged, other: Judged, goal: Goal) -> Difference:
-    """What another setting costs more than the fleet as it is, and how sure that is.
+def differences(own: Judged, others: Sequence[Judged], goal: Goal) -> tuple[Difference, ...]:
+    """What each of some settings costs more than one, and how sure that is where so many are compared at once.
 
-    Two spreads are looked at, over the parts and over the plays, and the larger one counts.
+    Two scatters are looked at, over the parts and over the plays, and the one that leaves more to chance counts.
     """
+    gaps = [_gap(own, each, goal) for each in others]
+    told = told_apart([gap.chance for gap in gaps])
+    usual = fmean(fmean(goal.cost(part) for part in run.parts) for run in own.runs)
+    return tuple(
+        gap.difference(usual, spread_chance=FAMILY_ERROR / len(gaps), is_told=is_told)
+        for gap, is_told in zip(gaps, told, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Gap:
+    """What one setting costs more than another, in paid hours of a part."""
+
+    by_part: tuple[float, ...]
+    """Of each part, in the mean of the plays."""
+    by_play: tuple[float, ...]
+    """Of each play, in the mean of the parts."""
+
+    @property
+    def chance(self) -> float:
+        return max(chance_of(self.by_part), chance_of(self.by_play))
+
+    def difference(self, usual: float, *, spread_chance: float, is_told: bool) -> Difference:
+        mean = fmean(self.by_part)
+        if not usual:
+            # Nothing was paid and nobody waited: any cost is more, beyond all percent.
+            return Difference(math.copysign(100.0, mean) if mean else 0.0, 0.0, bool(mean))
+        spread = max(margin(self.by_part, spread_chance), margin(self.by_play, spread_chance))
+        return Difference(100 * mean / usual, 100 * spread / usual, is_told)
+
+
+def _gap(own: Judged, other: Judged, goal: Goal) -> _Gap:
     cells = [
         [goal.cost(new) - goal.cost(old) for old, new in zip(was.parts, would_be.parts, strict=True)]
         for was, would_be in zip(own.runs, other.runs, strict=True)
     ]
-    by_part = [fmean(column) for column in zip(*cells, strict=True)]
-    by_play = [fmean(row) for row in cells]
-    usual = fmean(fmean(goal.cost(part) for part in run.parts) for run in own.runs)
-    if not usual:
-        # Nothing was paid and nobody waited: any cost is more, beyond all percent.
-        return Difference(0.0 if not any(by_part) else math.copysign(100.0, fmean(by_part)), 0.0)
-    spread = max(_margin(by_part), _margin(by_play))
-    return Difference(100 * fmean(by_part) / usual, 100 * spread / usual)
-
-
-def _margin(values: Sequence[float]) -> float:
-    count = len(values)
-    if count < 2:
-        return 0.0
-    factor = _STUDENT[count - 2] if count - 2 < len(_STUDENT) else 2.0
-    return factor * stdev(values) / math.sqrt(count)
+    return _Gap(tuple(fmean(column) for column in zip(*cells, strict=True)), tuple(fmean(row) for row in cells))
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,21 +184,22 @@ def choose(judged: Sequence[Judged], goal: Goal) -> Choice:
         goal: what a person wants.
     """
     own, *others = judged
-    told = [Difference(0.0, 0.0), *(difference(own, each, goal) for each in others)]
-    differs = {id(each): found for each, found in zip(judged, told, strict=True)}
+    found = (NO_DIFFERENCE, *differences(own, others, goal))
+    differs = {id(each): difference for each, difference in zip(judged, found, strict=True)}
     sound = [own, *(each for each in others if not why_not(own, each))]
     reached = [each for each in sound if goal.wait_p95_seconds is None or each.wait_p95() < goal.wait_p95_seconds]
     if not reached:
-        return Choice(None, tuple(told), nearest=min(sound, key=lambda each: each.wait_p95()))
+        return Choice(None, found, nearest=min(sound, key=lambda each: each.wait_p95()))
     if own in reached:
         better = [each for each in reached if _is_better(differs[id(each)])]
         picked = min(better, key=lambda each: each.cost(goal), default=own)
     else:
         picked = min(reached, key=lambda each: each.cost(goal))
-    equals = [
-        each.setting.label for each in reached if each is not picked and not difference(picked, each, goal).is_told
-    ]
-    return Choice(picked, tuple(told), tuple(equals))
+    # Where it is among them, the fleet as it is was told apart from the one that was picked.
+    rivals = [each for each in reached if each is not picked and each is not own]
+    against = [differs[id(each)] for each in rivals] if picked is own else differences(picked, rivals, goal)
+    equals = [each.setting.label for each, rival in zip(rivals, against, strict=True) if not rival.is_told]
+    return Choice(picked, found, tuple(equals))
 
 
 def why_not(own: Judged, other: Judged) -> str:

@@ -1,15 +1,11 @@
 """Advice on a fleet at a glance: a row for each setting, and cost against wait as a picture. Pure."""
 
-from collections.abc import Sequence
-
 from ebbflow.simulation.advice import Spread
 from ebbflow.simulation.advice_told import AdviceTold, SettingTold
 from ebbflow.simulation.plots import Point, scatter
 
 HEAD = ("", "setting", "against now", "USD per {unit}", "p95 wait, s", "mean wait, s", "worker-hours per {unit}")
 LEAST_DRAWN_SECONDS = 0.5
-MOST_NUMBERS = 6
-"""At one point of the picture."""
 
 
 class Unit:
@@ -61,17 +57,14 @@ def picture(told: AdviceTold) -> str:
     """Cost against wait as SVG, each setting by its number in the table; who is left and below is better."""
     unit = Unit(told)
     is_priced = all(each.usd_per_day is not None for each in told.settings)
-    drawn: dict[tuple[float, float], list[int]] = {}
+    points = []
     for place, each in enumerate(told.settings, 1):
         cost = each.usd_per_day if is_priced else each.worker_hours_per_day
         wait = each.waited_p95_seconds
         if cost is not None and wait is not None and not each.failure:
-            at = round(cost.mean * unit.of_a_day, 3), round(max(wait.mean, LEAST_DRAWN_SECONDS), 1)
-            drawn.setdefault(at, []).append(place)
-    points = [
-        Point(_label(told, places), x, y, any(_is_marked(told.settings[place - 1]) for place in places))
-        for (x, y), places in drawn.items()
-    ]
+            label = f"{place}{' now' if each.is_own else ' advised' if each.is_advised else ''}"
+            at = cost.mean * unit.of_a_day, max(wait.mean, LEAST_DRAWN_SECONDS)
+            points.append(Point(label, *at, is_marked=each.is_own or each.is_advised))
     what = f"{'USD' if is_priced else 'worker-hours'} per {unit.name}"
     return scatter("Cost against wait", points, x_label=what, y_label=f"wait p95, s (at least {LEAST_DRAWN_SECONDS:g})")
 
@@ -83,20 +76,6 @@ def _against(each: SettingTold) -> str:
 def difference(each: SettingTold) -> str:
     """`-12.1 % ± 4.0 %`: what it costs more than the fleet as it is, and how far that may be off."""
     return f"{each.difference_percent:+.1f} % \u00b1 {each.spread_percent:.1f} %"
-
-
-def _is_marked(each: SettingTold) -> bool:
-    return each.is_own or each.is_advised
-
-
-def _label(told: AdviceTold, places: Sequence[int]) -> str:
-    """`1 now, 4, 7`: settings that do the same are one point."""
-    words = []
-    for place in places:
-        each = told.settings[place - 1]
-        words.append(f"{place}{' now' if each.is_own else ' advised' if each.is_advised else ''}")
-    rest = len(words) - MOST_NUMBERS
-    return ", ".join((*words[:MOST_NUMBERS], *([f"{rest} more"] if rest > 0 else [])))
 
 
 def _seconds(figure: Spread) -> str:

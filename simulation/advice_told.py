@@ -31,9 +31,9 @@ class SettingTold:
     difference_percent: float
     """Of the cost, waiting included where it is weighed, against the fleet as it is."""
     spread_percent: float
-    """How far that may be off by chance."""
+    """How far that may be off by chance: those of all settings hold together, 95 times in 100."""
     is_told: bool
-    """The difference is larger than that."""
+    """The difference is more than chance makes of so many settings: any is told by chance 5 times in 100 at most."""
     failure: str
     """Why it is no advice, whatever it costs: turns in which its policy gave no answer, or requests that it left."""
 

@@ -97,10 +97,7 @@ def _sure(told: AdviceTold) -> Iterator[str]:
         "requests and the same luck; figures in brackets are the lowest and the highest of these "
         f"{told.plays * told.parts}."
     )
-    yield (
-        "What stands after ± is how far a difference may be off by chance of parts and launches, 95 times in 100. A "
-        "difference in brackets is no larger than that: this past cannot tell the two apart."
-    )
+    yield from _chance(told)
     if told.equals:
         yield f"As good as {_called(told.named(told.advised))}, as far as this past can tell: {_some(told)}."
     yield from (f"Missing: {each}." for each in told.missing)
@@ -108,6 +105,29 @@ def _sure(told: AdviceTold) -> Iterator[str]:
     if told.stopped:
         yield _sentence(told.stopped)
     yield from (f"Not played: {each}." for each in told.not_played)
+
+
+def _chance(told: AdviceTold) -> Iterator[str]:
+    """What ± and brackets mean, where so many settings are compared with the fleet as it is."""
+    others = told.settings[1:]
+    if not others:
+        return
+    tried = f"these {len(others)}" if len(others) > 1 else "this one"
+    yield (
+        "What stands after ± is how far a difference may be off by chance of parts and launches: of "
+        f"{tried} none is further off, 95 times in 100. A difference in brackets may be chance alone: this past cannot "
+        "tell the two apart. Of those that do the same as now, any stands without brackets 5 times in 100 at most."
+    )
+    near = [each.label for each in others if _is_near(each)]
+    if near:
+        yield (
+            f"Without brackets, and no larger than its ±: {'; '.join(near[:MOST_NAMED])}. Brackets are set one "
+            "after the other, the surest differences first, and each that is told leaves fewer to doubt (Holm)."
+        )
+
+
+def _is_near(each: SettingTold) -> bool:
+    return each.is_told and not each.failure and abs(each.difference_percent) <= each.spread_percent
 
 
 def _change(told: AdviceTold) -> Iterator[str]:

@@ -12,8 +12,10 @@ from ebbflow.simulation.two_fleets import OwnPast, Stage, stage_of
 
 DAY_SECONDS = 86_400.0
 MOST_PARTS = 14
-PARTS_OF_A_SHORT_PAST = 4
-"""Where it is shorter than two days."""
+LEAST_DAYS = 7
+"""In so many each can be a part of its own."""
+PARTS_OF_A_SHORT_PAST = 8
+"""Where it is shorter than that. Of a few parts chance alone may make nearly every difference."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class PlayedOnce:
 
 
 def parts_of(past: OwnPast) -> tuple[Part, ...]:
-    """Equal parts of the time that counts: about a day each, where it has two days at least.
+    """Equal parts of the time that counts: about a day each, where it has days enough.
 
     Raises:
         TraceError: there is no such time.
@@ -47,8 +49,9 @@ def parts_of(past: OwnPast) -> tuple[Part, ...]:
     seconds = past.until - past.counts_from
     if seconds <= 0:
         raise TraceError("own past: the time that counts is empty")
-    days = int(seconds // DAY_SECONDS)
-    count = min(days, MOST_PARTS) if days >= 2 else PARTS_OF_A_SHORT_PAST
+    # The last week is a little less than one, since its first and its last turn are within it.
+    days = round(seconds / DAY_SECONDS)
+    count = min(days, MOST_PARTS) if days >= LEAST_DAYS else PARTS_OF_A_SHORT_PAST
     cuts = [past.counts_from + seconds * place / count for place in range(count)]
     return tuple(Part(begin, end) for begin, end in pairwise((*cuts, past.until)))
 

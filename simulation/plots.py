@@ -5,7 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from ebbflow.simulation.labels import Box, Label, Spot, labels_of
+
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 340, 64, 16, 34, 46
+FRAME = Box(LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM)
+ANCHORS = ("start", "middle", "end")
 COLOURS = ("#1b6ca8", "#c8553d", "#3a7d44", "#7a5195", "#b8860b")
 
 
@@ -29,22 +33,39 @@ class Line:
 
 
 def scatter(title: str, points: Sequence[Point], *, x_label: str, y_label: str) -> str:
-    """Points on two logarithmic axes; what is not positive is drawn at the smallest tick."""
+    """Points on two logarithmic axes; what is not positive is drawn at the smallest tick.
+
+    Points at one place share a label.
+    """
     if not points:
         return _frame(title, x_label, y_label, "")
     xs, ys = _LogAxis([point.x for point in points]), _LogAxis([point.y for point in points])
     body = [_ticks(xs.ticks(), ys.ticks(), xs.at, ys.at)]
-    for point in points:
-        x, y = _across(xs.at(point.x)), _up(ys.at(point.y))
-        colour = COLOURS[1] if point.is_marked else COLOURS[0]
-        body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{5 if point.is_marked else 3.5}" fill="{colour}"/>')
-        weight = ' font-weight="bold"' if point.is_marked else ""
-        anchor = ' text-anchor="end"' if x > WIDTH - 150 else ""
-        shift = -6 if anchor else 6
-        body.append(
-            f'<text x="{x + shift:.1f}" y="{y + 3:.1f}" font-size="10"{weight}{anchor}>{escape(point.label)}</text>'
-        )
+    spots = [Spot(_across(xs.at(point.x)), _up(ys.at(point.y)), point.label, point.is_marked) for point in points]
+    # What is marked lies above.
+    for spot in sorted(spots, key=lambda spot: spot.is_marked):
+        colour, radius = (COLOURS[1], 5) if spot.is_marked else (COLOURS[0], 3.5)
+        named = f"<title>{escape(spot.label)}</title>"
+        body.append(f'<circle cx="{spot.x:.1f}" cy="{spot.y:.1f}" r="{radius}" fill="{colour}">{named}</circle>')
+    body += [_labelled(label) for label in labels_of(spots, FRAME)]
     return _frame(title, x_label, y_label, "".join(body))
+
+
+def _labelled(label: Label) -> str:
+    weight = ' font-weight="bold"' if label.is_marked else ""
+    box, at = label.box, label.at
+    # Where the reader's font is narrower, the room that is left is on the side away from the point.
+    width = box.right - box.left
+    side = min(2, max(0, round(2 * (at.x - box.left) / max(1.0, width))))
+    x, anchor = box.left + side * width / 2, ANCHORS[side]
+    text = (
+        f'<text x="{x:.1f}" y="{box.bottom - 3:.1f}" font-size="10"{weight} text-anchor="{anchor}">'
+        f"{escape(label.text)}</text>"
+    )
+    if label.leads is None:
+        return text
+    to_x, to_y = label.leads
+    return f'<path d="M{at.x:.1f} {at.y:.1f}L{to_x:.1f} {to_y:.1f}" stroke="#999" stroke-width="0.6"/>{text}'
 
 
 def lines(title: str, drawn: Sequence[Line], *, x_label: str, y_label: str) -> str:

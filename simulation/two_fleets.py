@@ -14,6 +14,7 @@ from ebbflow.core.instance import ProviderCaps
 from ebbflow.fleet.model import Fleet
 from ebbflow.simulation.books import Books, books_of
 from ebbflow.simulation.contest import Contest
+from ebbflow.simulation.environment import Environment
 from ebbflow.simulation.past import Boots, NothingCameError, RecordedLook, past_trace, told_by
 from ebbflow.simulation.past_environment import past_environment
 from ebbflow.simulation.policy_faults import PolicyFaults, all_faults
@@ -130,13 +131,9 @@ class Stage:
         return at_seconds - self.contest.begins_at
 
 
-def stage_of(past: OwnPast, fleet: Fleet) -> Stage:
-    """Let a fleet meet what came, under its own limits and as its launches went.
-
-    Raises:
-        TraceError: nothing can be played.
-    """
-    environment, notes = past_environment(
+def environment_of(past: OwnPast, fleet: Fleet) -> tuple[Environment, tuple[str, ...]]:
+    """Where a fleet launches that is played, and where the numbers of its providers come from: its launches went so."""
+    return past_environment(
         fleet.providers,
         past.boots,
         max_workers=fleet.limits.max_workers,
@@ -145,6 +142,15 @@ def stage_of(past: OwnPast, fleet: Fleet) -> Stage:
         requests_at_once=past.requests_at_once,
         usual_leave_seconds=TURNS_TO_LEAVE * (past.interval_seconds or 0.0),
     )
+
+
+def stage_of(past: OwnPast, fleet: Fleet) -> Stage:
+    """Let a fleet meet what came, under its own limits and as its launches went.
+
+    Raises:
+        TraceError: nothing can be played.
+    """
+    environment, notes = environment_of(past, fleet)
     trace, begins_at = past.trace, past.known[0].at_seconds
     after_seconds = past.until - begins_at - trace.last_at_seconds
     turns_at = past.turns_at(fleet.interval_seconds)

@@ -9,7 +9,7 @@ import pytest
 
 from ebbflow.core.member import Demand
 from ebbflow.fleet.changing import Change, with_changes
-from ebbflow.simulation.advice import Choice, Goal, Judged, choose, difference
+from ebbflow.simulation.advice import Choice, Goal, Judged, choose, differences
 from ebbflow.simulation.advice_table import Unit, picture, table
 from ebbflow.simulation.advice_told import AdviceTold, goal_of, settings_told
 from ebbflow.simulation.advice_words import CHANGE, SURE, answers, verdict
@@ -23,7 +23,13 @@ from ebbflow.simulation.two_fleets import FleetFigures, OwnPast
 from tests.simulation.test_two_fleets import FLEET, HOUR, QUIET, T0
 
 DAY = 86_400.0
-PARTS = tuple(Part(T0 + DAY * place, T0 + DAY * (place + 1)) for place in range(4))
+
+
+def days(count: int) -> tuple[Part, ...]:
+    return tuple(Part(T0 + DAY * place, T0 + DAY * (place + 1)) for place in range(count))
+
+
+PARTS = days(4)
 
 
 def books(paid: float, waiting: float = 0.0, *, p95: float = 0.0, unserved: int = 0) -> Books:
@@ -52,7 +58,7 @@ def judged(
     for paid in plays:
         parts = tuple(books(each, waiting, p95=p95, unserved=unserved) for each in paid)
         runs.append(PlayedOnce(whole_of(parts, p95), parts, faults))
-    return Judged(Setting(label, changes, FLEET), tuple(runs), PARTS)
+    return Judged(Setting(label, changes, FLEET), tuple(runs), days(len(plays[0])))
 
 
 OWN = judged(AS_IT_IS, [[10, 20, 10, 20], [11, 20, 10, 21]])
@@ -77,25 +83,25 @@ BY_WORTH = Goal(1.0)
     ids=lambda each: each.setting.label if isinstance(each, Judged) else "",
 )
 def test_a_gain_on_each_day_is_told_and_one_day_of_luck_is_not(other: Judged, percent: float, is_told: bool) -> None:
-    found = difference(OWN, other, BY_WORTH)
+    (found,) = differences(OWN, [other], BY_WORTH)
     assert found.percent == pytest.approx(percent, abs=0.1)
     assert found.is_told is is_told
 
 
 def test_days_that_differ_much_among_themselves_hide_no_gain_that_each_of_them_has() -> None:
     own = judged(AS_IT_IS, [[1, 100, 1, 100]] * 2)
-    assert difference(own, judged("less", [[0.9, 99.9, 0.9, 99.9]] * 2), BY_WORTH).is_told
+    (found,) = differences(own, [judged("less", [[0.9, 99.9, 0.9, 99.9]] * 2)], BY_WORTH)
+    assert found.is_told
 
 
 def test_luck_at_launches_counts_as_much_as_days_do() -> None:
-    found = difference(OWN, judged("luck", [[4, 14, 4, 14], [14, 23, 13, 24]]), BY_WORTH)
+    (found,) = differences(OWN, [judged("luck", [[4, 14, 4, 14], [14, 23, 13, 24]])], BY_WORTH)
     assert not found.is_told
 
 
 def test_where_nothing_was_paid_any_cost_is_more() -> None:
     nothing = judged(AS_IT_IS, [[0, 0, 0, 0]] * 2)
-    assert difference(nothing, nothing, BY_WORTH).percent == 0
-    assert difference(nothing, CHEAPER, BY_WORTH).percent == 100
+    assert [each.percent for each in differences(nothing, [nothing, CHEAPER], BY_WORTH)] == [0, 100]
 
 
 # what is chosen
@@ -228,6 +234,18 @@ def test_what_is_not_sure_or_not_played_is_said(given: dict[str, Any], said: str
     assert said in sure
 
 
+def test_what_is_told_although_it_is_no_larger_than_its_spread_is_named_with_the_reason() -> None:
+    near, sure = [replace(told([OWN, CHEAPER]).settings[1], label=label) for label in ("near", "sure")]
+    advice = told([OWN, CHEAPER, LUCKY])
+    own, _, lucky = advice.settings
+    answer = words(replace(advice, settings=(own, sure, replace(near, spread_percent=20.0), lucky)))
+    assert "of these 3 none is further off, 95 times in 100." in answer
+    assert "Of those that do the same as now, any stands without brackets 5 times in 100 at most." in answer
+    assert "Without brackets, and no larger than its ±: near. Brackets are set one after the other" in answer
+    assert "no larger than its ±" not in words(advice)
+    assert "in brackets" not in words(told([OWN])).split("How sure is that?")[1].split("highest of these 8.")[1]
+
+
 def test_where_many_are_as_good_some_are_named_and_where_all_are_that_is_said() -> None:
     alike = [judged(f"alike {place}", [[10, 20, 10, 20], [11, 20, 10, 21]]) for place in range(9)]
     assert "as far as this past can tell: all others." in words(told([OWN, *alike]))
@@ -241,7 +259,7 @@ def test_a_policy_that_gave_no_answer_is_told_in_its_row_and_is_not_drawn() -> N
     _, rows = table(advice)
     assert rows[1][2].startswith("no answer in 8 of 18 turns, in which the fleet was held: RuntimeError")
     assert ">2<" not in picture(advice)
-    assert ">1 now<" in picture(advice)
+    assert ">1 now</text>" in picture(advice)
 
 
 def test_a_setting_that_leaves_requests_is_told_as_such_and_is_not_the_lowest() -> None:
@@ -272,8 +290,9 @@ def test_a_past_of_minutes_is_told_by_the_hour() -> None:
 
 def test_settings_that_do_the_same_are_one_point_of_the_picture() -> None:
     alike = [judged(f"alike {place}", [[10, 20, 10, 20], [11, 20, 10, 21]]) for place in range(8)]
-    assert ">1 now, 2, 3, 4, 5, 6, 3 more<" in picture(told([OWN, *alike, CHEAPEST]))
-    assert ">10 advised<" in picture(told([OWN, *alike, CHEAPEST]))
+    assert ">1 now, 2, 3, 4, 5, 6, 7, 8, 9<" in picture(told([OWN, *alike, CHEAPEST]))
+    plain = judged("plain", [[7, 17, 7, 17], [8, 17, 7, 18]])
+    assert ">10 advised</text>" in picture(told([OWN, *alike, plain]))
 
 
 def test_nothing_came_and_no_price_is_known() -> None:
@@ -314,7 +333,7 @@ def test_an_advice_is_plain_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "count"), [(1.0, 4), (47.9, 4), (48.0, 2), (71.0, 2), (7 * 24.0, 7), (40 * 24.0, 14)]
+    ("hours", "count"), [(1.0, 8), (47.9, 8), (150.0, 8), (167.9, 7), (7 * 24.0, 7), (215.0, 9), (40 * 24.0, 14)]
 )
 def test_a_past_is_cut_into_days_or_where_it_is_short_into_equal_parts(hours: float, count: int) -> None:
     parts = parts_of(replace(QUIET, counts_from=T0, until=T0 + hours * HOUR))
@@ -335,7 +354,7 @@ def test_a_play_told_by_parts_is_the_same_as_told_at_once() -> None:
     )
     past = replace(QUIET, looks=busy)
     played = play_parts(stage_for(past, FLEET), parts_of(past), 1)
-    assert len(played.parts) == 4
+    assert len(played.parts) == 8
     for name in ("worker_hours", "paid_hours", "usd", "waiting_hours", "requests", "launches", "stops"):
         assert math.fsum(getattr(part, name) for part in played.parts) == pytest.approx(getattr(played.whole, name))
     assert max(part.waited_p95_seconds or 0 for part in played.parts) >= (played.whole.waited_p95_seconds or 0) > 0
