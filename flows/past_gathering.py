@@ -23,7 +23,7 @@ from ebbflow.simulation.at_once import AtOnce
 from ebbflow.simulation.past import Boots, RecordedLook, boots_of, now_gone
 from ebbflow.simulation.turn_times import looked_after, serving_since
 from ebbflow.turn.chain_walk import NEW_CHAIN, Step
-from ebbflow.turn.cost_facts import at, interval_seconds
+from ebbflow.turn.cost_facts import at, interval_seconds, waiting_interval_seconds
 from ebbflow.turn.differences import became
 from ebbflow.turn.moments import moment
 from ebbflow.turn.standing import MISSED
@@ -65,6 +65,8 @@ class Gathering:
     at_once: AtOnce = field(default_factory=AtOnce)
     interval_seconds: float = 0.0
     """Of the newest fleet."""
+    waiting_interval_seconds: float | None = None
+    """The same."""
     unknown: int = 0
     """Records that did not know the demand."""
     every: int = 1
@@ -87,7 +89,9 @@ class Gathering:
             return
         self.master = master
         looked_at, counts = at(step), at(step) >= self.since
-        self.interval_seconds = self.interval_seconds or interval_seconds(step)
+        if not self.interval_seconds:
+            self.interval_seconds = interval_seconds(step)
+            self.waiting_interval_seconds = waiting_interval_seconds(step)
         self._learn(step)
         demand = self._demand(step)
         later = self._later

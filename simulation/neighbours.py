@@ -48,6 +48,8 @@ IDLE_SECONDS = (0.0, 60.0, 300.0)
 """What is tried where `min_idle_seconds` is 0: a multiple of that is the same."""
 WORTHS = (1.0, 10.0)
 """Of waiting, at which `marginal` is tried where nobody named one."""
+WAITING_SECONDS = 15.0
+"""How soon turns are tried to follow each other while work waits."""
 DECIDES_NOTHING = "no"
 """The policy that has no opinion: it is no other way to decide."""
 
@@ -83,7 +85,7 @@ def settings_of(fleet: Fleet, *, waiting_worth: float | None = None) -> Settings
     found = [Setting(AS_IT_IS, (), fleet)]
     others, not_playable = _other_policies(fleet, (waiting_worth,) if waiting_worth is not None else WORTHS)
     seen = [fleet]
-    for label, changes in (*_other_numbers(fleet), *others, *_other_limits(fleet)):
+    for label, changes in (*_other_numbers(fleet), *others, *_other_limits(fleet), *_other_turns(fleet)):
         try:
             changed = with_changes(fleet, changes)
         except ValidationError:
@@ -142,6 +144,13 @@ def _other_limits(fleet: Fleet) -> Iterator[Tried]:
         # More than all providers together may hold is no more.
         most = min(room, max(1, round(limits.max_workers * factor)))
         yield _number(("limits", "max_workers"), limits.max_workers, most)
+
+
+def _other_turns(fleet: Fleet) -> Iterator[Tried]:
+    """Only what no schedule has to follow: an interval stands in two places of a file."""
+    now = fleet.waiting_interval_seconds
+    said = f"waiting_interval_seconds {WAITING_SECONDS:g} (now {'unset' if now is None else f'{now:g}'})"
+    yield said, (Change(("waiting_interval_seconds",), WAITING_SECONDS),)
 
 
 def _number(path: tuple[str, ...], now: float, then: float) -> Tried:

@@ -21,8 +21,8 @@ TURNS_TO_LEAVE = 2.0
 """A turn marks a worker, the next one ends it, and the one after that sees it gone."""
 MOST_APART = 3.0
 """Intervals. Where turns were further apart nobody took any, and those that were due are played."""
-LEAST_APART = 0.5
-"""Intervals. What comes sooner is skipped, as a deployed turn is that finds a young claim."""
+NOT_MISSED = 0.5
+"""Intervals. A turn that was due no longer before the next one is not played beside it."""
 
 
 def serving_since(before: Record, after: Record, *, noted_at: float, was_launched: bool) -> tuple[float, bool]:
@@ -70,7 +70,11 @@ def looked_after(after: TurnFacts) -> float:
 
 
 def turns_as_taken(
-    looked_at: Sequence[float], *, recorded_interval_seconds: float, interval_seconds: float
+    looked_at: Sequence[float],
+    *,
+    recorded_interval_seconds: float,
+    interval_seconds: float,
+    least_apart_seconds: float,
 ) -> tuple[float, ...]:
     """When a fleet with some interval takes its turns in the time of recorded ones.
 
@@ -79,6 +83,8 @@ def turns_as_taken(
         recorded_interval_seconds: of the fleet that took them.
         interval_seconds: of the fleet that is played: with the same, its turns are the recorded ones; with another,
             they are late by the same share.
+        least_apart_seconds: of the fleet that is played: what comes sooner is skipped, as a deployed turn is that finds
+            a young claim.
     """
     close = [
         apart
@@ -94,15 +100,20 @@ def turns_as_taken(
     taken = [looked_at[0]]
     for at in looked_at[1:]:
         if at - taken[-1] > MOST_APART * interval_seconds:
-            missed = int((at - taken[-1]) / interval_seconds - LEAST_APART)
+            missed = int((at - taken[-1]) / interval_seconds - NOT_MISSED)
             taken.extend([taken[-1] + interval_seconds * place for place in range(1, missed + 1)])
-        if at - taken[-1] >= LEAST_APART * interval_seconds:
+        if at - taken[-1] >= least_apart_seconds:
             taken.append(at)
     return tuple(taken)
 
 
 def turns_of_looks(
-    looks: Sequence[RecordedLook], *, begins_at: float, recorded_interval_seconds: float, interval_seconds: float
+    looks: Sequence[RecordedLook],
+    *,
+    begins_at: float,
+    recorded_interval_seconds: float,
+    interval_seconds: float,
+    least_apart_seconds: float,
 ) -> tuple[float, ...]:
     """When a fleet with some interval takes its turns in a past, in seconds since `begins_at`; empty: nobody can say.
 
@@ -111,10 +122,14 @@ def turns_of_looks(
         begins_at: epoch seconds.
         recorded_interval_seconds: of the fleet that took them.
         interval_seconds: of the fleet that is played.
+        least_apart_seconds: the same.
     """
     looked_at = [look.at_seconds + look.looked_after_seconds for look in looks if look.at_seconds >= begins_at]
     taken = turns_as_taken(
-        looked_at, recorded_interval_seconds=recorded_interval_seconds, interval_seconds=interval_seconds
+        looked_at,
+        recorded_interval_seconds=recorded_interval_seconds,
+        interval_seconds=interval_seconds,
+        least_apart_seconds=least_apart_seconds,
     )
     return tuple(at - begins_at for at in taken)
 

@@ -59,6 +59,8 @@ class OwnPast:
     until: float
     interval_seconds: float | None = None
     """Between its turns; None: not known, or not all of them are among the looks."""
+    waiting_interval_seconds: float | None = None
+    """The same while work waited; None: the same as ever."""
     provider_caps: Mapping[str, ProviderCaps] = field(default_factory=dict)
     """What providers were able to do, by block, as far as that is recorded."""
     requests_at_once: int = 1
@@ -88,15 +90,17 @@ class OwnPast:
             # A trace holds a request at least: this one comes when the books are closed.
             return Trace("own past", (self.until - self.known[0].at_seconds + 1.0,), (0.0,))
 
-    def turns_at(self, interval_seconds: float) -> tuple[float, ...]:
-        """When a fleet of such an interval takes its turns, in seconds of the trace; empty: exactly at its interval."""
-        if self.interval_seconds is None:
+    def turns_at(self, fleet: Fleet) -> tuple[float, ...]:
+        """When a fleet takes the turns that are due, in seconds of the trace; empty: exactly at its interval."""
+        # Of turns that came sooner nobody can say which of them another fleet would have taken.
+        if self.interval_seconds is None or self.waiting_interval_seconds not in (None, fleet.waiting_interval_seconds):
             return ()
         return turns_of_looks(
             self.looks,
             begins_at=self.known[0].at_seconds,
             recorded_interval_seconds=self.interval_seconds,
-            interval_seconds=interval_seconds,
+            interval_seconds=fleet.interval_seconds,
+            least_apart_seconds=fleet.least_apart_seconds,
         )
 
 
@@ -153,7 +157,7 @@ def stage_of(past: OwnPast, fleet: Fleet) -> Stage:
     environment, notes = environment_of(past, fleet)
     trace, begins_at = past.trace, past.known[0].at_seconds
     after_seconds = past.until - begins_at - trace.last_at_seconds
-    turns_at = past.turns_at(fleet.interval_seconds)
+    turns_at = past.turns_at(fleet)
     contest = Contest(trace, environment, fleet, begins_at, after_seconds, turns_at=turns_at).led_in()
     return Stage(contest, (*notes, contest.price_note))
 

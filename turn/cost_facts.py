@@ -50,6 +50,12 @@ def interval_seconds(step: Step) -> float:
     return float(said) if isinstance(said, int | float) else step.record.turn.budget_seconds / BUDGET_SHARE
 
 
+def waiting_interval_seconds(step: Step) -> float | None:
+    """The same while work waits; None: no other."""
+    said = _fleet_of(step).get("waiting_interval_seconds")
+    return float(said) if isinstance(said, int | float) else None
+
+
 def max_workers(step: Step) -> float | None:
     """The most that its fleet might hold; None: unknown."""
     limits = _fleet_of(step).get("limits")

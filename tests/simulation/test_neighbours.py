@@ -69,6 +69,21 @@ def test_limits_go_up_and_down_as_far_as_providers_have_room(
     assert not set(gone) & set(found)
 
 
+@pytest.mark.parametrize(
+    ("turns", "there"),
+    [
+        ({"interval_seconds": 60}, ["waiting_interval_seconds 15 (now unset)"]),
+        ({"interval_seconds": 60, "waiting_interval_seconds": 30}, ["waiting_interval_seconds 15 (now 30)"]),
+        ({"interval_seconds": 60, "waiting_interval_seconds": 15}, []),
+        ({"interval_seconds": 15}, []),
+    ],
+)
+def test_turns_that_follow_soon_while_work_waits_are_tried_where_they_are_sooner(
+    turns: dict[str, Any], there: list[str]
+) -> None:
+    assert [label for label in labels(**turns) if label.startswith("waiting_interval")] == there
+
+
 def test_other_policies_are_tried_with_their_defaults_and_those_that_ask_for_more_are_named() -> None:
     settings = settings_of(fleet())
     others = {each.label for each in settings.playable if each.label.startswith("policy ")}

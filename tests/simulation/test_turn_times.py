@@ -97,8 +97,20 @@ def test_a_look_comes_some_time_after_its_turn_began() -> None:
 def test_turns_are_taken_when_they_were(
     looked_at: tuple[float, ...], interval: float, taken: tuple[float, ...]
 ) -> None:
-    found = turns_as_taken(looked_at, recorded_interval_seconds=20.0, interval_seconds=interval)
+    found = turns_as_taken(
+        looked_at, recorded_interval_seconds=20.0, interval_seconds=interval, least_apart_seconds=interval / 2
+    )
     assert found == pytest.approx(taken)
+
+
+def test_turns_that_came_soon_are_taken_by_a_fleet_that_takes_such() -> None:
+    found = turns_as_taken(
+        (100.0, 160.0, 175.0, 183.0, 220.0),
+        recorded_interval_seconds=60.0,
+        interval_seconds=60.0,
+        least_apart_seconds=11.0,
+    )
+    assert found == (100.0, 160.0, 175.0, 220.0)
 
 
 def test_turns_of_a_past_have_others_before_them_and_after_them() -> None:

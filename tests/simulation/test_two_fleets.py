@@ -10,6 +10,7 @@ from ebbflow.decision.placement.shares import ProviderEntry
 from ebbflow.fleet.model import Fleet
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.simulation.past import Boots, RecordedLook
+from ebbflow.simulation.recorded import Trace
 from ebbflow.simulation.trace import TraceError
 from ebbflow.simulation.two_fleets import OwnPast, more_of, play_fleet
 
@@ -38,6 +39,37 @@ def test_where_nothing_came_its_minimum_is_paid_for_the_time_that_counts_and_not
     assert (played.figures.launches, played.figures.stops, played.figures.unpriced_hours) == (0, 0, 0)
     assert played.figures.waited_p95_seconds is None
     assert played.faults.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("recorded", "played", "is_known"),
+    [
+        pytest.param(None, None, True, id="all came when they were due"),
+        pytest.param(None, 15.0, True, id="the played fleet asks for more itself"),
+        pytest.param(15.0, 15.0, True, id="some came sooner, as they do in the played fleet"),
+        pytest.param(15.0, None, False, id="some came sooner that the played fleet does not take"),
+        pytest.param(15.0, 20.0, False, id="some came sooner than in the played fleet"),
+    ],
+)
+def test_recorded_turns_are_those_of_a_fleet_that_would_have_taken_them(
+    recorded: float | None, played: float | None, is_known: bool
+) -> None:
+    past = replace(QUIET, interval_seconds=60.0, waiting_interval_seconds=recorded)
+    fleet = FLEET.model_copy(update={"interval_seconds": 60.0, "waiting_interval_seconds": played})
+    assert past.turns_at(fleet) == (tuple(60.0 * place for place in range(121)) if is_known else ())
+
+
+def test_turns_that_follow_soon_shorten_waits_and_are_played() -> None:
+    """Three long requests, of which one waits for two workers, and then one comes every two seconds."""
+    at = (1700.0,) * 3 + tuple(1800.0 + 2.0 * place for place in range(300))
+    came = Trace("a rise", at, (600.0,) * 3 + (6.0,) * 300)
+    past = replace(QUIET, came=came, counts_from=T0)
+    slow = FLEET.model_copy(update={"interval_seconds": 300.0})
+    soon = slow.model_copy(update={"waiting_interval_seconds": 15.0})
+    waits = [play_fleet(past, fleet).figures.waited_p95_seconds for fleet in (slow, soon)]
+    assert waits[0] is not None
+    assert waits[1] is not None
+    assert waits[1] < waits[0] - 60.0
 
 
 def test_where_no_price_is_known_hours_are_told_and_no_money() -> None:
