@@ -8,6 +8,7 @@ from prefect.states import Scheduled
 
 from ebbflow.blocks.client import going_on
 from ebbflow.core.observation import Inputs
+from ebbflow.flows.own_run import own_run
 from ebbflow.turn.surroundings import CallsSooner, Log
 
 TAG = "sooner"
@@ -36,6 +37,21 @@ def calls_sooner(client: PrefectClient, deployment: DeploymentResponse | None, l
             )
 
     return call
+
+
+def called_off(deployment: DeploymentResponse | None) -> str:
+    """Why our run is not wanted any more, where a turn asked for it and a person has changed its deployment since.
+
+    Runs that the schedule has planned are taken back with it; those that were asked for are not.
+    """
+    run = own_run()
+    if run is None or deployment is None or TAG not in run.tags:
+        return ""
+    if not _is_running(deployment):
+        return f"the schedule of {deployment.name} was stopped since this turn was asked for"
+    if run.parameters != deployment.parameters:
+        return f"{deployment.name} was deployed anew since this turn was asked for"
+    return ""
 
 
 def _is_running(deployment: DeploymentResponse) -> bool:

@@ -8,12 +8,12 @@ from ebbflow.blocks.client import open_client
 from ebbflow.blocks.opening import opens_fleets
 from ebbflow.core.observation import ScaleRequest
 from ebbflow.fleet.model import Fleet
-from ebbflow.flows.following import calls_sooner
+from ebbflow.flows.following import called_off, calls_sooner
 from ebbflow.flows.ledger import PrefectLedger
 from ebbflow.flows.own_run import own_deployment
 from ebbflow.flows.reporting import report
 from ebbflow.flows.tasks import carry_out
-from ebbflow.turn.results import TurnResult
+from ebbflow.turn.results import Skipped, SkipReason, TurnResult
 from ebbflow.turn.surroundings import RunIdentity, Surroundings
 from ebbflow.turn.turn import take_turn
 
@@ -33,6 +33,9 @@ async def run_turn(
     async with open_client() as client:
         deployment = await own_deployment(client) if flow == "autoscale" else None
         log = get_run_logger()
+        if why := called_off(deployment):
+            skipped = Skipped(SkipReason.CALLED_OFF, why)
+            return skipped, await report(client, fleet, skipped)
         around = Surroundings(
             ledger=PrefectLedger(client),
             open_fleet=opens_fleets(client),

@@ -16,6 +16,8 @@ class SkipReason(Enum):
     """The last turn is younger than two turns are apart (`Fleet.least_apart_seconds`)."""
     TOO_LATE = "too_late"
     """Its look outlasted the turn's budget, and is too old to act on."""
+    CALLED_OFF = "called_off"
+    """A turn had asked for it, and a person has stopped or changed what it is of since."""
     NOT_CLAIMED = "not_claimed"
     """Another run claimed its number."""
 

@@ -8,11 +8,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.flow_engine import run_flow_async
+from prefect.states import Scheduled
 
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.autoscale import autoscale
@@ -43,6 +44,15 @@ async def taken(client: PrefectClient, run: FlowRun) -> FlowRun:
     parameters = {"fleet": Fleet.model_validate(parameters["fleet"])}
     await run_flow_async(autoscale, flow_run=run, parameters=parameters, return_type="state")
     return await flow_run(run.id)
+
+
+async def skipped(client: PrefectClient, run: FlowRun) -> str:
+    """Why a run took no turn; it can be taken again."""
+    await client.set_flow_run_state(run.id, Scheduled(), force=True)
+    ended = await taken(client, await client.read_flow_run(run.id))
+    assert ended.state is not None
+    assert ended.state.name == "Skipped", ended.state.message
+    return ended.state.message or ""
 
 
 async def asked_for(client: PrefectClient, deployment: UUID) -> Sequence[FlowRun]:
@@ -84,12 +94,15 @@ async def test_work_that_waits_brings_turn_after_turn_of_the_same_deployment_unt
         assert record.turn.manager == fleet.name, "and of no other deployment than the scheduled ones"
         again, before = await asked_for(client, deployment)
         assert before.id == asked.id
+        await client.update_deployment(deployment, DeploymentUpdate(parameters={"fleet": {"name": "another"}}))
+        assert (await skipped(client, again)).endswith(f"{fleet.name} was deployed anew since this turn was asked for")
+        await client.update_deployment(deployment, DeploymentUpdate(parameters=again.parameters))
         await switch_schedules(client, {f"autoscale/{fleet.name}": ()})
+        assert "was stopped since this turn was asked for" in await skipped(client, again)
         await world.pass_time(SOON_SECONDS)
-        last = await taken(client, again)
-        assert last.state is not None
-        assert last.state.is_completed(), last.state.message
-        assert len(await asked_for(client, deployment)) == 2
+        by_hand = await taken(client, await client.create_flow_run_from_deployment(deployment))
+        assert (await world.record()).flow_run_id == str(by_hand.id), "what a person starts is a turn all the same"
+        assert len(await asked_for(client, deployment)) == 2, "and asks for none"
         await world.finish_work()
 
 
