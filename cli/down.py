@@ -56,7 +56,7 @@ async def _down(asked: str | None, *, force: bool) -> None:
         return
     async with connected() as client:
         code = await _end_fleet(client, asked, force=force, may_be_none=local.background.was_used)
-        living = await _living(client) if local.background.was_used else ()
+        living = await living_on(client, local) if local.background.was_used else ()
     if living:
         say(f"what runs in the background stays, for {', '.join(living)} lives there: `ebbflow down {living[0]}`")
     elif local.background.was_used:
@@ -132,15 +132,23 @@ def _fleet_here(names: Sequence[str]) -> str | None:
     return None
 
 
-async def _living(client: "PrefectClient") -> tuple[str, ...]:
-    """Fleets whose turns come by themselves."""
+async def living_on(client: "PrefectClient", local: "Local") -> tuple[str, ...]:
+    """Fleets whose turns come by themselves, and by what a folder runs: by its Prefect server, or in its work pool."""
+    from ebbflow.cli.services import SERVER
     from ebbflow.flows.standings import deployed_fleets
 
+    is_its_server = any(service.name == SERVER for service in local.servers)
+    pools = {local.asked.prefect_worker} - {None}
     fleets = await deployed_fleets(client)
     return tuple(
         sorted(
             name
             for name, deployed in fleets.items()
-            if any(schedule.active for each in deployed for schedule in each.response.schedules)
+            if any(
+                schedule.active
+                for each in deployed
+                if is_its_server or each.response.work_pool_name in pools
+                for schedule in each.response.schedules
+            )
         )
     )

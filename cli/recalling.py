@@ -23,13 +23,9 @@ Since = Annotated[str, typer.Option(metavar="AGE", help="How far back an id is l
 Json = Annotated[bool, typer.Option("--json", help="Print one object.")]
 
 
-LATEST_SECONDS = 32_000_000_000.0
-"""The year 2984: nobody means a time after it."""
-
-
 def check_options(at: str | None, since: str, **others: object) -> float:
     """How far back to look, in seconds; ends the command where its options exclude each other or say nothing."""
-    from ebbflow.turn.moments import age_of, moment_of
+    from ebbflow.turn.moments import age_of, check_moment
 
     given = [f"--{name}" for name, value in {"at": at, **others}.items() if value is not None]
     if len(given) > 1:
@@ -37,7 +33,7 @@ def check_options(at: str | None, since: str, **others: object) -> float:
     try:
         if at is not None:
             # Whether it is yet to come the server's clock says, but nonsense is said before it is asked.
-            moment_of(at, now_seconds=LATEST_SECONDS)
+            check_moment(at)
     except ValueError as error:
         end(USAGE, f"--at: {error}")
     try:

@@ -132,7 +132,8 @@ def shown(told: "ReplayedTold") -> Iterator[str]:
     first, last = told.replayed[0], told.replayed[-1]
     span = f"record {first.record} to {last.record}" if told.turns > 1 else f"record {first.record}"
     count = told.same_actions if told.is_what_if else told.same
-    same = "would have done the same" if told.is_what_if else "are the same to the byte"
+    is_same = "is the same" if told.turns == 1 else "are the same"
+    same = "would have done the same" if told.is_what_if else f"{is_same} to the byte"
     yield f"[bold]{escape(told.fleet)}[/bold]: {count} of {counted(told.turns, 'turn')} {same} ({span})"
     others = [each for each in told.replayed if not (each.same_actions if told.is_what_if else each.same)]
     yield from (f"  {_line(each, is_what_if=told.is_what_if)}" for each in others if not each.only_words)

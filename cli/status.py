@@ -86,12 +86,15 @@ def _lines(fleet: "Standing") -> Iterable[str]:
     yield f"  turns      {mark}{escape(fleet.turns.text)}"
     if fleet.broken:
         yield f"  [red]record     {escape(fleet.broken)}[/red]"
-    if fleet.record is None:
+    elif fleet.record is None:
         yield "  no record yet: the first turn writes one"
     if fleet.demand is not None:
         demand = fleet.demand
         waits = f"{demand.queued} queued, {demand.running} running" if demand.known else f"unknown: {demand.detail}"
         yield f"  demand     {escape(waits)}"
+    elif fleet.decision is not None:
+        broken = "cannot be read: the earlier record that holds it is gone or was edited; `ebbflow why` names it"
+        yield f"  [red]demand     {broken}[/red]"
     if fleet.decision is not None:
         decision = fleet.decision
         wanted = "no opinion" if decision.wanted is None else f"the policy asks for {decision.wanted}"

@@ -2,7 +2,8 @@
 
 A large part that differs in little is stored as its change. All changes of a record are of parts of one other, its
 base, which holds them in full, so that reading one needs one more; and never of a change. When they are no longer
-small, or the base is old, the record holds all large parts in full, and is the base of those that follow.
+small, or the base is old, the record holds all large parts in full, and is the base of those that follow. Of a part
+that stays the same it holds a copy of its own now and then.
 """
 
 from collections.abc import Collection, Mapping
@@ -21,7 +22,7 @@ hardly grow any more, and more while they do, since those against a new base wou
 HARDLY = 16
 """They hardly grow where no more than one in so many characters came with the last record."""
 MOST_RECORDS = 240
-"""A base is left after so many records: servers forget what is old, and the fleet's memory hangs on it."""
+"""No record leans on one so many before it: servers forget what is old, and nobody could read what leans on that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def store_parts(
         earlier: how the parts of the record before are named from here: none of them in full.
         base: whose parts changes may be of; None: nobody's.
     """
-    parts = {name: _part(value, earlier.get(name), base, name) for name, value in values.items()}
+    young = {name: part for name, part in earlier.items() if number - (part.number or 0) < MOST_RECORDS}
+    parts = {name: _part(value, young.get(name), base, name) for name, value in values.items()}
     large = {name: part for name, part in parts.items() if part.is_large}
     is_left = base is not None and (number - base.number >= MOST_RECORDS or not _are_small(large.values(), earlier))
     return {

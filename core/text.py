@@ -6,6 +6,7 @@ MOST_CHARACTERS = 500
 _USER = re.compile(r"://\S*@")
 _MARKDOWN = re.compile(r"([\\`*\[\]<|~&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 """What begins something of Markdown's or HTML's within a line. Within a word `_` is itself."""
+_ESCAPED = re.compile(r"\\([\\`*\[\]<|~&_])")
 
 
 def one_line(text: object, most: int = MOST_CHARACTERS) -> str:
@@ -26,6 +27,11 @@ def counted(count: int, noun: str) -> str:
 def markdown(text: str) -> str:
     """The text as it stands, where Markdown is read: no link, no picture, no heading, no HTML of its writer's."""
     return _MARKDOWN.sub(r"\\\1", text)
+
+
+def without_markdown(escaped: str) -> str:
+    """The text that `markdown` was given."""
+    return _ESCAPED.sub(r"\1", escaped)
 
 
 def without_user(text: str) -> str:

@@ -7,9 +7,9 @@
 # seconds. Switching a schedule on makes its deployment no recent one: its first run is planned by the service that looks
 # at all deployments, once a minute by default. Here that one looks once an hour, and nothing is planned.
 #
-# Ours: `ebbflow up --start` deploys and switches on in one go, so its first turn comes within seconds; README tells what
-# happens where somebody switches a schedule on in the UI, and `tests/e2e/test_demo.py`
-# (`test_the_schedule_creates_runs_once_it_is_on`) waits for that minute.
+# Ours: `ebbflow up` asks the server to plan the next runs as soon as a schedule is on (`flows/deploying.py`,
+# `tests/flows/test_deploying.py::test_what_is_switched_on_has_its_next_runs_planned_and_need_not_wait_for_the_servers_own_round`);
+# README tells what happens where somebody switches a schedule on in the UI.
 set -euo pipefail
 
 folder=$(mktemp -d)

@@ -101,7 +101,9 @@ async def _of_fleet(
     if trouble and not stands.broken:
         found.append(Diagnosis(Grade.WRONG, f"record of {name}", trouble))
     if fleet is not None:
-        found += [_of(finding, cure=FROM_HERE) for finding in await fleet_findings(client, fleet)]
+        # Of a fleet that has ended nobody need answer.
+        is_over = record is not None and not stands.workers and not any(map(_is_on, managers))
+        found += [_of(each, cure=FROM_HERE, is_over=is_over) for each in await fleet_findings(client, fleet)]
     return found
 
 
@@ -204,6 +206,8 @@ def _is_on(deployed: Deployed) -> bool:
     return deployed.flow == "autoscale" and is_on(deployed.response)
 
 
-def _of(finding: Finding, *, cure: str = "") -> Diagnosis:
+def _of(finding: Finding, *, cure: str = "", is_over: bool = False) -> Diagnosis:
     """A finding of `ebbflow check`, whose text says what to do after a colon."""
-    return Diagnosis(GRADES[finding.level], finding.what, finding.text, cure if finding.level is Level.WRONG else "")
+    is_wrong = finding.level is Level.WRONG
+    grade = Grade.LOOK if is_wrong and is_over else GRADES[finding.level]
+    return Diagnosis(grade, finding.what, finding.text, cure if is_wrong else "")

@@ -10,6 +10,7 @@ from prefect.client.orchestration import PrefectClient
 
 from ebbflow.blocks.opening import ServerBlocks, open_fleet, opens_fleets
 from ebbflow.core.errors import ConfigError, FleetError
+from ebbflow.core.instance import InstanceState
 from ebbflow.core.member import PushMemberList, Room
 from ebbflow.core.text import one_line
 from ebbflow.decision.waiting_room import MODELS_SHOWN
@@ -122,7 +123,9 @@ async def _listing_finding(opened: OpenFleet, name: str) -> Finding:
         return Finding(Level.WRONG, name, "does not answer in time")
     if not listing.complete:
         return Finding(Level.WRONG, name, f"does not answer: {one_line(listing.detail)}")
-    return Finding(Level.FINE, name, f"answers; of this fleet it has {len(listing.instances) or 'nothing'}")
+    # A provider may list for a while what has ended.
+    there = sum(each.state is not InstanceState.GONE for each in listing.instances)
+    return Finding(Level.FINE, name, f"answers; of this fleet it has {there or 'nothing'}")
 
 
 def room_findings(room: Room | None) -> tuple[Finding, ...]:

@@ -92,12 +92,13 @@ async def standings(client: PrefectClient) -> tuple[Standing, ...]:
 async def standing(client: PrefectClient, name: str, deployed: tuple[Deployed, ...]) -> Standing:
     """How one fleet stands."""
     reader = ChainReader(PrefectLedger(client))
+    autoscale = next((each for each in deployed if each.flow == "autoscale"), None)
     try:
         head = await reader.head(name)
     except FleetError as error:
         # A claim that was edited: the fleet is there, and its turns say the same.
-        return replace(standing_of(Seen(name, schedule=await _schedule(client, deployed))), broken=one_line(error))
-    autoscale = next((each for each in deployed if each.flow == "autoscale"), None)
+        fleet, schedule = autoscale.fleet if autoscale else None, await _schedule(client, deployed)
+        return standing_of(Seen(name, fleet=fleet, schedule=schedule, trouble=one_line(error)))
     fleet = (autoscale.fleet if autoscale else None) or await _recorded_fleet(reader, head)
     seen = Seen(name, head, fleet, await inputs_of(reader, head), await _schedule(client, deployed))
     return standing_of(seen)

@@ -7,6 +7,7 @@ dead-man's switch because a setting is wrong.
 from collections.abc import Sequence
 
 from ebbflow.core.errors import FleetError, RecordError
+from ebbflow.core.text import counted
 from ebbflow.core.worker import Worker
 from ebbflow.fleet.model import Fleet
 from ebbflow.turn.chain_reader import ChainReader, Claimed
@@ -34,7 +35,8 @@ async def keep_alive_all_the_same(fleet: Fleet, around: Surroundings) -> str:
         return ""
     silent = sorted({worker.worker_id for worker in workers} - answered)
     if not silent:
-        return f"the {len(workers)} workers of record {found.record.number} were given their sign of life"
+        given = "was given its" if len(workers) == 1 else "were given their"
+        return f"the {counted(len(workers), 'worker')} of record {found.record.number} {given} sign of life"
     minutes = max(0.0, limit_seconds - found.claim.age_seconds) / 60
     names = ", ".join(silent)
     return f"no sign of life could be given to {names}: without one they end in {minutes:.0f} minutes or less"

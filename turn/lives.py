@@ -75,8 +75,9 @@ def tell_life(past: Past, worker_id: str, changes: Sequence[LifeEvent] = ()) -> 
     # What the turn did for the worker may follow from the change.
     events = sorted([*changed, *events], key=lambda event: event.record)
     last = snapshots[-1][1] if snapshots else None
-    is_first_known = bool(snapshots) and snapshots[0][1] is not None
-    earlier = f"its life before record {snapshots[0][0].record.number} " if is_first_known else ""
+    first, already = snapshots[0] if snapshots else (None, None)
+    was_there = first is not None and already is not None and not _is_born(already, first)
+    earlier = f"its life before record {first.record.number} " if first is not None and was_there else ""
     return LifeTold(
         fleet=past.entries[-1].record.fleet if past.entries else "",
         worker=worker_id,
@@ -139,14 +140,18 @@ def _pause(now: LifeEvent, passed_seconds: float, interval_seconds: float) -> li
 
 
 def _came(now: LifeEvent, worker: Worker, entry: ChainEntry, *, was_there: bool) -> list[LifeEvent]:
+    if _is_born(worker, entry):
+        spoke = (reason.text for reason in entry.record.plan.reasons if reason.rule.split(".")[0] in WANTING)
+        return [replace(now, what="wished", why="; ".join(spoke) or entry.record.plan.headline)]
     if was_there:
         why = f"{worker.state.value} for {worker.state_seconds:.0f} s by then"
         return [replace(now, what="was there already", why=why), *_started(now, worker)]
-    if worker.state is WorkerState.WISHED and worker.launch_number == entry.record.number:
-        spoke = (reason.text for reason in entry.record.plan.reasons if reason.rule.split(".")[0] in WANTING)
-        return [replace(now, what="wished", why="; ".join(spoke) or entry.record.plan.headline)]
     listed = f"found at {worker.provider or 'the master'}, {worker.state.value}"
     return [replace(now, what="adopted", why=f"{listed}; no record had wished it"), *_started(now, worker)]
+
+
+def _is_born(worker: Worker, entry: ChainEntry) -> bool:
+    return worker.state is WorkerState.WISHED and worker.launch_number == entry.record.number
 
 
 def _started(now: LifeEvent, worker: Worker) -> list[LifeEvent]:

@@ -4,6 +4,8 @@ import re
 from datetime import datetime, time, timedelta
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+SOME_NOW = datetime(2026, 1, 1).astimezone()
+"""What a time is measured from where only its form matters."""
 
 
 def moment(at_seconds: float) -> str:
@@ -25,12 +27,19 @@ def moment_of(text: str, *, now_seconds: float) -> float:
     Raises:
         ValueError: it is none of them, or is yet to come; says what would be right.
     """
-    found = _written(text.strip(), datetime.fromtimestamp(now_seconds).astimezone())
-    if found is None:
-        raise ValueError(f"{text!r} is no time: 14:03, 2026-11-30T14:03, 2026-11-30T14:03Z or 2h (ago) would be right")
+    found = _understood(text, datetime.fromtimestamp(now_seconds).astimezone())
     if found > now_seconds:
         raise ValueError(f"{text!r} is yet to come: it is {moment(now_seconds)}; of another day, write the date too")
     return found
+
+
+def check_moment(text: str) -> None:
+    """Whether that is a time at all, told before anybody knows how late it is.
+
+    Raises:
+        ValueError: it is none; says what would be right.
+    """
+    _understood(text, SOME_NOW)
 
 
 def age_of(text: str) -> float:
@@ -43,6 +52,13 @@ def age_of(text: str) -> float:
     if found is None:
         raise ValueError(f"{text!r} is no age: 45s, 30m, 8h or 2d would be right")
     return float(int(found[1]) * UNITS[found[2]])
+
+
+def _understood(text: str, now: datetime) -> float:
+    found = _written(text.strip(), now)
+    if found is None:
+        raise ValueError(f"{text!r} is no time: 14:03, 2026-11-30T14:03, 2026-11-30T14:03Z or 2h (ago) would be right")
+    return found
 
 
 def _written(text: str, now: datetime) -> float | None:

@@ -181,6 +181,8 @@ class Seen:
     inputs: Inputs | None = None
     """What the newest record saw; None where it leans on one that is gone."""
     schedule: Schedule = field(default_factory=Schedule)
+    trouble: str = ""
+    """Why nothing at all of its records could be read: somebody edited a claim."""
 
 
 def standing_of(seen: Seen) -> Standing:
@@ -189,7 +191,7 @@ def standing_of(seen: Seen) -> Standing:
     age_seconds = max(0.0, head.claim.age_seconds) if head is not None else None
     turns = _turns(seen, age_seconds)
     if head is None or record is None:
-        number, broken = (head.claim.number, head.broken) if head is not None else (None, "")
+        number, broken = (head.claim.number, head.broken) if head is not None else (None, seen.trouble)
         return Standing(seen.name, turns, record=number, broken=broken)
     memory = record.memory.aged(age_seconds or 0.0)
     # A turn lets what persons hold grow old by two intervals at most, however long nobody took one.
@@ -284,12 +286,16 @@ def _providers(memory: Memory, fleet: Fleet | None) -> tuple[ProviderStanding, .
 
 def _turns(seen: Seen, age_seconds: float | None) -> TurnsStanding:
     schedule, interval = seen.schedule, seen.fleet.interval_seconds if seen.fleet else None
-    come, text = _whether_turns_come(schedule, seen.fleet, age_seconds)
+    last = "no turn yet" if age_seconds is None else f"the last {age_seconds:.0f} s ago"
+    if seen.trouble:
+        last = "when the last one was cannot be read"
+    come, text = _whether_turns_come(schedule, seen.fleet, age_seconds, last)
     return TurnsStanding(come, text, interval, age_seconds, schedule.next_in_seconds, schedule.deployment)
 
 
-def _whether_turns_come(schedule: Schedule, fleet: Fleet | None, age_seconds: float | None) -> tuple[bool, str]:
-    last = "no turn yet" if age_seconds is None else f"the last {age_seconds:.0f} s ago"
+def _whether_turns_come(
+    schedule: Schedule, fleet: Fleet | None, age_seconds: float | None, last: str
+) -> tuple[bool, str]:
     if not schedule.deployment:
         return False, f"{last}; no deployment of autoscale runs this fleet: `ebbflow up` in its folder"
     if not schedule.is_on:

@@ -170,4 +170,5 @@ def _shown(value: object) -> str:
         return "missing"
     if isinstance(value, str | bool | int | float):
         return f"{value!r:.60}"
-    return f"a {type(value).__name__}"
+    # Callers' objects come as a type of the transport's own.
+    return "an object" if isinstance(value, Mapping) else f"a {type(value).__name__}"

@@ -19,7 +19,7 @@ import httpx
 from pydantic import SecretStr
 
 from ebbflow.adapters.http import Body, HttpClient, NoAnswer
-from ebbflow.core.text import one_line
+from ebbflow.core.text import one_line, without_markdown
 from ebbflow.gateway.rates import Rate
 
 FILE = "audit.jsonl"
@@ -193,7 +193,8 @@ class History:
         try:
             (claim,) = await self._read("POST", "/variables/filter", wanted)
             record = await self._read("GET", f"/artifacts/{uuid.UUID(str(claim['value']['artifact']))}")
-            return f"{record['created'][:19]}Z: {one_line(record['description'], LONGEST)}"
+            # A record's description is Markdown, and this is not.
+            return f"{record['created'][:19]}Z: {one_line(without_markdown(record['description']), LONGEST)}"
         except NoAnswer as error:
             return f"the Prefect server does not answer: {one_line(str(error), 100)}"
         except (ValueError, KeyError, TypeError):

@@ -111,7 +111,10 @@ def read_settings(path: Path) -> Settings:
     except FileNotFoundError as error:
         raise ConfigError(f"there is no {path}: docs/hypha.md has one to begin with") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML") from error
+        # Only where: what stands there may be a secret that somebody put into the wrong place.
+        mark = getattr(error, "problem_mark", None)
+        where = f", from line {mark.line + 1} on" if mark is not None else ""
+        raise ConfigError(f"{path} cannot be read as YAML{where}") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "it"

@@ -197,7 +197,12 @@ def _locked(folder: Path) -> int:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
-        if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        if found.st_uid != os.getuid():
+            raise ConfigError(
+                f"state_folder {folder} belongs to user {found.st_uid}, and this service runs as user {os.getuid()}: "
+                "run it as that one, or chown the folder and what is in it"
+            )
+        if found.st_mode & 0o077:
             raise ConfigError(f"state_folder {folder} is open to others: chmod 700 it, it holds results and a token")
         lock = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:

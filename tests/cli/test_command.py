@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from ebbflow.cli.main import app
 from ebbflow.cli.overrides import seconds_of
 from ebbflow.cli.status import lasting, shown
-from ebbflow.turn.standing import Standing, TurnsStanding, WorkerStanding
+from ebbflow.turn.standing import DecisionStanding, Standing, TurnsStanding, WorkerStanding
 
 EBBFLOW = Path(sys.executable).with_name("ebbflow")
 NOWHERE = {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false"}
@@ -102,3 +102,14 @@ def test_what_workers_and_persons_write_is_no_markup(capsys: pytest.CaptureFixtu
     said = capsys.readouterr().out
     for text in ("[red]", "local/[b]a", "http://w[/]", "[link=x]y"):
         assert text in said
+
+
+def test_a_demand_that_stands_in_a_record_that_is_gone_is_told_as_that_and_not_left_out(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from rich.console import Console
+
+    turns = TurnsStanding(True, "every 60 s", 60.0, 1.0, 2.0, "autoscale/demo")
+    decision = DecisionStanding("queue 1", 1, 1, 1, (), (), ())
+    Console(width=200).print(shown(Standing("demo", turns, 1, decision=decision)))
+    assert "demand     cannot be read: the earlier record that holds it is gone" in capsys.readouterr().out

@@ -21,6 +21,7 @@ from prefect.client.schemas.schedules import IntervalSchedule
 
 from ebbflow.blocks.from_file import register_types
 from ebbflow.cli.doctor import commands_found, shown
+from ebbflow.flows.deploying import switch_schedules
 from ebbflow.flows.diagnosing import claims_of, database_kind, seconds_ahead, server_diagnoses, types_of
 from ebbflow.flows.ledger import PrefectLedger
 from ebbflow.turn.diagnosis import Diagnosis, Grade
@@ -197,3 +198,22 @@ async def test_on_a_real_server_every_fleet_is_looked_at_and_a_wrong_home_is_fou
     assert {"clock", "database", "block types", f"turns of {name}"} <= {each["what"] for each in told["findings"]}
     unknown = await anyio.run_process([*COMMAND, "nobody"], env=prefect_environment, check=False)
     assert (unknown.returncode, "there is no fleet 'nobody'; there are: " in unknown.stderr.decode()) == (2, True)
+
+
+@pytest.mark.oldest_prefect
+@pytest.mark.anyio
+async def test_regression_a_fleet_that_had_ended_was_wrong_for_ever_since_its_master_was_no_longer_there(
+    prefect_server: str,
+) -> None:
+    name = f"doc-{uuid4().hex[:6]}"
+    fleet = changed(FLEET, name=name, limits=changed(FLEET.limits, min_workers=0, allow_start_from_zero=True))
+    async with get_client() as client:
+        await deploy(client, fleet.model_dump(mode="json"), name)
+        result = await take_turn(fleet, Outside().surroundings(run=str(uuid4()), ledger=PrefectLedger(client)))
+        assert isinstance(result, Held), "it has no worker"
+        found = await server_diagnoses(client, name)
+        assert any(each.grade is Grade.WRONG and "is not a saved block" in each.text for each in found)
+        await switch_schedules(client, {f"autoscale/{name}": ()})
+        found = await server_diagnoses(client, name)
+        blocks = [each.grade for each in found if "is not a saved block" in each.text]
+        assert (blocks, [each for each in found if each.grade is Grade.WRONG]) == ([Grade.LOOK], [])

@@ -12,7 +12,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from ebbflow.cli.main import app
-from ebbflow.cli.recalling import reading
+from ebbflow.cli.recalling import check_options, reading
 from ebbflow.cli.speaking import Ended
 from ebbflow.cli.why import shown, told
 from ebbflow.core.errors import RecordError
@@ -110,6 +110,10 @@ def test_what_cannot_be_read_ends_with_1_and_what_cannot_be_meant_with_2(
 def test_what_cannot_be_understood_is_said_before_anything_is_asked(arguments: list[str], words: str) -> None:
     result = CliRunner().invoke(app, ["why", "demo", *arguments], terminal_width=200)
     assert (result.exit_code, words in result.output) == (2, True), result.output
+
+
+def test_a_time_of_the_evening_is_not_refused_before_the_servers_clock_is_asked() -> None:
+    assert check_options("23:59", "7d") == 7 * DAY_SECONDS
 
 
 @pytest.mark.oldest_prefect

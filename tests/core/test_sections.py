@@ -59,9 +59,20 @@ def test_what_is_the_same_is_named_as_before_and_not_compared() -> None:
     assert stored({"members": rows()}, {"members": rows(seconds=1)}, earlier={"members": known})["members"] is known
 
 
+@pytest.mark.parametrize("value", [{"name": "sdxl"}, rows()], ids=["small", "large"])
+def test_regression_what_never_changes_hung_on_the_first_record_of_the_chain_for_ever(value: Plain) -> None:
+    """Whoever deleted that one, as a server does with what is old, could read nothing of the fleet any more."""
+    known = {"fleet": Section(digest(canonical(value)), None, 1, "artifact-1")}
+    young = store_parts({"fleet": value}, number=MOST_RECORDS, earlier=known, base=Base(MOST_RECORDS - 1, "last", {}))
+    assert young == known
+    old = store_parts({"fleet": value}, number=MOST_RECORDS + 1, earlier=known, base=Base(MOST_RECORDS, "last", {}))
+    assert old == {"fleet": Section(digest(canonical(value)), value)}
+
+
 def test_a_base_holds_all_that_is_large_in_full_also_what_is_the_same_as_before() -> None:
     known = {
-        name: Section(digest(canonical(value)), None, 1, "artifact-1") for name, value in (("a", rows()), ("b", 1))
+        name: Section(digest(canonical(value)), None, number, f"artifact-{number}")
+        for name, value, number in (("a", rows(), 1), ("b", 1, 2))
     }
     values: dict[str, Plain] = {"a": rows(), "b": 1, "memory": rows(seconds=30)}
     base: dict[str, Plain] = {"a": rows(), "memory": rows()}

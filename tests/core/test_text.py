@@ -2,7 +2,7 @@
 
 import pytest
 
-from ebbflow.core.text import markdown, one_line
+from ebbflow.core.text import markdown, one_line, without_markdown
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,10 @@ def test_no_markdown_of_its_writers_is_read() -> None:
 
 def test_names_and_comparisons_are_left_as_they_are() -> None:
     assert markdown("min_workers is 1: 99 > 10, 2 workers!") == "min_workers is 1: 99 > 10, 2 workers!"
+
+
+@pytest.mark.parametrize(
+    "text", ["queue 0 < 1", r"C:\share\_x", "[click](http://e.vil) _em_ `code` **b** | a &lt; ~", "", "\\"]
+)
+def test_what_was_made_fit_for_markdown_can_be_told_as_it_stood(text: str) -> None:
+    assert without_markdown(markdown(text)) == text

@@ -6,6 +6,7 @@ import pytest
 from prefect.client.orchestration import PrefectClient, get_client
 
 from ebbflow.blocks import LocalProvider, SlurmProvider, SwarmUIMaster
+from ebbflow.core.instance import InstanceState, LaunchRequest
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.preflight import Level, fleet_findings, misfit
 
@@ -73,3 +74,19 @@ async def test_regression_a_provider_that_cannot_be_used_passed_every_check(tmp_
     assert (slurm.level, slurm.what) == (Level.WRONG, "slurm-provider/nowhere")
     assert "does not answer" in slurm.text
     assert (local.level, local.text) == (Level.FINE, "answers; of this fleet it has nothing")
+
+
+async def test_a_worker_that_has_ended_and_is_still_listed_is_not_counted_as_there(tmp_path: Path) -> None:
+    block = LocalProvider(command=["true"], state_folder=tmp_path)
+    async with get_client() as client:
+        await SwarmUIMaster(address="http://127.0.0.1:9").asave("away", client=client)
+        await block.asave("ended", client=client)
+        provider = block.get_provider()
+        await provider.terminate(await provider.launch(LaunchRequest("sdxl-a1b2-1-0", "sdxl", "a1b2c")))
+        listed = (await provider.list_instances("sdxl")).instances
+        await provider.aclose()
+        assert [each.state for each in listed] == [InstanceState.GONE]
+        providers = [{"block": "local-provider/ended", "max_workers": 3}]
+        fleet = Fleet.model_validate({**FLEET.model_dump(), "master": "swarmui-master/away", "providers": providers})
+        _, local, _ = await fleet_findings(client, fleet)
+    assert local.text == "answers; of this fleet it has nothing"

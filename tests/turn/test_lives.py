@@ -76,6 +76,13 @@ async def test_a_life_of_which_the_beginning_was_not_read_says_how_to_read_it() 
     assert tell_life(past, "demo-3f9c-9-0").not_read == ""
 
 
+async def test_a_life_that_begins_with_the_first_record_that_was_read_is_whole() -> None:
+    life = await lived()
+    past = replace(await Recall(life.outside.ledger, FLEET.name).last(11), is_cut=True, broken="record 0 was edited")
+    told = tell_life(past, life.first)
+    assert (told.events[0].what, told.not_read, told.missing) == ("wished", "", "")
+
+
 async def test_a_life_of_which_the_beginning_is_lost_says_why() -> None:
     life = await lived()
     life.edit(2)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ebbflow.turn.moments import age_of, moment, moment_of
+from ebbflow.turn.moments import age_of, check_moment, moment, moment_of
 
 NOW = datetime(2026, 11, 30, 16, 30, tzinfo=UTC).timestamp()
 """17:30 in Berlin."""
@@ -46,6 +46,15 @@ def test_a_time_is_read_as_it_is_written_and_shown_by_the_local_clock(text: str,
 def test_what_is_no_time_is_refused_with_what_would_be_one(text: str) -> None:
     with pytest.raises(ValueError, match="is no time: 14:03, 2026-11-30T14:03, 2026-11-30T14:03Z or 2h"):
         moment_of(text, now_seconds=NOW)
+    with pytest.raises(ValueError, match="is no time: 14:03"):
+        check_moment(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["0:00", "8:53", "8:54", "14:03", "23:59:59", "2h", "365d", "2026-11-30", "2999-01-01T00:00Z"]
+)
+def test_a_time_of_any_hour_is_one_before_anybody_has_asked_how_late_it_is(text: str) -> None:
+    check_moment(text)
 
 
 @pytest.mark.parametrize("text", ["17:31", "2026-12-01", "2026-11-30T17:00Z"])

@@ -123,6 +123,9 @@ def test_a_fleet_without_a_record_says_so_and_one_whose_record_is_broken_says_wh
     assert (new.record, new.workers, new.turns.last_seconds_ago) == (None, (), None)
     broken = standing_of(Seen("demo", head(broken="record 5 was deleted"), FLEET, None, ON))
     assert (broken.record, broken.broken) == (5, "record 5 was deleted")
+    edited = standing_of(Seen("demo", None, FLEET, None, ON, trouble="Variable ebbflow_demo_5 was edited"))
+    assert (edited.record, edited.broken) == (None, "Variable ebbflow_demo_5 was edited")
+    assert edited.turns.text == "when the last one was cannot be read, one is due every 60 s"
 
 
 def test_the_only_fleet_need_not_be_named_and_an_unknown_one_is_answered_with_those_that_there_are() -> None:

@@ -23,6 +23,7 @@ def deep(levels: int) -> Any:
         ({"entrypoint": "a\0b"}, "a shell line"),
         ({"entrypoint": "x" * 20_001}, "has 20001 characters: at most 20000"),
         ({"entrypoint": "true", "runtime_env": []}, "runtime_env is a list: an object"),
+        ({"entrypoint": {"a": 1}}, "entrypoint is an object: a shell line"),
         ({"entrypoint": "true", "runtime_env": {"conda": "x"}}, "runtime_env.'conda' is not allowed here: env_vars"),
         ({"entrypoint": "true", "runtime_env": {7: "x"}}, "runtime_env.7 is not allowed here"),
         ({"entrypoint": "true", "runtime_env": {"working_dir": "/etc"}}, "an address (https, s3, gs, gcs)"),

@@ -28,7 +28,9 @@ class PlayedPrefect:
             return httpx.Response(204)
         if request.url.path == "/api/variables/filter":
             return httpx.Response(200, json=self.claims)
-        return httpx.Response(200, json={"created": "2026-11-30T19:00:00.123Z", "description": "Held\x1b[31m: enough"})
+        return httpx.Response(
+            200, json={"created": "2026-11-30T19:00:00.123Z", "description": "Held\x1b\\[31m: 0 \\< 1"}
+        )
 
 
 def history(server: PlayedPrefect, now: list[float]) -> History:
@@ -94,7 +96,7 @@ async def test_the_fleets_last_decision_is_told_in_a_line() -> None:
     kept = history(server, [0.0])
     assert await kept.decided() == "fleet sdxl has no record there"
     server.claims = [{"value": {"artifact": "0e8a5f3c-92ff-4d73-9d5b-6d9d7e4a1c11"}}]
-    assert await kept.decided() == "2026-11-30T19:00:00Z: Held\ufffd[31m: enough"
+    assert await kept.decided() == "2026-11-30T19:00:00Z: Held\ufffd[31m: 0 < 1"
     server.claims = [{"value": {"artifact": "../flows"}}]
     assert await kept.decided() == "fleet sdxl has no record there"
     server.answers = False

@@ -1,5 +1,6 @@
 """The file of the service: what it holds after a start, and whose it is."""
 
+import os
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -81,6 +82,12 @@ async def test_a_folder_that_others_can_read_is_refused_and_one_that_is_made_is_
     open_to_all.mkdir(mode=0o755)
     with pytest.raises(ConfigError, match="chmod 700"):
         await Store(open_to_all).open()
+    if os.getuid() == 0:
+        of_another = tmp_path / "another"
+        of_another.mkdir(mode=0o700)
+        os.chown(of_another, 1000, -1)
+        with pytest.raises(ConfigError, match="belongs to user 1000, and this service runs as user 0: run it as that"):
+            await Store(of_another).open()
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="cannot be used"):
         await Store(tmp_path / "file" / "s").open()
