@@ -7,7 +7,9 @@ follow, with boots of B seconds and requests of m seconds:
    a rise has lately not lasted for a boot: a crowd is no load. Averages begin at nothing, so that a first request after
    a rest is no rate. About k = 1, where every rise so far has lasted, what the last seconds show counts at once.
 2. **Margin**: z sqrt(R + s (V - R)), where V is the mean square of how far demand was off the load: R for even
-   arrivals, more for bursts. z rises with the logarithm of k. Load and margin are held for some boots' length.
+   arrivals, more for bursts. z rises with the logarithm of k, and with that of 1 / m where m is short. Load and margin
+   are held for some boots' length, for less where the load is large, and for up to nine times as long where that would
+   have been cheaper of late.
 3. **Backlog**: what still waits when a boot ends, Q = queued + arrivals of a boot - what the present workers serve in
    it. With d workers more it is gone after Q m / d seconds and costs k Q^2 m / (2 d) of waiting, while d boots cost
    d B. The sum is least at d = Q sqrt(k m / (2 B)).
@@ -33,6 +35,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ebbflow.core.observation import Counted, Observation
 from ebbflow.core.plan import Decision, PolicyMemory, Reason
 from ebbflow.core.ports import Course
+from ebbflow.policies.formulas.imagined_holds import TIMES, Circumstances
 from ebbflow.policies.formulas.marginal_memory import Learned
 from ebbflow.policies.formulas.marginal_staffing import backlog, cautious_rate, margin, most_useful, tuned_to
 from ebbflow.policies.formulas.needs import any_workers, demand_unknown, seconds_since_seen
@@ -62,6 +65,7 @@ class _Weighed:
     most: int
     peak: float
     held: float
+    hold_times: float
     may_go: int
     rested_seconds: float
 
@@ -120,7 +124,7 @@ class MarginalPolicy(BaseModel):
         jumped = partial(risen, sudden_rate=known.sudden_rate, elapsed_seconds=known.elapsed, share=tuned.jump * sure)
         rate = jumped(known.expected_rate(lasting, tuned.doubt))
         load = rate * service
-        free = margin(load, known.swing, tuned)
+        free = margin(load, known.swing, tuned, service)
         more = 0.0
         if demand.queued:
             more = backlog(
@@ -138,9 +142,16 @@ class MarginalPolicy(BaseModel):
         staffed = max(0, math.ceil(base))
         asked = max(0, math.ceil(base + more - (0.0 if demand.queued else tuned.idle_rounding)))
         within = tuned.held_boots * boots.paid_seconds
-        held = known.most_held(staffed, within)
-        peak, least = known.at_once(at_once, within, boots.paid_seconds)
-        most = most_useful(staffed, peak, least, tuned.spare + sure * tuned.sure_spare)
+        usual, times = within / (1 + load / tuned.held_load), 1.0
+        if tuned.longest_hold > 1:
+            if known.imagined.is_due(known.came, known.elapsed, boots.lead_seconds):
+                least = cautious_rate(jumped(known.rate), known.slow_rate, average, tuned)
+                worth = self.waiting_worth
+                known.imagined.step(Circumstances(known.clock, load, least, service, boots, usual, worth, tuned))
+            times = min(TIMES[known.imagined.chosen], tuned.longest_hold)
+        held = known.most_held(staffed, times * usual, times * within)
+        peak, always = known.at_once(at_once, times * within, boots.paid_seconds)
+        most = most_useful(staffed, peak, always, tuned.spare + sure * tuned.sure_spare)
         wanted = min(asked, most, MOST_WORKERS)
         may_go = 0
         if demand.queued and not supply:
@@ -161,7 +172,7 @@ class MarginalPolicy(BaseModel):
         if not explains:
             return wanted, None
         return wanted, _Weighed(
-            *(rate, service, boots.lead_seconds, load, free, more, asked, most, peak, held, may_go),
+            *(rate, service, boots.lead_seconds, load, free, more, asked, most, peak, held, times, may_go),
             tuned.rested_seconds,
         )
 
@@ -213,8 +224,11 @@ def _kept(queued: int, supply: int, wanted: int, target: int, weighed: _Weighed)
     if wanted <= weighed.held:
         chance = -math.expm1(-weighed.rate * weighed.lead_seconds)
         boot = f"its boot time of {weighed.lead_seconds:.0f} s"
+        longer = ""
+        if weighed.hold_times > 1:
+            longer = f", for {weighed.hold_times:g} times as long as usual since that would have been cheaper"
         return (
             f"{more} held since {weighed.held:g} were needed of late and the next request comes within {boot} "
-            f"{chance:.0%} of the time"
+            f"{chance:.0%} of the time{longer}"
         )
     return f"{more} kept since only {weighed.may_go} have rested for {weighed.rested_seconds:g} s"

@@ -7,7 +7,7 @@ for a while, until there is something to judge it by.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -22,7 +22,9 @@ from ebbflow.policies.formulas.boot_times import (
     gone,
     priced,
 )
-from ebbflow.policies.formulas.peaks import Peaks, noted
+from ebbflow.policies.formulas.imagined_holds import Imagined
+from ebbflow.policies.formulas.marginal_staffing import MOST_SWING
+from ebbflow.policies.formulas.peaks import Peaks, highest_since, noted
 from ebbflow.policies.formulas.rises import SUDDEN_SECONDS
 
 PRIOR_SERVED = 20.0
@@ -36,8 +38,6 @@ PRIOR_LASTING_SECONDS = 100.0
 """For so long all of a rise is taken to last that chance makes of even arrivals."""
 TOLD_SERVICES = 0.5
 """A look sees who runs at one moment: of a turn it tells no more than of so many services."""
-MOST_SWING = 20.0
-"""Demand that is off the load by more than so many times its root is counted as off by that."""
 LEAST_SERVICE_SECONDS = 1e-3
 
 
@@ -83,6 +83,8 @@ class Learned:
     """The same below nothing, so that the highest of these is what was there all the time."""
     excess: tuple[float, ...] = ()
     """Time, rate of a longer time, and what the rate was above it, in turn, of the last boot's length."""
+    imagined: Imagined = field(default_factory=Imagined)
+    """Fleets that hold longer, and for how long this one does."""
     is_new: bool = True
     """There was no turn before."""
     elapsed: float = 0.0
@@ -102,7 +104,7 @@ class Learned:
             return cls()
         if len(found[0]) != NUMBERS or len(found[-1]) % 3:
             return cls()
-        return cls(*(*found[0], *found[1:], False))
+        return cls(*(*found[0], *found[1:], Imagined.read(remembered), False))
 
     def go_on(self, elapsed_seconds: float) -> None:
         """Begin a turn, so long after the last one that saw demand."""
@@ -121,6 +123,7 @@ class Learned:
             "demanded": self.demanded,
             "lasted": self.lasted,
             "excess": self.excess,
+            **self.imagined.series(),
         }
 
     def service_seconds(self, hint: float) -> float:
@@ -195,10 +198,10 @@ class Learned:
         self.joining = tuple(now[:KEPT_JOINING])
         return tuple(now)
 
-    def most_held(self, staffed: int, within_seconds: float) -> float:
-        """Note what is staffed to, and return the most that was of late."""
-        self.held = noted(self.held, self.at, staffed, self.clock - within_seconds)
-        return self.held[1]
+    def most_held(self, staffed: int, within_seconds: float, kept_seconds: float) -> float:
+        """Note what is staffed to, and return the most that was within a time; some more is kept."""
+        self.held = noted(self.held, self.at, staffed, self.clock - kept_seconds)
+        return highest_since(self.held, self.clock - within_seconds)
 
     def at_once(self, requests: int, most_seconds: float, least_seconds: float) -> tuple[float, float]:
         """Note how many requests wait or run, and return the most and the fewest of late; 0 before so much time."""

@@ -14,6 +14,13 @@ FORESEEN = 0.85
 """Of the next boot's arrivals and services: a forecast is worth less than what is there."""
 NEGLIGIBLE_LOAD = 0.1
 """In workers: with less than this, bursts are no reason to keep anybody."""
+MOST_SWING = 20.0
+"""Demand that is off the load by more than so many times its root is counted as off by that."""
+LARGE_LOAD = 15.0
+"""In workers: with so many, bursts count half, with more, less: somebody is always about to finish."""
+SHORT_SERVICE_SECONDS, SHORTER = 8.0, 0.75
+"""Of shorter work more requests wait for a worker that is missing: a tenth of it is worth so much more margin, which is
+what ten times the worth of waiting is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,11 @@ class Tuning:
     haste: float
     """Times what the sum of boots and waiting says: whoever waits for a boot waits in that time too."""
     held_boots: float
-    """For how many boots' length a staffing is held."""
+    """For how many boots' length a staffing is held, where there is little load."""
+    held_load: float
+    """With a load of so many workers it is held for half of that."""
+    longest_hold: float
+    """So many times as long at most, where that would have been cheaper."""
     rested_seconds: float
     """Nobody goes who worked within this time."""
     rounding: float
@@ -66,7 +77,9 @@ TUNED = (
         doubt=1.0,
         caution=1.2,
         haste=1.8,
-        held_boots=1.0,
+        held_boots=1.25,
+        held_load=4.0,
+        longest_hold=1.0,
         rested_seconds=60.0,
         rounding=0.3,
         idle_rounding=0.2,
@@ -76,7 +89,7 @@ TUNED = (
     ),
     Tuning(
         margin=0.4,
-        bursts=0.15,
+        bursts=0.18,
         swing_seconds=2400.0,
         average_seconds=60.0,
         average_services=2.5,
@@ -85,6 +98,8 @@ TUNED = (
         caution=1.3,
         haste=1.8,
         held_boots=1.25,
+        held_load=25.0,
+        longest_hold=9.0,
         rested_seconds=100.0,
         rounding=0.33,
         idle_rounding=0.5,
@@ -94,7 +109,7 @@ TUNED = (
     ),
     Tuning(
         margin=1.1,
-        bursts=0.6,
+        bursts=0.8,
         swing_seconds=600.0,
         average_seconds=50.0,
         average_services=3.0,
@@ -103,6 +118,8 @@ TUNED = (
         caution=0.2,
         haste=3.3,
         held_boots=2.25,
+        held_load=55.0,
+        longest_hold=9.0,
         rested_seconds=110.0,
         rounding=-0.15,
         idle_rounding=0.5,
@@ -123,16 +140,20 @@ def tuned_to(worth: float) -> Tuning:
     return Tuning(*[(1 - share) * getattr(below, name) + share * getattr(above, name) for name in Tuning.__slots__])
 
 
-def margin(load: float, swing: float, tuned: Tuning) -> float:
+def margin(load: float, swing: float, tuned: Tuning, service_seconds: float) -> float:
     """Workers beside the load, for how far demand swings around it; a negative one where waiting is cheap.
 
     Args:
         load: workers busy on average.
         swing: mean square of how far demand was off the load; that of even arrivals is the load itself.
         tuned: how much of it is kept free.
+        service_seconds: of a mean request; of short ones more is kept free.
     """
-    beyond = max(0.0, swing - load) * load / (load + NEGLIGIBLE_LOAD)
-    return tuned.margin * math.sqrt(load + tuned.bursts * beyond)
+    times = tuned.margin
+    if service_seconds < SHORT_SERVICE_SECONDS:
+        times += SHORTER * math.log10(SHORT_SERVICE_SECONDS / service_seconds)
+    beyond = max(0.0, swing - load) * load / (load + NEGLIGIBLE_LOAD) / (1 + load / LARGE_LOAD)
+    return times * math.sqrt(load + tuned.bursts * beyond)
 
 
 def cautious_rate(rate: float, slow_rate: float, average_seconds: float, tuned: Tuning) -> float:

@@ -376,6 +376,24 @@ def test_what_is_held_says_how_likely_it_is_needed_again() -> None:
     assert "% of the time" in held.reasons[0].text
 
 
+def test_a_hold_that_is_longer_than_usual_says_so() -> None:
+    policy = MarginalPolicy(waiting_worth=1.0)
+    busy = steady(policy, per_second=0.5, service=10.0, workers=12)
+    longer = {**busy.remembers, "imagined": (0.0, 0.0, 0.0, 2.0)}
+    calm = look(0, ready(12, idle=500.0), before=replace(busy, remembers=longer), arrived=1200, served=1200)
+    usual, held = policy.decide(replace(calm, remembered=busy.remembers)), policy.decide(calm)
+    assert "times as long as usual" not in usual.reasons[0].text
+    assert "for 9 times as long as usual since that would have been cheaper" in held.reasons[0].text
+
+
+def test_turns_that_follow_each_other_end_where_decisions_one_by_one_do() -> None:
+    course, decision = PATIENT.course({}), None
+    for seen, decision in _stormy(PATIENT, counted=True):
+        assert course.wanted(seen) == decision.total
+    assert decision is not None
+    assert course.remembers == decision.remembers
+
+
 def test_where_nobody_reads_it_the_answer_is_the_same_without_words() -> None:
     seen = look(17, (*ready(3, busy=True), *starting(2)), before=PATIENT.decide(look(40)))
     told, untold = PATIENT.decide(seen), PATIENT.decide(replace(seen, explains=False))

@@ -38,12 +38,24 @@ def test_a_worth_between_has_numbers_between() -> None:
         pytest.param(0.0, 900.0, WATCHING, 0.0, id="a burst of long ago holds nobody"),
         pytest.param(9.0, 9.0, PATIENT, 1.2, id="even arrivals: the square root of the load"),
         pytest.param(9.0, 0.0, PATIENT, 1.2, id="and no less"),
-        pytest.param(9.0, 109.0, WATCHING, 1.1 * math.sqrt(9 + 0.6 * 100 * 9 / 9.1), id="bursts ask for more"),
+        pytest.param(9.0, 109.0, WATCHING, 1.1 * math.sqrt(9 + 0.8 * 100 * 9 / 9.1 / 1.6), id="bursts ask for more"),
         pytest.param(9.0, 9.0, BATCH, -1.2, id="where waiting is cheap some load may wait"),
     ],
 )
 def test_the_margin_follows_the_swing(load: float, swing: float, tuned: object, workers: float) -> None:
-    assert margin(load, swing, tuned) == pytest.approx(workers)  # type: ignore[arg-type]
+    assert margin(load, swing, tuned, 20.0) == pytest.approx(workers)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("service_seconds", "workers"),
+    [
+        pytest.param(300.0, 1.2, id="long"),
+        pytest.param(8.0, 1.2, id="just not short"),
+        pytest.param(0.8, 3.45, id="a tenth of it: as much more as ten times the worth"),
+    ],
+)
+def test_of_short_requests_more_is_kept_free(service_seconds: float, workers: float) -> None:
+    assert margin(9.0, 9.0, tuned_to(1.0), service_seconds) == pytest.approx(workers)
 
 
 def test_a_rate_of_one_arrival_is_no_rate_to_go_by_and_a_long_one_is() -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from ebbflow.policies.formulas.peaks import KEPT_PEAKS, Peaks, noted
+from ebbflow.policies.formulas.peaks import KEPT_PEAKS, Peaks, highest_since, noted
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -33,3 +33,18 @@ def test_what_was_noted_stays_as_it_was() -> None:
     assert noted(peaks, 5.0, 4.0, -55.0) == (5.0, 4.0)
     assert noted(peaks, 5.0, 2.0, -55.0) == (0.0, 3.0, 5.0, 2.0)
     assert peaks == (0.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("since", "highest"),
+    [
+        pytest.param(-100.0, 9.0, id="all of it"),
+        pytest.param(0.0, 9.0, id="at that time counts"),
+        pytest.param(1.0, 4.0, id="without the oldest"),
+        pytest.param(61.0, 2.0, id="the newest alone"),
+        pytest.param(999.0, 2.0, id="of nothing newer the newest"),
+    ],
+)
+def test_of_what_was_noted_a_shorter_time_can_be_asked_for(since: float, highest: float) -> None:
+    peaks = noted(noted(noted((), 0.0, 9.0, -600.0), 60.0, 4.0, -540.0), 120.0, 2.0, -480.0)
+    assert highest_since(peaks, since) == highest
