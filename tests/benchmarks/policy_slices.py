@@ -60,6 +60,23 @@ HOPELESS = ("opengris-capability", "opengris-vanilla", "aicell", "swarmui")
 """Never the best: they leave requests unserved, lose them, or let them wait for many minutes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """How often a fleet looks."""
+
+    interval_seconds: float
+    waiting_interval_seconds: float | None = None
+
+    @classmethod
+    def read(cls, said: str) -> "Turns":
+        """`60`, or `60+15`."""
+        return cls(*(float(seconds) for seconds in said.split("+")))
+
+    def __str__(self) -> str:
+        """The same again."""
+        return "+".join(f"{each:g}" for each in (self.interval_seconds, self.waiting_interval_seconds) if each)
+
+
 @lru_cache(maxsize=64)
 def trace_of(name: str) -> Trace:
     """By the name under which the tables list it."""
@@ -93,16 +110,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tuned", action="store_true", help="play the traces that it was tuned on")
     parser.add_argument("--traces", help="comma-separated names instead")
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--turns", default="5,30,60", help="seconds, comma-separated")
+    parser.add_argument(
+        "--turns", default="5,30,60", help="seconds, comma-separated; 60+15: 15 s after one that saw work wait"
+    )
     given = parser.parse_args(arguments)
     names = given.traces.split(",") if given.traces else TUNED if given.tuned else ASIDE
-    turns = [float(turn) for turn in given.turns.split(",")]
+    turns = [Turns.read(turn) for turn in given.turns.split(",")]
     for environment in ENVIRONMENTS.values():
         for line in _lines(names, environment, range(1, given.seeds + 1), turns):
             print(line, flush=True)
 
 
-def _lines(names: Sequence[str], environment: Environment, seeds: range, turns: Sequence[float]) -> Iterator[str]:
+def _lines(names: Sequence[str], environment: Environment, seeds: range, turns: Sequence[Turns]) -> Iterator[str]:
     rivals = {
         rival: {name: played(name, environment, seeds, BASELINES[rival]) for name in names}
         for rival in BASELINES
@@ -118,7 +137,7 @@ def _lines(names: Sequence[str], environment: Environment, seeds: range, turns: 
                 ours = {name: played(name, world, seeds, _Ours(worth, name, world, turn)) for name in names}
                 told = "counters" if world is environment else "no counters"
                 stands = _stands(ours, rivals[best], worth)
-                yield f"{environment.name} k={worth:g} turn {turn:g} s, {told}, to {best}: {stands}"
+                yield f"{environment.name} k={worth:g} turn {turn} s, {told}, to {best}: {stands}"
 
 
 def _stands(ours: Mapping[str, Score], rival: Mapping[str, Score], worth: float) -> str:
@@ -143,7 +162,7 @@ class _Ours:
     worth: float
     trace: str
     environment: Environment
-    turn_seconds: float
+    turns: Turns
 
     def __call__(self) -> Driver:
         policy = MarginalPolicy(
@@ -152,7 +171,8 @@ class _Ours:
             service_seconds=float(f"{trace_of(self.trace).mean_service_seconds:.1g}"),
         )
         fleet = league_fleet(self.environment, policy)
-        return QuickDriver(fleet, self.environment, interval_seconds=self.turn_seconds, is_brief=True)
+        fleet = fleet.model_copy(update={"waiting_interval_seconds": self.turns.waiting_interval_seconds})
+        return QuickDriver(fleet, self.environment, interval_seconds=self.turns.interval_seconds, is_brief=True)
 
 
 def played(name: str, environment: Environment, seeds: range, driver: Callable[[], Driver]) -> Score:
