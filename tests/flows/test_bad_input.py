@@ -331,7 +331,7 @@ async def test_regression_a_master_that_is_not_saved_ended_the_fleet_by_its_dead
     url = entry["settings"]["Address"]
     await world.pass_time(60)
     fleet = world.fleet(master=f"swarmui-master/x{secrets.token_hex(4)}")
-    words = ["is not a saved block", "were given their sign of life"]
+    words = ["is not a saved block", "the 1 worker of record 2 was given its sign of life"]
     await is_refused_and_kept_alive(world, url, words, fleet=fleet)
 
 

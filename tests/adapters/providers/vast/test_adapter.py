@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 
@@ -521,7 +522,10 @@ async def test_a_worker_that_declares_itself_failed_in_its_log_has_failed(accoun
     provider = account.provider(url="log", onstart=said)
     launched = await provider.launch(request())
     await account.until(launched.instance_id, "running")
-    instance = await listed(provider)
+    # What it prints is in its log a moment after it runs.
+    with anyio.fail_after(10):
+        while (instance := await listed(provider)).state is InstanceState.STARTING:
+            await anyio.sleep(0.05)
     assert (instance.state, instance.failure) == (InstanceState.FAILED, Failure.CAPACITY)
     assert "no weights" in instance.detail
 
