@@ -525,7 +525,8 @@ async def test_a_worker_that_declares_itself_failed_in_its_log_has_failed(accoun
     await account.until(launched.instance_id, "running")
     # What it prints is in its log a moment after it runs.
     deadline = time.monotonic() + 10
-    while (instance := await listed(provider)).state is InstanceState.STARTING and time.monotonic() < deadline:
+    while (instance := await listed(provider)).state is InstanceState.STARTING:
+        assert time.monotonic() < deadline, "its log says nothing"
         await asyncio.sleep(0.05)
     assert (instance.state, instance.failure) == (InstanceState.FAILED, Failure.CAPACITY)
     assert "no weights" in instance.detail
