@@ -7,12 +7,15 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.states import Scheduled
 
 from ebbflow.blocks.client import going_on
+from ebbflow.core.canonical import canonical, digest
 from ebbflow.core.observation import Inputs
 from ebbflow.flows.own_run import own_run
 from ebbflow.turn.surroundings import CallsSooner, Log
 
 TAG = "sooner"
 """Of runs that came so, beside those that every turn has."""
+OF = "ebbflow_deployed"
+"""In their context: what their deployment was then."""
 
 
 def calls_sooner(client: PrefectClient, deployment: DeploymentResponse | None, log: Log) -> CallsSooner:
@@ -34,6 +37,7 @@ def calls_sooner(client: PrefectClient, deployment: DeploymentResponse | None, l
                 # A run that is repeated asks for the same one.
                 idempotency_key=f"ebbflow-{inputs.fleet}-{inputs.chain}-{inputs.number}",
                 tags=[TAG],
+                context={OF: _written(deployment)},
             )
 
     return call
@@ -49,10 +53,15 @@ def called_off(deployment: DeploymentResponse | None) -> str:
         return ""
     if not _is_running(deployment):
         return f"the schedule of {deployment.name} was stopped since this turn was asked for"
-    if run.parameters != deployment.parameters:
+    if run.context.get(OF) != _written(deployment):
         return f"{deployment.name} was deployed anew since this turn was asked for"
     return ""
 
 
 def _is_running(deployment: DeploymentResponse) -> bool:
     return not deployment.paused and any(schedule.active for schedule in deployment.schedules)
+
+
+def _written(deployment: DeploymentResponse) -> str:
+    """A hash of what it was deployed with: in a run's own parameters a server has put in what variables hold."""
+    return digest(canonical(deployment.parameters))
