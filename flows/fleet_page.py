@@ -6,7 +6,6 @@ functions each makes an event besides, with the whole text where it is written a
 
 from collections.abc import Sequence
 
-from prefect import get_run_logger
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
@@ -18,6 +17,7 @@ from ebbflow.core.plan import Outcome
 from ebbflow.core.record import Record
 from ebbflow.decision.evaluate import Evaluation
 from ebbflow.turn.fleet_page import Kept, fleet_page, kept_after, kept_of
+from ebbflow.turn.surroundings import Log
 
 MARKDOWN = "markdown"
 
@@ -28,7 +28,7 @@ def page_key(fleet: str) -> str:
 
 
 async def show_fleet(
-    client: PrefectClient, record: Record, evaluation: Evaluation, outcomes: Sequence[Outcome], headline: str
+    client: PrefectClient, record: Record, evaluation: Evaluation, outcomes: Sequence[Outcome], headline: str, log: Log
 ) -> None:
     """Write a fleet's page after a turn. Where the server refuses it or is away, the log says so: the turn is done.
 
@@ -38,8 +38,9 @@ async def show_fleet(
         evaluation: what it saw and decided.
         outcomes: what came of its actions; empty where it held.
         headline: the same in a few words.
+        log: of the run.
     """
-    with going_on(get_run_logger(), "the fleet's page could not be written"):
+    with going_on(log, "the fleet's page could not be written"):
         latest = await _latest(client, page_key(record.fleet))
         before = kept_of(latest.metadata_) if latest is not None else Kept()
         if record.number <= before.number and record.turn.at_seconds < _written_at(latest):

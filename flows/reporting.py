@@ -48,7 +48,7 @@ async def _report_hold(client: PrefectClient, fleet: Fleet, held: Held) -> State
     plan = held.record.plan
     why = "; ".join(reason.text for reason in plan.reasons) or explain(held.evaluation.observation, plan)
     get_run_logger().info("held: %s", why)
-    await show_fleet(client, held.record, held.evaluation, (), name)
+    await show_fleet(client, held.record, held.evaluation, (), name, get_run_logger())
     return Completed(name="Held", message=name)
 
 
@@ -57,7 +57,7 @@ async def _report_actions(client: PrefectClient, fleet: Fleet, acted: Acted) -> 
     name = await _named(client, fleet, acted.record, "acted")
     with going_on(get_run_logger(), "the table of actions could not be kept, the record has them"):
         await _leave_table(fleet, acted.record, acted.evaluation, acted.outcomes)
-    await show_fleet(client, acted.record, acted.evaluation, acted.outcomes, name)
+    await show_fleet(client, acted.record, acted.evaluation, acted.outcomes, name, get_run_logger())
     failed = [outcome for outcome in acted.outcomes if outcome.result not in (Result.DONE, Result.WAITING)]
     message = f"{name}{f'; {len(failed)} of {len(acted.outcomes)} actions did not go through' if failed else ''}"
     return Completed(name="Acted", message=message)

@@ -1,6 +1,7 @@
 """What a person finds on a real Prefect server: a fleet's page, a record's, a worker's runs, what was refused."""
 
 import asyncio
+import logging
 from typing import Any
 from uuid import UUID
 
@@ -96,7 +97,7 @@ async def test_a_turn_that_was_overtaken_leaves_the_page_of_the_later_one(prefec
         reader = ChainReader(PrefectLedger(client))
         evaluation = evaluate(await reader.inputs(early), await reader.fleet(early))
         before = await pages(client, world.name)
-        await show_fleet(client, early, evaluation, (), "late")
+        await show_fleet(client, early, evaluation, (), "late", logging.getLogger("ebbflow"))
         assert await pages(client, world.name) == before
 
 
