@@ -23,6 +23,16 @@ LONGEST_FIRST = (
 )
 """Those with a server before the others: nobody waits for them alone at the end."""
 
+LONG_SECONDS = {
+    "tests/e2e/test_ten_seconds.py": 640,
+    "tests/e2e/test_deployed.py": 320,
+    "tests/e2e/test_slurm_schedule.py": 280,
+    "tests/e2e/test_trust.py": 210,
+    "tests/e2e/test_several_ray.py": 130,
+    "tests/services/hypha/test_end_to_end.py": 110,
+}
+"""Of files with a server, about, in the soak on two cores: they are shared out before the others, evenly."""
+
 SPREAD_LAST = (
     "tests/decision/test_properties.py",
     "tests/policies/test_contract.py",
@@ -39,7 +49,14 @@ def servers(count: int) -> dict[str, str]:
     """By file, which of the few workers that have a Prefect server runs it."""
     files = sorted(path for path in TESTS.rglob("test_*.py") if NEEDS_SERVER.search(path.read_text(encoding="utf-8")))
     names = [str(path.relative_to(TESTS.parent)) for path in files]
-    return {name: f"prefect {number % count}" for number, name in enumerate(names)}
+    seconds = [0] * count
+    shares: dict[str, int] = {}
+    for name in sorted(LONG_SECONDS, key=LONG_SECONDS.__getitem__, reverse=True):
+        shares[name] = seconds.index(min(seconds))
+        seconds[shares[name]] += LONG_SECONDS[name]
+    others = (name for name in names if name not in shares)
+    shares |= {name: number % count for number, name in enumerate(others)}
+    return {name: f"prefect {shares[name]}" for name in names}
 
 
 def rank(nodeid: str) -> tuple[bool, bool, int]:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.sharing import LONGEST_FIRST, SERVERS, SPREAD_LAST, ByFile, rank, servers
+from tests.sharing import LONG_SECONDS, LONGEST_FIRST, SERVERS, SPREAD_LAST, ByFile, rank, servers
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,6 +18,16 @@ def test_files_that_need_a_server_share_few_workers() -> None:
     assert "tests/flows/test_turn.py" in files
     scopes = {scheduler()._split_scope(f"{file}::test_x[a::b]") for file in files}
     assert len(scopes) == SERVERS
+
+
+def test_what_takes_long_is_shared_evenly_and_so_is_the_number_of_files() -> None:
+    shares = servers(SERVERS)
+    seconds = [
+        sum(each for name, each in LONG_SECONDS.items() if shares[name] == share) for share in set(shares.values())
+    ]
+    files = [list(shares.values()).count(share) for share in set(shares.values())]
+    assert max(seconds) < 1.3 * min(seconds)
+    assert max(files) - min(files) <= len(LONG_SECONDS)
 
 
 def test_where_there_are_few_workers_whoever_is_done_takes_the_next_file() -> None:
@@ -48,4 +58,4 @@ def test_what_needs_a_server_and_what_takes_longest_begins_first_and_searches_la
 
 
 def test_whose_place_is_named_exists() -> None:
-    assert [name for name in (*LONGEST_FIRST, *SPREAD_LAST) if not (ROOT / name).is_file()] == []
+    assert [name for name in (*LONGEST_FIRST, *LONG_SECONDS, *SPREAD_LAST) if not (ROOT / name).is_file()] == []
