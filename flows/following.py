@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import anyio
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.states import Scheduled
@@ -14,31 +15,39 @@ from ebbflow.turn.surroundings import CallsSooner, Log
 
 TAG = "sooner"
 """Of runs that came so, beside those that every turn has."""
-OF = "ebbflow_deployed"
+DEPLOYED = "ebbflow_deployed"
 """In their context: what their deployment was then."""
+NOBODY_CAME = "no turn could be asked for before the next one is due"
+CALL_SECONDS = 5.0
+"""What a turn waits for that is about to act."""
 
 
-def calls_sooner(client: PrefectClient, deployment: DeploymentResponse | None, log: Log) -> CallsSooner:
+def calls_sooner(
+    client: PrefectClient, deployment: DeploymentResponse | None, log: Log, *, call_seconds: float = CALL_SECONDS
+) -> CallsSooner:
     """What asks for the next turn of a deployment; of one without a schedule that runs, nobody is asked.
 
     Args:
         client: of the server.
         deployment: that our run is of; None: of none. Where a person has stopped its schedule, turns end with this one.
         log: of the run.
+        call_seconds: that the server is given.
     """
 
     async def call(inputs: Inputs, at_seconds: float) -> None:
         if deployment is None or not _is_running(deployment):
             return
-        with going_on(log, "no turn could be asked for before the next one is due"):
+        with anyio.move_on_after(call_seconds) as limit, going_on(log, NOBODY_CAME):
             await client.create_flow_run_from_deployment(
                 deployment.id,
                 state=Scheduled(scheduled_time=datetime.fromtimestamp(at_seconds, UTC)),
                 # A run that is repeated asks for the same one.
                 idempotency_key=f"ebbflow-{inputs.fleet}-{inputs.chain}-{inputs.number}",
                 tags=[TAG],
-                context={OF: _written(deployment)},
+                context={DEPLOYED: _written(deployment)},
             )
+        if limit.cancelled_caught:
+            log.warning("%s: the server did not answer within %g s", NOBODY_CAME, call_seconds)
 
     return call
 
@@ -53,7 +62,7 @@ def called_off(deployment: DeploymentResponse | None) -> str:
         return ""
     if not _is_running(deployment):
         return f"the schedule of {deployment.name} was stopped since this turn was asked for"
-    if run.context.get(OF) != _written(deployment):
+    if run.context.get(DEPLOYED) != _written(deployment):
         return f"{deployment.name} was deployed anew since this turn was asked for"
     return ""
 

@@ -307,9 +307,8 @@ def _whether_turns_come(
     if fleet is None:
         return age_seconds is not None, f"{last}{coming}; its fleet cannot be read by this release"
     soon_seconds = fleet.waiting_interval_seconds
-    every = (
-        f"every {fleet.interval_seconds:g} s{'' if soon_seconds is None else f' ({soon_seconds:g} s while work waits)'}"
-    )
+    sooner = "" if soon_seconds is None else f" ({soon_seconds:g} s while work waits)"
+    every = f"every {fleet.interval_seconds:g} s{sooner}"
     if age_seconds is not None and age_seconds <= MISSED * fleet.interval_seconds:
         return True, f"{every}, {last}{coming}"
     if schedule.is_polled is False:

@@ -6,19 +6,26 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import anyio
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId, FlowRunFilterTags
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import DeploymentSchedule, FlowRun
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.flow_engine import run_flow_async
 from prefect.states import Scheduled
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.autoscale import autoscale
 from ebbflow.flows.deploying import switch_schedules
 from ebbflow.flows.following import TAG, calls_sooner
+from ebbflow.standins.http import serve
 from ebbflow.standins.process import free_port
 from tests.e2e.prefect_house import flow_run
 from tests.e2e.together import together
@@ -120,3 +127,20 @@ async def test_a_deployment_that_has_gone_meanwhile_and_a_server_that_is_away_co
     said = [each.getMessage() for each in caplog.records if each.name == "ebbflow"]
     assert len(said) == 2
     assert all(each.startswith("no turn could be asked for before the next one is due: ") for each in said), said
+
+
+async def test_a_server_that_hangs_keeps_no_turn_from_acting(caplog: pytest.LogCaptureFixture) -> None:
+    async def hang(request: Request) -> JSONResponse:
+        await anyio.sleep(60)
+        return JSONResponse({})
+
+    schedule = DeploymentSchedule(schedule=IntervalSchedule(interval=timedelta(days=9)), active=True)
+    plain = {"id": uuid4(), "name": "demo", "flow_id": uuid4(), "schedules": [schedule], "labels": {}}
+    deployment = DeploymentResponse.model_validate(plain)
+    hanging = Starlette(routes=[Route("/{path:path}", hang, methods=["GET", "POST"])])
+    async with serve(hanging) as url, PrefectClient(f"{url}/api") as client:
+        call = calls_sooner(client, deployment, logging.getLogger("ebbflow"), call_seconds=0.2)
+        with anyio.fail_after(20):
+            await call(inputs_of(), 2e9)
+    (said,) = [each.getMessage() for each in caplog.records if each.name == "ebbflow"]
+    assert said.endswith("the server did not answer within 0.2 s")

@@ -24,10 +24,12 @@ from ebbflow.flows.fleet_page import page_key, show_fleet
 from ebbflow.flows.ledger import PrefectLedger
 from ebbflow.flows.record_artifacts import KIND
 from ebbflow.flows.scale_up import scale_up
+from ebbflow.standins.process import free_port
 from ebbflow.turn.chain_reader import ChainReader
 from ebbflow.turn.fleet_page import MOST_BYTES
 from tests.e2e.together import together
 from tests.e2e.world import PrefectWorld
+from tests.making import fleet_of, inputs_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.oldest_prefect]
 
@@ -99,6 +101,16 @@ async def test_a_turn_that_was_overtaken_leaves_the_page_of_the_later_one(prefec
         before = await pages(client, world.name)
         await show_fleet(client, early, evaluation, (), "late", logging.getLogger("ebbflow"))
         assert await pages(client, world.name) == before
+
+
+async def test_regression_a_server_that_was_away_after_a_turn_failed_a_run_that_was_done(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    evaluation = evaluate(inputs_of(), fleet_of(("local/a", 2)))
+    async with PrefectClient(f"http://127.0.0.1:{free_port()}/api") as away:
+        await show_fleet(away, record_of("pages", 1), evaluation, (), "held", logging.getLogger("ebbflow"))
+    (said,) = [each.getMessage() for each in caplog.records if each.name == "ebbflow"]
+    assert said.startswith("the fleet's page could not be written: ")
 
 
 @together

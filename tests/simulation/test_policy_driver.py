@@ -15,6 +15,7 @@ from ebbflow.decision.decide import Decided
 from ebbflow.decision.limits import Limits
 from ebbflow.decision.placement.shares import ProviderEntry
 from ebbflow.decision.rules import Drain, Readiness
+from ebbflow.decision.sooner import can_change, waits
 from ebbflow.policies.vanilla import VanillaPolicy
 from ebbflow.simulation.environment import K8S, BootTimes, Environment, VirtualProvider
 from ebbflow.simulation.league import Played, simulate
@@ -22,7 +23,7 @@ from ebbflow.simulation.league_fleet import UNSPACED, league_fleet
 from ebbflow.simulation.policy_driver import EPOCH_SECONDS, PolicyDriver
 from ebbflow.simulation.policy_faults import PolicyFaults
 from ebbflow.simulation.recorded import Trace, load
-from ebbflow.simulation.world import World
+from ebbflow.simulation.world import Soon, World
 
 STEADY = BootTimes(100.0, 0.0, 100.0, 100.0)
 SURE = Environment("sure", (VirtualProvider("sure", STEADY, usd_per_hour=1.0),))
@@ -351,3 +352,22 @@ def test_a_stopped_instance_without_stock_stays_and_its_provider_rests() -> None
     assert played.score.refused_launches == 2
     assert [seen.warm for seen in policy.seen[100:111]] == [1] * 11
     assert policy.seen[112].warm == 0
+
+
+def test_a_turn_is_asked_for_sooner_where_the_turn_of_a_flow_asks_for_one() -> None:
+    asked: list[bool] = []
+    fleet = league_fleet(K8S, VanillaPolicy(upper_task_ratio=2.0))
+    fleet = fleet.model_copy(
+        update={"waiting_interval_seconds": 15.0, "limits": fleet.limits.model_copy(update={"max_workers": 6})}
+    )
+
+    class Compared(PolicyDriver):
+        def _soon(self, world: World) -> Soon | None:
+            soon, seen = super()._soon(world), self._observation(world)
+            asks = waits(seen.demand) and can_change(fleet, seen.workers, ())
+            assert soon == Soon(15.0 if asks else None, fleet.least_apart_seconds)
+            asked.append(asks)
+            return soon
+
+    World(load("mooncake").first(1500), K8S, 1).run(Compared(fleet, K8S, interval_seconds=60.0))
+    assert {True, False} == set(asked)
