@@ -117,6 +117,21 @@ async def open_from(
             await adapter.aclose()
 
 
+@asynccontextmanager
+async def open_master(client: PrefectClient, fleet: Fleet, home: str) -> AsyncIterator[Master]:
+    """A fleet's master alone, to be looked at: it refuses everything that changes anything.
+
+    Raises:
+        ConfigError: its block does not exist, or is no master; the error lists those that are there.
+    """
+    block = await _master_block(ServerBlocks(client), fleet.master)
+    master = block.get_master(fleet=fleet.name, home=home, dry_run=True)
+    try:
+        yield read_only(master)
+    finally:
+        await master.aclose()
+
+
 async def load_provider(client: PrefectClient, name: str) -> Provider:
     """Load one provider block of the client's server and build its adapter; see `provider_from`."""
     return await provider_from(ServerBlocks(client), name)

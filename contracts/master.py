@@ -201,6 +201,29 @@ class MasterContract(Generic[World]):
         assert await world.finish_work()
         await self.until(world, lambda: self.has_counted(world, before.arrived, before.served))
 
+    async def test_an_adapter_that_takes_polls_tells_each_time_what_is_true_then(self, world: World) -> None:
+        await self.ready(world, worker := await world.start_worker())
+        adapter = world.adapter()
+        if not adapter.caps.takes_polls:
+            return
+        assert (await adapter.demand()).running == 0
+        await world.make_busy(worker)
+        demands = [await adapter.demand() for _ in range(3)]
+        assert [demand.running for demand in demands] == [1, 1, 1]
+        assert await world.finish_work()
+        await self.until(world, lambda: self.rests(adapter))
+        for trouble in world.troubles:
+            await world.break_master(trouble)
+            assert not (await adapter.demand()).complete, trouble
+            await world.heal_master()
+        await self.until(world, lambda: self.rests(adapter))
+
+    @staticmethod
+    async def rests(adapter: Master) -> bool:
+        """Whether nothing waits and nothing runs, by what an adapter says that was asked before."""
+        demand = await adapter.demand()
+        return (demand.complete, demand.queued, demand.running) == (True, 0, 0)
+
     async def test_a_broken_master_has_unknown_demand_and_members_but_never_none(self, world: World) -> None:
         await self.ready(world, await world.start_worker())
         for trouble in world.troubles:

@@ -266,3 +266,5 @@ class MasterCaps:
     """They come by themselves, with the id that they were started with; False: it calls them at their addresses."""
     worker_networks: tuple[str, ...] = ()
     """Where its workers are, as CIDR; empty: anywhere but at special addresses (`core.addresses`)."""
+    takes_polls: bool = False
+    """Its demand can be asked for every few seconds, beside a turn, by one adapter that lives for minutes."""

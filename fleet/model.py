@@ -47,6 +47,15 @@ class Fleet(BaseModel):
             "Unset: the next one comes when it is due.",
         ),
     ] = None
+    poll_interval_seconds: Annotated[
+        float | None,
+        Field(
+            ge=2,
+            le=3600,
+            description="So often `ebbflow runner` looks at the master's queue alone, between turns. Where work begins "
+            "to wait, a turn comes at once, or `waiting_interval_seconds` after the last one. Unset: nobody does.",
+        ),
+    ] = None
     master: BlockReference
     providers: Annotated[tuple[ProviderEntry, ...], Field(min_length=1, description="In order of preference.")]
     policy: FleetPolicy = VanillaPolicy()
@@ -96,6 +105,23 @@ class Fleet(BaseModel):
         if soon_seconds is not None and soon_seconds >= self.interval_seconds:
             raise ValueError(
                 f"waiting_interval_seconds is {soon_seconds:g}, and a turn is due every {self.interval_seconds:g} s "
+                "(interval_seconds) anyway: set it lower, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _polls_lead_to_turns(self) -> Self:
+        poll_seconds, soon_seconds = self.poll_interval_seconds, self.waiting_interval_seconds
+        if poll_seconds is None:
+            return self
+        if soon_seconds is None:
+            raise ValueError(
+                f"poll_interval_seconds is {poll_seconds:g} without waiting_interval_seconds, by which a turn comes "
+                "where a poll sees work wait: set that too, such as 15, or leave both out"
+            )
+        if poll_seconds >= self.interval_seconds:
+            raise ValueError(
+                f"poll_interval_seconds is {poll_seconds:g}, and a turn looks every {self.interval_seconds:g} s "
                 "(interval_seconds) anyway: set it lower, or leave it out"
             )
         return self
@@ -174,6 +200,11 @@ class Fleet(BaseModel):
                 )
 
     def _check_master(self, caps: MasterCaps) -> None:
+        if self.poll_interval_seconds is not None and not caps.takes_polls:
+            raise ConfigError(
+                f"poll_interval_seconds is {self.poll_interval_seconds:g}, but {self.master} cannot be asked between "
+                "turns: leave it out; waiting_interval_seconds may stay"
+            )
         if self.limits.min_workers == 0 and not caps.can_start_from_zero:
             raise ConfigError(
                 f"limits.min_workers is 0, but {self.master} loses requests while it has no worker: "

@@ -16,8 +16,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 HOW_TO_INSTALL = "no browser here: `apt-get install chromium` brings it"
-START_SECONDS = 30.0
-ANSWER_SECONDS = 30.0
+START_SECONDS = 90.0
+ANSWER_SECONDS = 60.0
 LOOK_SECONDS = 0.1
 OPTIONS = (
     "--headless=new",

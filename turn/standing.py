@@ -11,7 +11,7 @@ from ebbflow.core.member import PushMemberList
 from ebbflow.core.memory import Memory
 from ebbflow.core.observation import Inputs
 from ebbflow.core.plan import Action, Outcome, Result
-from ebbflow.core.text import one_line
+from ebbflow.core.text import counted, one_line
 from ebbflow.core.worker import Worker
 from ebbflow.fleet.deployed import started_by
 from ebbflow.fleet.model import Fleet
@@ -307,7 +307,7 @@ def _whether_turns_come(
     if fleet is None:
         return age_seconds is not None, f"{last}{coming}; its fleet cannot be read by this release"
     soon_seconds = fleet.waiting_interval_seconds
-    sooner = "" if soon_seconds is None else f" ({soon_seconds:g} s while work waits)"
+    sooner = "" if soon_seconds is None else f" ({soon_seconds:g} s while work waits{_polled(fleet)})"
     every = f"every {fleet.interval_seconds:g} s{sooner}"
     if age_seconds is not None and age_seconds <= MISSED * fleet.interval_seconds:
         return True, f"{every}, {last}{coming}"
@@ -316,8 +316,13 @@ def _whether_turns_come(
         return False, f"{last}; no Prefect worker asks the pool {schedule.work_pool!r} for work: `{command}`"
     if schedule.last_error:
         return False, f"{last}; its newest run failed: {schedule.last_error}"
-    late = f"; {schedule.late_runs} runs are late" if schedule.late_runs else ""
+    late = f"; {counted(schedule.late_runs, 'run', 'are')} late" if schedule.late_runs else ""
     return age_seconds is None and not late, f"{last}, one is due {every}{late}"
+
+
+def _polled(fleet: Fleet) -> str:
+    poll_seconds = fleet.poll_interval_seconds
+    return "" if poll_seconds is None else f", its queue polled every {poll_seconds:g} s by a runner"
 
 
 def chosen(names: Sequence[str], asked: str | None) -> str:

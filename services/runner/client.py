@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from ebbflow.services.runner.line import SOCKET, Broken, Unsafe, check_peer, check_place, receive, send
+from ebbflow.services.runner.line import POLLER, SOCKET, Broken, Unsafe, check_peer, check_place, receive, send
 
 OURS = "ebbflow.flows."
 ANSWER_SECONDS = 5.0
@@ -28,7 +28,7 @@ def main(words: list[str]) -> int:
         return USAGE
     (entrypoint,) = words
     path = os.environ.get(SOCKET, "")
-    if path and entrypoint.startswith(OURS):
+    if path and (entrypoint.startswith(OURS) or entrypoint == POLLER):
         try:
             return _served(Path(path), entrypoint)
         except (_NotServed, Broken, Unsafe, OSError) as error:
@@ -90,4 +90,9 @@ def _ended(connection: socket.socket) -> int:
 
 
 def _become_plain(entrypoint: str) -> NoReturn:
-    os.execv(sys.executable, [sys.executable, "-m", "prefect.flow_engine", entrypoint])
+    words = [POLLER] if entrypoint == POLLER else ["prefect.flow_engine", entrypoint]
+    os.execv(sys.executable, [sys.executable, "-m", *words])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -17,6 +17,10 @@ from typing import Any
 
 SOCKET = "EBBFLOW_TURN_SOCKET"
 """The variable that names it; without it every turn is a Python of its own."""
+POLLER = "ebbflow.services.runner.poller"
+"""What is run in the place of a flow where the runner polls between turns."""
+POOL = "EBBFLOW_POOL"
+"""The variable that names the work pool for whose fleets it polls."""
 MOST_PATH_BYTES = 107
 """Of a socket's path, by the kernel."""
 MOST_BYTES = 4 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""`ebbflow runner`: Prefect's own worker, and beside it the turn server that its runs go through.
+"""`ebbflow runner`: Prefect's own worker, beside it the turn server that its runs go through, and a poller.
 
 The worker is Prefect's, unchanged: it polls, limits, cancels and reports as ever. Only the command of a run is ours.
 """
@@ -9,20 +9,23 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import anyio
 from anyio.abc import Process
 
-from ebbflow.services.runner.line import MOST_PATH_BYTES, SOCKET
+from ebbflow.services.runner.line import MOST_PATH_BYTES, POLLER, POOL, SOCKET
 from ebbflow.services.runner.server import OLD
 
 END_SECONDS = 30.0
 LETTERS_OF_OURS = len("/ebbflow-12345678/turns")
 AGAIN_SECONDS = 5.0
 """Before a server that ended by itself is started again."""
+LOOKS_FOR_SERVER = 100
+LOOK_SECONDS = 0.3
+"""A poller that comes before the server answers would be a Python of its own."""
 
 
 async def run(pool: str, worker_words: Sequence[str]) -> int:
@@ -35,7 +38,7 @@ async def run(pool: str, worker_words: Sequence[str]) -> int:
     # What is ignored here stays so in what is started, and Prefect's worker could not be ended: as after `nohup ... &`.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with _private_folder() as folder:
-        environment = _environment(folder / "turns")
+        environment = _environment(folder / "turns") | {POOL: pool}
         async with anyio.create_task_group() as group:
             group.start_soon(_keep_server, folder / "turns", environment)
             words = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
@@ -69,27 +72,51 @@ async def _keep_server(path: Path, environment: Mapping[str, str]) -> None:
     words = [sys.executable, "-m", "ebbflow.services.runner.server", str(path)]
     while True:
         # As above: the worker's runs go on until it has ended.
-        server = await anyio.open_process(
-            words, env=dict(environment), stdin=subprocess.DEVNULL, stdout=None, stderr=None, start_new_session=True
-        )
-        try:
+        async with _started(words, environment) as server, anyio.create_task_group() as group:
+            # It is of the same code as its server, and ends with it.
+            group.start_soon(_keep_poller, path, environment)
             code = await server.wait()
-        finally:
-            with anyio.CancelScope(shield=True):
-                await _end(server)
+            group.cancel_scope.cancel()
         if code != OLD:
             print(f"the turn server ended with code {code}: runs are Pythons of their own until it is back", flush=True)
             await anyio.sleep(AGAIN_SECONDS)
 
 
-async def _end(server: Process) -> None:
+async def _keep_poller(path: Path, environment: Mapping[str, str]) -> None:
+    """One poller after the other; without one, turns come as they are due."""
+    for _ in range(LOOKS_FOR_SERVER):
+        if await anyio.Path(path).exists():
+            break
+        await anyio.sleep(LOOK_SECONDS)
+    while True:
+        words = [sys.executable, "-m", "ebbflow.services.runner.client", POLLER]
+        async with _started(words, environment) as poller:
+            code = await poller.wait()
+        print(f"the poller ended with code {code}: nobody looks between turns until it is back", flush=True)
+        await anyio.sleep(AGAIN_SECONDS)
+
+
+@asynccontextmanager
+async def _started(words: Sequence[str], environment: Mapping[str, str]) -> AsyncIterator[Process]:
+    """A process in a session of its own, which is ended with this block."""
+    made = await anyio.open_process(
+        words, env=dict(environment), stdin=subprocess.DEVNULL, stdout=None, stderr=None, start_new_session=True
+    )
+    try:
+        yield made
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _end(made)
+
+
+async def _end(made: Process) -> None:
     with suppress(ProcessLookupError):
-        server.terminate()
+        made.terminate()
     with anyio.move_on_after(END_SECONDS):
-        await server.wait()
+        await made.wait()
         return
     with suppress(ProcessLookupError):
-        server.kill()
+        made.kill()
 
 
 def _environment(socket: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import certifi
 
-from ebbflow.services.runner.line import Broken, Unsafe, check_peer, check_place, receive, send
+from ebbflow.services.runner.line import POLLER, Broken, Unsafe, check_peer, check_place, receive, send
 
 FLOWS = (
     "ebbflow.flows.autoscale",
@@ -28,7 +28,7 @@ FLOWS = (
     "ebbflow.flows.scale_down",
     "ebbflow.flows.override",
 )
-IMPORTED = ("prefect", "prefect.main", "prefect.flow_engine", "ebbflow.blocks", *FLOWS)
+IMPORTED = ("prefect", "prefect.main", "prefect.flow_engine", "ebbflow.blocks", POLLER, *FLOWS)
 ASK_SECONDS = 5.0
 """For what a client says first."""
 AUTHORITIES = "PREFECT_API_SSL_CERT_FILE"
@@ -204,7 +204,7 @@ def _live(
 
 
 def _run(said: Mapping[str, object], few_authorities: Path) -> int:
-    """As `python -m prefect.flow_engine ENTRYPOINT` does."""
+    """As `python -m prefect.flow_engine ENTRYPOINT` does, or `python -m` the poller."""
     from prefect import flow_engine
     from prefect.context import refresh_global_settings_context
     from prefect.logging.configuration import setup_logging
@@ -218,6 +218,10 @@ def _run(said: Mapping[str, object], few_authorities: Path) -> int:
     with _few_authorities(few_authorities):
         refresh_global_settings_context()
     setup_logging()
+    if said["entrypoint"] == POLLER:
+        from ebbflow.services.runner import poller
+
+        return poller.main()
     return flow_engine._main()
 
 

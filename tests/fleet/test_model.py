@@ -129,6 +129,17 @@ def test_a_policy_is_chosen_by_its_kind() -> None:
             id="a waiting interval that is not sooner",
         ),
         pytest.param(
+            {"poll_interval_seconds": 5},
+            ["poll_interval_seconds is 5 without waiting_interval_seconds", "such as 15"],
+            id="polls that lead to nothing",
+        ),
+        pytest.param(
+            {"waiting_interval_seconds": 20, "poll_interval_seconds": 30},
+            ["poll_interval_seconds is 30", "every 30 s (interval_seconds)", "lower"],
+            id="polls no oftener than turns",
+        ),
+        pytest.param({"poll_interval_seconds": 1}, ["poll_interval_seconds", "2"], id="polls without a pause"),
+        pytest.param(
             {"policy": {"kind": "vanilla", "upper_task_ratio": 1.5, "lower_task_ratio": 1}},
             ["upper_task_ratio 1.5", "twice"],
             id="a band that would oscillate",
@@ -168,6 +179,12 @@ LOCAL = {"local-provider/a": ProviderCaps("here", call_seconds=5.0)}
             id="dead-man's switch shorter than two turns",
         ),
         pytest.param({}, MasterCaps(drain=DrainWay.NONE), ["accept_busy_stop"], id="cannot drain"),
+        pytest.param(
+            {"waiting_interval_seconds": 20, "poll_interval_seconds": 5},
+            MasterCaps(takes_polls=False),
+            ["poll_interval_seconds is 5", "cannot be asked between turns", "waiting_interval_seconds may stay"],
+            id="cannot be polled",
+        ),
     ],
 )
 def test_a_fleet_that_its_master_cannot_serve_is_refused(

@@ -18,7 +18,7 @@ from ebbflow.standins.process import free_port
 from tests.extra_environment import environment
 
 WORK_1_15 = Path(ebbflow.adapters.masters.scaler.helpers.__path__[0]) / "work_1_15.py"
-START_SECONDS = 30.0
+START_SECONDS = 90.0
 WORK = """
 import os, sys, time
 from scaler import Client

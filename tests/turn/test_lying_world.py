@@ -32,8 +32,8 @@ from tests.turn.virtual_time import run
 
 Tells = Callable[[str, Mapping[str, int]], None]
 
-CASES, SOAK_CASES = 2, 60
-"""Per family of lies and kind of provider: about four hundred in all, and ten thousand."""
+CASES, SOAK_CASES = 2, 40
+"""Per family of lies and kind of provider: about four hundred in all, and six thousand."""
 
 STOPPED = "was ended while it worked"
 FORGOTTEN = "works, and was deregistered"

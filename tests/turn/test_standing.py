@@ -116,6 +116,11 @@ def test_a_fleet_whose_turns_follow_soon_while_work_waits_says_how_soon() -> Non
     sooner = FLEET.model_copy(update={"waiting_interval_seconds": 15.0})
     shown = standing_of(Seen("demo", head(), sooner, inputs_of(demand=Demand(queued=3, running=1)), ON))
     assert shown.turns.text == "every 60 s (15 s while work waits), the last 14 s ago, the next in 46 s"
+    polled = sooner.model_copy(update={"poll_interval_seconds": 5.0})
+    shown = standing_of(Seen("demo", head(), polled, inputs_of(demand=Demand()), ON))
+    assert shown.turns.text.startswith(
+        "every 60 s (15 s while work waits, its queue polled every 5 s by a runner), the "
+    )
 
 
 def test_a_fleet_without_a_record_says_so_and_one_whose_record_is_broken_says_why() -> None:

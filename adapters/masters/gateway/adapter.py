@@ -67,6 +67,7 @@ class GatewayAdapter:
             idle_source=IdleSource.OBSERVED,
             call_seconds=2 * self._settings.call_timeout_seconds,
             worker_networks=tuple(self._settings.worker_networks),
+            takes_polls=True,
         )
 
     async def probe(self) -> Health:

@@ -100,6 +100,7 @@ class RayAdapter:
             call_seconds=2 * self._settings.call_timeout_seconds,
             # A drain is a job at the head.
             usual_seconds=1.0,
+            takes_polls=True,
         )
 
     async def probe(self) -> Health:

@@ -71,6 +71,8 @@ class ScalerAdapter:
             usual_seconds=USUAL_SECONDS,
             told_capabilities=tuple(self._settings.capabilities),
             workers_join=True,
+            # It hears one at a time who speaks as the manager, and whoever asks is a Python of its own.
+            takes_polls=False,
         )
 
     async def probe(self) -> Health:

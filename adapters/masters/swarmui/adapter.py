@@ -121,6 +121,7 @@ class SwarmUIAdapter:
             idle_source=IdleSource.WORKER,
             call_seconds=2 * self._settings.call_timeout_seconds,
             worker_networks=tuple(self._settings.worker_networks),
+            takes_polls=True,
         )
 
     async def probe(self) -> Health:

@@ -22,7 +22,10 @@ pytestmark = [pytest.mark.soak, pytest.mark.anyio]
 
 MARK = "EBBFLOW_TEST_MODEL_SERVER"
 LOAD_SECONDS = 4
-READY_SECONDS = 35.0
+READY_SECONDS = 150.0
+"""A Ray beside two others that start on two cores takes more than half a minute before it answers at all."""
+SHOWN_LETTERS = 4_000
+"""Of a server's log, where a test of it fails."""
 WANTED = Wanted(prompt='{"input": 4}')
 
 LITSERVE = f"""
@@ -86,9 +89,13 @@ async def served(folder: Path, name: str, script: str, *words: object, **more: s
         **more,
     }
     command = [str(programs / "python"), str(folder / "server.py"), *map(str, words)]
+    log = folder / "server.log"
     try:
-        with running(command, environment=given, log=folder / "server.log"):
+        with running(command, environment=given, log=log):
             yield word
+    except AssertionError:
+        print(log.read_text(errors="replace")[-SHOWN_LETTERS:])
+        raise
     finally:
         await end_all(MARK, word)
 

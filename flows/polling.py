@@ -1,0 +1,154 @@
+"""Polls: looks at masters' queues alone, between turns. Where work begins to wait, a turn comes before it is due.
+
+A poll decides nothing and keeps nothing: what it asks for is a turn as any other, and nothing leans on its coming.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import anyio
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.responses import DeploymentResponse
+
+from ebbflow.blocks.client import going_on
+from ebbflow.blocks.opening import open_master
+from ebbflow.core.errors import FleetError
+from ebbflow.core.member import Demand
+from ebbflow.core.ports import Master
+from ebbflow.core.text import one_line
+from ebbflow.decision.sooner import can_change, waits
+from ebbflow.fleet.model import Fleet
+from ebbflow.flows.following import ask_after, written
+from ebbflow.flows.ledger import PrefectLedger
+from ebbflow.flows.standings import deployed_fleets, is_on
+from ebbflow.turn.chain_reader import ChainReader
+
+ROUND_SECONDS = 60.0
+"""Between two looks at what is deployed, and the life of a master's adapter."""
+NOT_LOOKED = "nobody polls for a minute"
+NOT_ASKED = "no turn could be asked for; the next poll tries again"
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """A deployed fleet whose master is polled."""
+
+    deployment: DeploymentResponse
+    fleet: Fleet
+    every_seconds: float
+
+
+class QueuePoller:
+    """Polls for the fleets of one work pool.
+
+    Args:
+        client: of the server.
+        pool: whose deployments of `autoscale` count.
+        log: takes what could not be done; nothing is raised for it.
+        clock: monotonic seconds.
+        sleep: lets so many seconds pass.
+    """
+
+    def __init__(
+        self,
+        client: PrefectClient,
+        pool: str,
+        log: logging.Logger,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = anyio.sleep,
+    ) -> None:
+        self._client, self._pool, self._log = client, pool, log
+        self._clock, self._sleep = clock, sleep
+        self._saw_wait: set[UUID] = set()
+        """Deployments in whose last poll work waited, so that the turns since then know of it."""
+        self._unknown: dict[UUID, str] = {}
+        """Why the last poll told nothing; said once."""
+
+    async def round(self) -> None:
+        """Look at what is deployed, and poll for those fleets for a minute."""
+        ends_at = self._clock() + ROUND_SECONDS
+        found: Sequence[Polled] = ()
+        home = ""
+        with going_on(self._log, NOT_LOOKED):
+            if found := await self._polled():
+                home = await PrefectLedger(self._client).home(create=False)
+        async with anyio.create_task_group() as group:
+            for each in found:
+                group.start_soon(self._poll_until, each, home, ends_at)
+        if (left := ends_at - self._clock()) > 0:
+            await self._sleep(left)
+
+    async def _polled(self) -> Sequence[Polled]:
+        """The fleets of this pool whose turns come by a schedule, and that want polls."""
+        by_name = await deployed_fleets(self._client, flow="autoscale")
+        return [
+            Polled(each.response, each.fleet, each.fleet.poll_interval_seconds)
+            for deployed in by_name.values()
+            for each in deployed
+            if each.fleet is not None
+            and each.fleet.poll_interval_seconds is not None
+            and each.response.work_pool_name == self._pool
+            and is_on(each.response)
+        ]
+
+    async def _poll_until(self, polled: Polled, home: str, ends_at: float) -> None:
+        what = f"fleet {polled.fleet.name} is not polled for a minute"
+        try:
+            with going_on(self._log, what):
+                async with open_master(self._client, polled.fleet, home) as master:
+                    while master.caps.takes_polls and self._clock() < ends_at:
+                        await self._poll(polled, master)
+                        await self._sleep(polled.every_seconds)
+        except FleetError as error:
+            self._log.warning("%s: %s", what, one_line(error))
+        except Exception:
+            # Of an adapter of somebody else's: the other fleets are polled all the same.
+            self._log.exception(what)
+
+    async def _poll(self, polled: Polled, master: Master) -> None:
+        """One poll. Where nobody knows, what was seen before stands."""
+        demand, name = await master.demand(), polled.deployment.id
+        self._tell_unknown(polled, "" if demand.complete else demand.detail or "it does not say")
+        if not demand.complete:
+            return
+        if not waits(demand):
+            self._saw_wait.discard(name)
+        elif name not in self._saw_wait:
+            with going_on(self._log, NOT_ASKED):
+                await self._ask(polled, demand)
+                self._saw_wait.add(name)
+
+    def _tell_unknown(self, polled: Polled, why: str) -> None:
+        before = self._unknown.pop(polled.deployment.id, "")
+        if why:
+            self._unknown[polled.deployment.id] = why
+        if why and not before:
+            self._log.warning("a poll of %s tells nothing: %s", polled.fleet.master, why)
+
+    async def _ask(self, polled: Polled, demand: Demand) -> None:
+        """Ask for a turn after the newest one, unless none can do anything, or a person has changed its deployment."""
+        fleet, ledger = polled.fleet, PrefectLedger(self._client)
+        head = await ChainReader(ledger).head(fleet.name)
+        if head is None or head.record is None:
+            return
+        memory = head.record.memory
+        deployment = await self._client.read_deployment(polled.deployment.id)
+        is_as_polled = written(deployment) == written(polled.deployment) and is_on(deployment)
+        if not is_as_polled or not can_change(fleet, memory.workers, memory.overrides):
+            return
+        count, number = demand.waiting or demand.queued, head.claim.number
+        soonest_seconds = (fleet.waiting_interval_seconds or 0.0) - head.claim.age_seconds
+        await ask_after(
+            self._client,
+            deployment,
+            fleet=fleet.name,
+            chain=head.record.chain,
+            number=number,
+            at_seconds=await ledger.now() + max(0.0, soonest_seconds),
+            why=f"a poll after turn {number} saw work wait at {fleet.master}: {count}",
+        )
+        self._log.info("work waits at %s: a turn of %s comes sooner", fleet.master, fleet.name)
