@@ -83,6 +83,7 @@ def _past_of(found: Gathering, summed: FleetSum) -> FleetPast:
             found.last_at,
             interval_seconds=found.interval_seconds if found.every == 1 else None,
             waiting_interval_seconds=found.waiting_interval_seconds,
+            poll_interval_seconds=found.poll_interval_seconds,
             provider_caps=found.provider_caps,
             requests_at_once=found.at_once.count,
         ),

@@ -23,7 +23,7 @@ from ebbflow.simulation.at_once import AtOnce
 from ebbflow.simulation.past import Boots, RecordedLook, boots_of, now_gone
 from ebbflow.simulation.turn_times import looked_after, serving_since
 from ebbflow.turn.chain_walk import NEW_CHAIN, Step
-from ebbflow.turn.cost_facts import at, interval_seconds, waiting_interval_seconds
+from ebbflow.turn.cost_facts import at, interval_seconds, poll_interval_seconds, waiting_interval_seconds
 from ebbflow.turn.differences import became
 from ebbflow.turn.moments import moment
 from ebbflow.turn.standing import MISSED
@@ -67,6 +67,8 @@ class Gathering:
     """Of the newest fleet."""
     waiting_interval_seconds: float | None = None
     """The same."""
+    poll_interval_seconds: float | None = None
+    """The same."""
     unknown: int = 0
     """Records that did not know the demand."""
     every: int = 1
@@ -92,6 +94,7 @@ class Gathering:
         if not self.interval_seconds:
             self.interval_seconds = interval_seconds(step)
             self.waiting_interval_seconds = waiting_interval_seconds(step)
+            self.poll_interval_seconds = poll_interval_seconds(step)
         self._learn(step)
         demand = self._demand(step)
         later = self._later

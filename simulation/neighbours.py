@@ -50,6 +50,8 @@ WORTHS = (1.0, 10.0)
 """Of waiting, at which `marginal` is tried where nobody named one."""
 WAITING_SECONDS = 15.0
 """How soon turns are tried to follow each other while work waits."""
+POLL_SECONDS = 5.0
+"""How often the queue alone is tried to be looked at between turns."""
 DECIDES_NOTHING = "no"
 """The policy that has no opinion: it is no other way to decide."""
 
@@ -149,12 +151,20 @@ def _other_limits(fleet: Fleet) -> Iterator[Tried]:
 def _other_turns(fleet: Fleet) -> Iterator[Tried]:
     """Only what no schedule has to follow: an interval stands in two places of a file."""
     now = fleet.waiting_interval_seconds
-    said = f"waiting_interval_seconds {WAITING_SECONDS:g} (now {'unset' if now is None else f'{now:g}'})"
-    yield said, (Change(("waiting_interval_seconds",), WAITING_SECONDS),)
+    said, changes = _number(("waiting_interval_seconds",), now, WAITING_SECONDS)
+    yield said, changes
+    if fleet.poll_interval_seconds is None:
+        polls, to_poll = _number(("poll_interval_seconds",), None, POLL_SECONDS)
+        if now is not None and now <= WAITING_SECONDS:
+            yield polls, to_poll
+        else:
+            # Without turns that are near each other there is nothing that a poll may ask for.
+            yield f"{said}, {polls}", changes + to_poll
 
 
-def _number(path: tuple[str, ...], now: float, then: float) -> Tried:
-    return f"{path[-1]} {in_a_line(then)} (now {in_a_line(now)})", (Change(path, then),)
+def _number(path: tuple[str, ...], now: float | None, then: float) -> Tried:
+    before = "unset" if now is None else in_a_line(now)
+    return f"{path[-1]} {in_a_line(then)} (now {before})", (Change(path, then),)
 
 
 def _scaled(now: float, factor: float) -> float:

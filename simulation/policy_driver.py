@@ -34,6 +34,7 @@ from ebbflow.fleet.model import Fleet
 from ebbflow.simulation import seen
 from ebbflow.simulation.environment import Environment
 from ebbflow.simulation.policy_faults import PolicyFaults
+from ebbflow.simulation.polling import Polls
 from ebbflow.simulation.seen_crew import SeenCrew
 from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
 from ebbflow.simulation.world import Soon, World
@@ -149,15 +150,16 @@ class PolicyDriver:
         return self._soon(world)
 
     def _soon(self, world: World) -> Soon | None:
-        """Whether this turn asks for another one, as it does in `turn.turn`."""
-        if self._fleet.waiting_interval_seconds is None:
+        """Whether this turn asks for another one, as it does in `turn.turn`, and whether polls may."""
+        soon_seconds, poll_seconds = self._fleet.waiting_interval_seconds, self._fleet.poll_interval_seconds
+        if soon_seconds is None:
             return None
         is_held = any(held.kind in HOLDING for held in self._overrides)
-        can_change = world.ready < len(world.alive) or has_room(self._fleet, world.ready)
-        is_urgent = bool(world.queue) and can_change and not is_held
+        can_change = not is_held and (world.ready < len(world.alive) or has_room(self._fleet, world.ready))
         return Soon(
-            self._fleet.waiting_interval_seconds if is_urgent else None,
+            soon_seconds if can_change and world.queue else None,
             self._fleet.least_apart_seconds,
+            None if poll_seconds is None else Polls(poll_seconds, soon_seconds, can_change),
         )
 
     def decide(self, world: World) -> Decided:

@@ -6,9 +6,18 @@ from math import inf, nan
 
 from ebbflow.core.capabilities import fits
 from ebbflow.simulation.environment import Environment
+from ebbflow.simulation.polling import Polling
 from ebbflow.simulation.recorded import Trace
 from ebbflow.simulation.virtual_worker import Phase, VirtualWorker
-from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, COMPLETION, Driver, World, next_turn, turn_after
+from ebbflow.simulation.world import (
+    AFTER_LAST_ARRIVAL_SECONDS,
+    COMPLETION,
+    Driver,
+    World,
+    next_turn,
+    polling_after,
+    turn_after,
+)
 
 
 def world_of(
@@ -42,24 +51,31 @@ class SharedWorld(World):
         """Let time pass until the books are closed; events of one instant come in the order of the plain world."""
         heap, at = self._heap, self.trace.at_seconds
         place, ticks, tick_at = 0, 0, turns_at[0] if turns_at else 0.0
+        polling: Polling | None = None
         while True:
+            if polling is not None and self.queue:
+                polling.note_waiting(self.now)
+            look_at = tick_at if polling is None else min(tick_at, polling.at)
             event_at = heap[0][0] if heap else inf
             arrival_at = at[place] if place < len(at) else inf
-            if arrival_at <= event_at and arrival_at <= tick_at:
+            if arrival_at <= event_at and arrival_at <= look_at:
                 self.now = arrival_at
                 if not self._start_fitting(place, arrival_at):
                     self.queue.append(place)
                 place += 1
                 self.arrived = place
-            elif min(event_at, tick_at) > self.horizon:
+            elif min(event_at, look_at) > self.horizon:
                 break
-            elif event_at <= tick_at:
+            elif event_at <= look_at:
                 self.now = event_at
                 _, kind, number, request = heappop(heap)
                 if kind == COMPLETION:
                     self._complete(self.workers[number], request)
                 else:
                     self._happen(kind, self.workers[number])
+            elif polling is not None and look_at < tick_at:
+                self.now = look_at
+                tick_at = min(tick_at, polling.look(is_waiting=bool(self.queue)))
             else:
                 self.now = tick_at
                 soon = driver.tick(self)
@@ -71,6 +87,7 @@ class SharedWorld(World):
                     tick_at = next_turn(turns_at, ticks) if turns_at else ticks * driver.interval_seconds
                 else:
                     ticks, tick_at = turn_after(soon, self.now, turns_at, ticks, driver.interval_seconds)
+                polling = polling_after(polling, soon, self)
         self.now = self.horizon
         self._close_the_books()
 

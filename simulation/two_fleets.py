@@ -61,6 +61,8 @@ class OwnPast:
     """Between its turns; None: not known, or not all of them are among the looks."""
     waiting_interval_seconds: float | None = None
     """The same while work waited; None: the same as ever."""
+    poll_interval_seconds: float | None = None
+    """Between its looks at the queue alone, by which turns came sooner as well; None: it took none."""
     provider_caps: Mapping[str, ProviderCaps] = field(default_factory=dict)
     """What providers were able to do, by block, as far as that is recorded."""
     requests_at_once: int = 1
@@ -93,7 +95,11 @@ class OwnPast:
     def turns_at(self, fleet: Fleet) -> tuple[float, ...]:
         """When a fleet takes the turns that are due, in seconds of the trace; empty: exactly at its interval."""
         # Of turns that came sooner nobody can say which of them another fleet would have taken.
-        if self.interval_seconds is None or self.waiting_interval_seconds not in (None, fleet.waiting_interval_seconds):
+        came_sooner = (
+            (self.waiting_interval_seconds, fleet.waiting_interval_seconds),
+            (self.poll_interval_seconds, fleet.poll_interval_seconds),
+        )
+        if self.interval_seconds is None or any(own not in (None, played) for own, played in came_sooner):
             return ()
         return turns_of_looks(
             self.looks,

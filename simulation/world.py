@@ -1,11 +1,10 @@
 """The virtual world: requests, workers and the clock. Event-driven, in virtual time, the same bytes for the same seed.
 
 One heap of (time, kind, worker, epoch); arrivals are a sorted array merged with it; whoever decides is called at ticks
-in between. At equal times arrivals come first, then completions, boots and ends, then the tick.
+in between. At equal times arrivals come first, then completions, boots and ends, then the tick, then a poll.
 """
 
 import math
-import sys
 from bisect import insort
 from collections import deque
 from collections.abc import Sequence
@@ -15,14 +14,12 @@ from typing import Protocol
 
 from ebbflow.core.capabilities import fits
 from ebbflow.simulation.environment import Environment, Launched, Luck
+from ebbflow.simulation.polling import NEVER, Polling, Polls
 from ebbflow.simulation.recorded import Trace
 from ebbflow.simulation.virtual_worker import Phase, StoppedInstance, VirtualWorker
 
 COMPLETION, BOOT, FAILURE, PREEMPTION, WALLTIME, LEAVING = range(6)
 """Kinds of events, in their order at equal times."""
-
-NEVER = sys.float_info.max
-"""After the end of every run, and before what does not come at all."""
 
 AFTER_LAST_ARRIVAL_SECONDS = 7200.0
 """What is not served by then is unserved."""
@@ -46,6 +43,8 @@ class Soon:
     """None: this time none does."""
     least_apart_seconds: float
     """What is due sooner after a turn is skipped."""
+    polls: Polls | None = None
+    """By which a turn comes too, where work begins to wait; None: nobody looks between turns."""
 
 
 class World:
@@ -121,12 +120,14 @@ class World:
         horizon, waits, count = self.horizon, self.waits, len(at)
         interval, ticks, tick_at = driver.interval_seconds, 0, turns_at[0] if turns_at else 0.0
         ready, served, served_seconds = Phase.READY, 0, 0.0
+        polling: Polling | None = None
+        look_at = tick_at
         place = 0
         arrival_at = at[0]
         # A league has millions of requests: what only drivers read is written down when one looks.
         while True:
             event_at = heap[0][0] if heap else math.inf
-            if arrival_at <= event_at and arrival_at <= tick_at:
+            if arrival_at <= event_at and arrival_at <= look_at:
                 if idle and not requires:
                     worker = workers[idle.pop(0)]
                     worker.request = place
@@ -135,9 +136,12 @@ class World:
                     heappush(heap, (arrival_at + service[place], COMPLETION, worker.number, worker.epoch))
                 elif not idle or not self._start_fitting(place, arrival_at):
                     queue.append(place)
+                    if polling is not None:
+                        polling.note_waiting(arrival_at)
+                        look_at = min(tick_at, polling.at)
                 place += 1
                 arrival_at = at[place] if place < count else math.inf
-            elif event_at <= tick_at:
+            elif event_at <= look_at:
                 if event_at > horizon:
                     break
                 _, kind, number, epoch = heappop(heap)
@@ -145,6 +149,9 @@ class World:
                 if kind != COMPLETION:
                     self.now = event_at
                     self._happen(kind, worker)
+                    if polling is not None and queue:
+                        polling.note_waiting(event_at)
+                        look_at = min(tick_at, polling.at)
                     continue
                 if worker.epoch != epoch:
                     continue
@@ -164,9 +171,12 @@ class World:
                 else:
                     worker.idle_since = event_at
                     insort(idle, number)
+            elif look_at > horizon:
+                break
+            elif polling is not None and look_at < tick_at:
+                tick_at = min(tick_at, polling.look(is_waiting=bool(queue)))
+                look_at = min(tick_at, polling.at)
             else:
-                if tick_at > horizon:
-                    break
                 self.now, self.arrived = tick_at, place
                 self.served, self.served_seconds = served, served_seconds
                 soon = driver.tick(self)
@@ -181,6 +191,8 @@ class World:
                     tick_at = next_turn(turns_at, ticks) if turns_at else ticks * interval
                 else:
                     ticks, tick_at = turn_after(soon, self.now, turns_at, ticks, interval)
+                polling = polling_after(polling, soon, self)
+                look_at = tick_at if polling is None else min(tick_at, polling.at)
         self.now, self.arrived, self.served, self.served_seconds = horizon, place, served, served_seconds
         self._close_the_books()
 
@@ -417,6 +429,19 @@ def turn_after(
         place += 1
     sooner = NEVER if soon.after_seconds is None else now + soon.after_seconds
     return place, min(due(place), sooner)
+
+
+def polling_after(polling: Polling | None, soon: Soon | None, world: World) -> Polling | None:
+    """The polls of a run after a turn; none where its fleet has none."""
+    if soon is None or soon.polls is None:
+        return None
+    if polling is None:
+        polling = Polling(soon.polls, world.now)
+    else:
+        polling.take_turn(soon.polls, world.now)
+    if world.queue:
+        polling.note_waiting(world.now)
+    return polling
 
 
 def next_turn(turns_at: Sequence[float], place: int) -> float:

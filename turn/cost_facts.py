@@ -46,13 +46,22 @@ def _fleet_of(step: Step) -> Mapping[str, Plain]:
 
 def interval_seconds(step: Step) -> float:
     """Between the turns of its fleet."""
-    said = _fleet_of(step).get("interval_seconds")
-    return float(said) if isinstance(said, int | float) else step.record.turn.budget_seconds / BUDGET_SHARE
+    said = _seconds_of(step, "interval_seconds")
+    return said if said is not None else step.record.turn.budget_seconds / BUDGET_SHARE
 
 
 def waiting_interval_seconds(step: Step) -> float | None:
     """The same while work waits; None: no other."""
-    said = _fleet_of(step).get("waiting_interval_seconds")
+    return _seconds_of(step, "waiting_interval_seconds")
+
+
+def poll_interval_seconds(step: Step) -> float | None:
+    """Between looks at the queue alone, by which turns come sooner as well; None: nobody took any."""
+    return _seconds_of(step, "poll_interval_seconds")
+
+
+def _seconds_of(step: Step, name: str) -> float | None:
+    said = _fleet_of(step).get(name)
     return float(said) if isinstance(said, int | float) else None
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from ebbflow.fleet.model import Fleet
 from ebbflow.policies.marginal import MarginalPolicy
 from ebbflow.simulation.baselines import BASELINES
 from ebbflow.simulation.environment import COUNTLESS, ENVIRONMENTS, Environment
@@ -66,15 +67,28 @@ class Turns:
 
     interval_seconds: float
     waiting_interval_seconds: float | None = None
+    poll_interval_seconds: float | None = None
 
     @classmethod
     def read(cls, said: str) -> "Turns":
-        """`60`, or `60+15`."""
-        return cls(*(float(seconds) for seconds in said.split("+")))
+        """`60`, or `60+15`, or `60+15p5`."""
+        turns, _, polls = said.partition("p")
+        due, _, waiting = turns.partition("+")
+        return cls(float(due), *(float(each) if each else None for each in (waiting, polls)))
 
     def __str__(self) -> str:
         """The same again."""
-        return "+".join(f"{each:g}" for each in (self.interval_seconds, self.waiting_interval_seconds) if each)
+        turns = "+".join(f"{each:g}" for each in (self.interval_seconds, self.waiting_interval_seconds) if each)
+        return turns if self.poll_interval_seconds is None else f"{turns}p{self.poll_interval_seconds:g}"
+
+    def of(self, fleet: Fleet) -> Fleet:
+        """The same fleet with these turns between those that are due."""
+        return fleet.model_copy(
+            update={
+                "waiting_interval_seconds": self.waiting_interval_seconds,
+                "poll_interval_seconds": self.poll_interval_seconds,
+            }
+        )
 
 
 @lru_cache(maxsize=64)
@@ -111,7 +125,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--traces", help="comma-separated names instead")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument(
-        "--turns", default="5,30,60", help="seconds, comma-separated; 60+15: 15 s after one that saw work wait"
+        "--turns",
+        default="5,30,60",
+        help="seconds, comma-separated; 60+15: 15 s after one that saw work wait; 60+15p5: with polls every 5 s beside",
     )
     given = parser.parse_args(arguments)
     names = given.traces.split(",") if given.traces else TUNED if given.tuned else ASIDE
@@ -170,8 +186,7 @@ class _Ours:
             boot_seconds=self.environment.providers[0].boots.median_seconds,
             service_seconds=float(f"{trace_of(self.trace).mean_service_seconds:.1g}"),
         )
-        fleet = league_fleet(self.environment, policy)
-        fleet = fleet.model_copy(update={"waiting_interval_seconds": self.turns.waiting_interval_seconds})
+        fleet = self.turns.of(league_fleet(self.environment, policy))
         return QuickDriver(fleet, self.environment, interval_seconds=self.turns.interval_seconds, is_brief=True)
 
 

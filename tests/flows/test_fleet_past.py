@@ -74,6 +74,16 @@ async def test_a_past_is_read_with_what_came_and_what_the_fleet_did() -> None:
     assert past.played.boots["local/a"].usd_per_hour == 2.0
 
 
+@pytest.mark.parametrize("polls", [None, 5.0])
+async def test_how_often_the_newest_fleet_looked_is_read(polls: float | None) -> None:
+    sooner = changed(WIDE, waiting_interval_seconds=12.0, poll_interval_seconds=polls)
+    queue = Counting(caps=replace(Counting().caps, takes_polls=True))
+    past = await past_of(await busy_past(4, sooner, queue))
+    assert past.played.interval_seconds == WIDE.interval_seconds
+    assert (past.played.waiting_interval_seconds, past.played.poll_interval_seconds) == (12.0, polls)
+    assert not past.played.turns_at(WIDE), "nobody can say which turns it would have taken"
+
+
 async def test_the_fleet_that_is_deployed_differs_in_nothing_from_itself() -> None:
     told = await compared(await busy_past(), WIDE, WIDE, most=0.0)
     assert told.deployed == told.written

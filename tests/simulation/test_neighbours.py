@@ -72,16 +72,43 @@ def test_limits_go_up_and_down_as_far_as_providers_have_room(
 @pytest.mark.parametrize(
     ("turns", "there"),
     [
-        ({"interval_seconds": 60}, ["waiting_interval_seconds 15 (now unset)"]),
-        ({"interval_seconds": 60, "waiting_interval_seconds": 30}, ["waiting_interval_seconds 15 (now 30)"]),
-        ({"interval_seconds": 60, "waiting_interval_seconds": 15}, []),
+        (
+            {"interval_seconds": 60},
+            [
+                "waiting_interval_seconds 15 (now unset)",
+                "waiting_interval_seconds 15 (now unset), poll_interval_seconds 5 (now unset)",
+            ],
+        ),
+        (
+            {"interval_seconds": 60, "waiting_interval_seconds": 30},
+            [
+                "waiting_interval_seconds 15 (now 30)",
+                "waiting_interval_seconds 15 (now 30), poll_interval_seconds 5 (now unset)",
+            ],
+        ),
+        ({"interval_seconds": 60, "waiting_interval_seconds": 15}, ["poll_interval_seconds 5 (now unset)"]),
+        (
+            {"interval_seconds": 60, "waiting_interval_seconds": 10},
+            ["waiting_interval_seconds 15 (now 10)", "poll_interval_seconds 5 (now unset)"],
+        ),
+        (
+            {"interval_seconds": 60, "waiting_interval_seconds": 30, "poll_interval_seconds": 10},
+            ["waiting_interval_seconds 15 (now 30)"],
+        ),
+        ({"interval_seconds": 60, "waiting_interval_seconds": 15, "poll_interval_seconds": 10}, []),
         ({"interval_seconds": 15}, []),
     ],
 )
-def test_turns_that_follow_soon_while_work_waits_are_tried_where_they_are_sooner(
+def test_turns_that_follow_soon_while_work_waits_are_tried_and_polls_where_there_are_none(
     turns: dict[str, Any], there: list[str]
 ) -> None:
-    assert [label for label in labels(**turns) if label.startswith("waiting_interval")] == there
+    assert [label for label in labels(**turns) if "_interval_seconds" in label] == there
+
+
+def test_polls_are_tried_with_turns_that_are_near_each_other() -> None:
+    settings = settings_of(fleet(interval_seconds=60)).playable
+    (polled,) = [each.fleet for each in settings if each.fleet.poll_interval_seconds is not None]
+    assert (polled.interval_seconds, polled.waiting_interval_seconds, polled.poll_interval_seconds) == (60, 15, 5)
 
 
 def test_other_policies_are_tried_with_their_defaults_and_those_that_ask_for_more_are_named() -> None:

@@ -22,6 +22,7 @@ from ebbflow.simulation.league import Played, simulate
 from ebbflow.simulation.league_fleet import UNSPACED, league_fleet
 from ebbflow.simulation.policy_driver import EPOCH_SECONDS, PolicyDriver
 from ebbflow.simulation.policy_faults import PolicyFaults
+from ebbflow.simulation.polling import Polls
 from ebbflow.simulation.recorded import Trace, load
 from ebbflow.simulation.world import Soon, World
 
@@ -354,20 +355,64 @@ def test_a_stopped_instance_without_stock_stays_and_its_provider_rests() -> None
     assert policy.seen[112].warm == 0
 
 
-def test_a_turn_is_asked_for_sooner_where_the_turn_of_a_flow_asks_for_one() -> None:
+@pytest.mark.parametrize("poll_seconds", [None, 5.0])
+def test_a_turn_is_asked_for_sooner_where_the_turn_or_the_poll_of_a_flow_asks_for_one(
+    poll_seconds: float | None,
+) -> None:
     asked: list[bool] = []
-    fleet = league_fleet(K8S, VanillaPolicy(upper_task_ratio=2.0))
-    fleet = fleet.model_copy(
-        update={"waiting_interval_seconds": 15.0, "limits": fleet.limits.model_copy(update={"max_workers": 6})}
+    fleet = league_fleet(K8S, VanillaPolicy(upper_task_ratio=2.0)).model_copy(
+        update={
+            "waiting_interval_seconds": 15.0,
+            "poll_interval_seconds": poll_seconds,
+            "limits": UNSPACED.model_copy(update={"max_workers": 6}),
+        }
     )
 
     class Compared(PolicyDriver):
         def _soon(self, world: World) -> Soon | None:
             soon, seen = super()._soon(world), self._observation(world)
-            asks = waits(seen.demand) and can_change(fleet, seen.workers, ())
-            assert soon == Soon(15.0 if asks else None, fleet.least_apart_seconds)
+            is_of_use = can_change(fleet, seen.workers, ())
+            asks = waits(seen.demand) and is_of_use
+            polls = None if poll_seconds is None else Polls(poll_seconds, 15.0, is_of_use)
+            assert soon == Soon(15.0 if asks else None, fleet.least_apart_seconds, polls)
             asked.append(asks)
             return soon
 
     World(load("mooncake").first(1500), K8S, 1).run(Compared(fleet, K8S, interval_seconds=60.0))
     assert {True, False} == set(asked)
+
+
+def test_a_turn_that_a_poll_brought_is_a_turn_as_any_other() -> None:
+    policy = Scripted(wanted=0)
+    polled = driver(policy, interval_seconds=60.0, waiting_interval_seconds=15.0, poll_interval_seconds=5.0)
+    World(Trace("late", (32.0, 113.0), (1.0, 1.0)), SURE, 1, after_seconds=20.0).run(polled)
+    seen = [(each.at_seconds - EPOCH_SECONDS, each.elapsed_seconds, each.demand.queued) for each in policy.seen]
+    assert seen[:3] == [(0.0, 0.0, 0), (35.0, 35.0, 1), (50.0, 15.0, 1)]
+    assert policy.seen[2].remembered == {"ticks": (2.0,)}
+    assert polled.faults.turns == len(policy.seen)
+
+
+@pytest.mark.parametrize(
+    ("sections", "overrides", "brings"),
+    [
+        pytest.param({}, (), True, id="there is room"),
+        pytest.param({"limits": UNSPACED.model_copy(update={"max_workers": 1})}, (), False, id="it is full"),
+        pytest.param({}, (held(OverrideKind.PAUSE, seconds=900.0),), False, id="it is paused"),
+    ],
+)
+def test_a_poll_brings_no_turn_that_can_do_nothing(
+    sections: dict[str, Any], overrides: tuple[Override, ...], brings: bool
+) -> None:
+    """One worker is ready at 100 s, and the second request waits from 132 s on."""
+    policy = Scripted(wanted=1)
+    polled = driver(
+        policy,
+        interval_seconds=60.0,
+        overrides=overrides,
+        waiting_interval_seconds=15.0,
+        poll_interval_seconds=5.0,
+        **sections,
+    )
+    World(Trace("two", (131.0, 132.0), (60.0, 1.0)), SURE, 1, after_seconds=10.0).run(polled)
+    turns = [each.at_seconds - EPOCH_SECONDS for each in policy.seen]
+    assert turns == [0.0, 60.0, 120.0, *([135.0] if brings else [])]

@@ -94,12 +94,13 @@ def test_what_else_a_fleet_says_has_its_say(hour: Trace, sections: dict[str, Any
     assert quick == slow
 
 
+@pytest.mark.parametrize("poll_seconds", [None, 5.0], ids=["without polls", "with polls"])
 @pytest.mark.parametrize("environment", [K8S, HARSH, WARM], ids=lambda environment: environment.name)
 def test_turns_that_come_sooner_because_work_waits_are_the_same_in_a_quick_run(
-    hour: Trace, environment: Environment
+    hour: Trace, environment: Environment, poll_seconds: float | None
 ) -> None:
     fleet = league_fleet(environment, POLICIES["marginal"])
-    fleet = fleet.model_copy(update={"waiting_interval_seconds": 15.0})
+    fleet = fleet.model_copy(update={"waiting_interval_seconds": 15.0, "poll_interval_seconds": poll_seconds})
     driven: list[tuple[Any, PolicyDriver]] = []
     for kind, is_brief in ((QuickDriver, True), (PolicyDriver, False)):
         driver = kind(fleet, environment, interval_seconds=60.0, is_brief=is_brief)

@@ -59,6 +59,36 @@ def test_recorded_turns_are_those_of_a_fleet_that_would_have_taken_them(
     assert past.turns_at(fleet) == (tuple(60.0 * place for place in range(121)) if is_known else ())
 
 
+@pytest.mark.parametrize(
+    ("recorded", "played", "is_known"),
+    [
+        pytest.param(None, 5.0, True, id="the played fleet polls itself"),
+        pytest.param(5.0, 5.0, True, id="some came by polls, as they do in the played fleet"),
+        pytest.param(5.0, None, False, id="some came by polls that the played fleet does not take"),
+        pytest.param(5.0, 10.0, False, id="some came by polls that the played fleet takes later"),
+    ],
+)
+def test_recorded_turns_that_came_by_polls_are_those_of_a_fleet_that_polls_alike(
+    recorded: float | None, played: float | None, is_known: bool
+) -> None:
+    past = replace(QUIET, interval_seconds=60.0, waiting_interval_seconds=15.0, poll_interval_seconds=recorded)
+    fleet = FLEET.model_copy(
+        update={"interval_seconds": 60.0, "waiting_interval_seconds": 15.0, "poll_interval_seconds": played}
+    )
+    assert past.turns_at(fleet) == (tuple(60.0 * place for place in range(121)) if is_known else ())
+
+
+def test_polls_shorten_the_wait_of_who_comes_to_a_fleet_at_rest_and_are_played() -> None:
+    came = Trace("a crowd", (1510.0,) * 12, (60.0,) * 12)
+    past = replace(QUIET, came=came, counts_from=T0)
+    soon = FLEET.model_copy(update={"interval_seconds": 300.0, "waiting_interval_seconds": 15.0})
+    polled = soon.model_copy(update={"poll_interval_seconds": 5.0})
+    waits = [play_fleet(past, fleet).figures.waited_p95_seconds for fleet in (soon, polled)]
+    assert waits[0] is not None
+    assert waits[1] is not None
+    assert waits[1] < waits[0] - 30.0
+
+
 def test_turns_that_follow_soon_shorten_waits_and_are_played() -> None:
     """Three long requests, of which one waits for two workers, and then one comes every two seconds."""
     at = (1700.0,) * 3 + tuple(1800.0 + 2.0 * place for place in range(300))

@@ -10,11 +10,12 @@ import pytest
 
 from ebbflow.simulation.baselines import BASELINES
 from ebbflow.simulation.environment import K8S, MARKET, BootTimes, Environment, Luck, VirtualProvider
+from ebbflow.simulation.polling import NEVER, Polls
 from ebbflow.simulation.recorded import Trace, load
 from ebbflow.simulation.score import score
 from ebbflow.simulation.shared_world import SharedWorld
 from ebbflow.simulation.virtual_worker import Phase
-from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, NEVER, Soon, World, turn_after
+from ebbflow.simulation.world import AFTER_LAST_ARRIVAL_SECONDS, Soon, World, turn_after
 
 STEADY = VirtualProvider("steady", BootTimes(100.0, 0.0, 100.0, 100.0))
 SURE = Environment("sure", (STEADY,))
@@ -332,3 +333,83 @@ def test_a_driver_is_called_when_it_says_and_when_it_is_due(make: type[World]) -
 
     make(made_up((5.0, 1.0)), SURE, 1, after_seconds=95.0).run(Eager(lambda world: None, 30.0))
     assert called == [0.0, 12.0, 24.0, 36.0, 48.0, 60.0, 90.0]
+
+
+class Polled(Told):
+    """Takes turns that are due and those that polls ask for, and notes when."""
+
+    def __init__(self, does: Callable[[World], None] = lambda world: None, soon: Soon | None = None) -> None:
+        super().__init__(does, 60.0)
+        self.soon = soon or Soon(None, 11.0, Polls(5.0, 15.0))
+        self.called: list[float] = []
+
+    def tick(self, world: World) -> Soon | None:
+        self.called.append(world.now)
+        self._does(world)
+        return self.soon
+
+
+def launch_one(world: World) -> None:
+    if not world.workers:
+        world.launch()
+
+
+@pytest.mark.parametrize("make", [World, SharedWorld])
+@pytest.mark.parametrize(
+    ("at_seconds", "called"),
+    [
+        pytest.param((32.0,), [0.0, 35.0, 60.0, 120.0], id="at once, at the poll after it came"),
+        pytest.param((35.0,), [0.0, 35.0, 60.0, 120.0], id="it comes as a poll is taken"),
+        pytest.param((2.0,), [0.0, 15.0, 60.0, 120.0], id="not nearer to the last turn than turns may be"),
+        pytest.param((52.0,), [0.0, 55.0, 120.0], id="in the place of one that is due soon after"),
+        pytest.param((57.0,), [0.0, 60.0, 75.0, 120.0], id="after a turn that was due as the poll was taken"),
+        pytest.param((32.0, 44.0, 71.0), [0.0, 35.0, 60.0, 120.0], id="once, while work goes on waiting"),
+    ],
+)
+def test_a_poll_that_sees_work_begin_to_wait_brings_a_turn(
+    make: type[World], at_seconds: tuple[float, ...], called: list[float]
+) -> None:
+    driver = Polled()
+    trace = made_up(*((at, 1.0) for at in at_seconds))
+    make(trace, SURE, 1, after_seconds=150.0 - at_seconds[-1]).run(driver)
+    assert [at for at in driver.called if at < 150.0] == called
+
+
+@pytest.mark.parametrize("make", [World, SharedWorld])
+def test_work_that_waits_again_after_a_poll_that_saw_none_brings_a_turn_again(make: type[World]) -> None:
+    """One worker, ready at 100 s: the second request waits from 101 s to 112 s, the fourth from 131 s on."""
+    driver = Polled(launch_one)
+    trace = made_up((100.5, 11.5), (101.0, 5.0), (129.0, 30.0), (131.0, 5.0))
+    make(trace, SURE, 1, after_seconds=39.0).run(driver)
+    assert driver.called == [0.0, 60.0, 105.0, 120.0, 135.0]
+
+
+@pytest.mark.parametrize("make", [World, SharedWorld])
+def test_work_that_is_served_before_the_next_poll_is_not_seen(make: type[World]) -> None:
+    driver = Polled(launch_one)
+    trace = made_up((100.5, 1.0), (101.0, 5.0))
+    make(trace, SURE, 1, after_seconds=30.0).run(driver)
+    assert driver.called == [0.0, 60.0, 120.0]
+
+
+@pytest.mark.parametrize("make", [World, SharedWorld])
+def test_work_that_a_lost_worker_gives_back_is_seen_by_a_poll(make: type[World]) -> None:
+    def launch_one_that_ends(world: World) -> None:
+        launch_one(world)
+        world.limit_ready_seconds(world.workers[0], 32.0)
+
+    driver = Polled(launch_one_that_ends)
+    make(made_up((110.0, 60.0)), SURE, 1, after_seconds=60.0).run(driver)
+    assert driver.called == [0.0, 60.0, 120.0, 135.0]
+
+
+@pytest.mark.parametrize("make", [World, SharedWorld])
+def test_polls_begin_and_end_with_what_the_fleet_says_of_them(make: type[World]) -> None:
+    driver = Polled()
+
+    def turn_polls_off(world: World) -> None:
+        driver.soon = Soon(None, 11.0, None if world.now < 120.0 else Polls(5.0, 15.0))
+
+    driver._does = turn_polls_off
+    make(made_up((32.0, 1.0), (80.0, 1.0)), SURE, 1, after_seconds=75.0).run(driver)
+    assert driver.called == [0.0, 60.0, 120.0, 135.0]
