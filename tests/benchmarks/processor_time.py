@@ -31,6 +31,8 @@ class Runner:
     """Prefect's own; nobody's run."""
     server: psutil.Process
     """The turn server: what it does itself, it does for runs."""
+    pollers: frozenset[int]
+    """Of its children the one that is no run."""
 
     @asynccontextmanager
     async def billed(self) -> AsyncIterator[Bill]:
@@ -39,7 +41,7 @@ class Runner:
         yield bill
         # A run's process outlives its last state, and only one that was waited for is in the bill.
         deadline = time.monotonic() + MOST_SECONDS
-        while self.worker.children() or self.server.children():
+        while self.worker.children() or {each.pid for each in self.server.children()} - self.pollers:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"processes of a run have not ended: {self.worker.children()}")
             await asyncio.sleep(LOOK_SECONDS)
@@ -66,12 +68,21 @@ def runner(running: World, pool: str) -> Iterator[Runner]:
             found = psutil.Process(started.pid).children()
             server = next(each for each in found if SERVER in each.cmdline())
             worker = next(each for each in found if "worker" in each.cmdline())
-            yield Runner(worker, server)
+            yield Runner(worker, server, _pollers(server))
     finally:
         # In sessions of their own, so that a runner that had to be killed has left them.
         for each in found:
             with suppress(psutil.Error):
                 each.kill()
+
+
+def _pollers(server: psutil.Process) -> frozenset[int]:
+    """Whom it forks before it is asked for any run."""
+    deadline = time.monotonic() + MOST_SECONDS
+    while not (found := server.children()):
+        assert time.monotonic() < deadline, "nobody polls"
+        time.sleep(LOOK_SECONDS)
+    return frozenset(each.pid for each in found)
 
 
 def prefect_server(running: World) -> psutil.Process:

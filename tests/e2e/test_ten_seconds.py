@@ -23,6 +23,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from ebbflow.blocks import KubernetesProvider
 from ebbflow.flows.deploying import switch_schedules
+from ebbflow.services.runner.line import POLLER
 from ebbflow.standins.kubernetes.server import ApiServer
 from ebbflow.standins.process import running
 from tests.e2e.deploying import BY_RUNNER, POOL, deploy, deployments, prefect, runs_of, write_prefect_file
@@ -89,12 +90,15 @@ Look = Mapping[str, Size]
 
 @dataclass
 class Site:
-    """One deployed fleet, and the three processes that run its turns."""
+    """One deployed fleet, the three processes that run its turns, and the two that would poll between them."""
 
     world: PrefectWorld
     runner: psutil.Process
     server: psutil.Process
     prefect_worker: psutil.Process
+    poller: psutil.Process
+    client: psutil.Process
+    """Of the poller."""
     workers: Mapping[str, int]
     folders: tuple[Path, ...]
     """Everything that a turn may write to."""
@@ -103,7 +107,13 @@ class Site:
     @property
     def processes(self) -> dict[str, psutil.Process]:
         """By what they are."""
-        return {"turn server": self.server, "runner": self.runner, "Prefect worker": self.prefect_worker}
+        return {
+            "turn server": self.server,
+            "runner": self.runner,
+            "Prefect worker": self.prefect_worker,
+            "poller": self.poller,
+            "poller's client": self.client,
+        }
 
     def tail(self) -> str:
         """The end of what was said, for a test that fails."""
@@ -157,13 +167,13 @@ class Site:
         self.look()
 
     def runs(self) -> set[int]:
-        """Processes of turns: all that have the runner's own folder for temporary files, and are none of the three."""
+        """Processes of turns: all that have the runner's own folder for temporary files, and are none of ours."""
         (temporary,) = (folder for folder in self.folders if folder.name == "tmp")
         return set(processes_with("TMPDIR", str(temporary))) - {each.pid for each in self.processes.values()}
 
     def left_over(self) -> list[str]:
-        """Children, zombies among them, that the three have at rest and should not have."""
-        expected = {self.server.pid, self.prefect_worker.pid}
+        """Children, zombies among them, that these have at rest and should not have."""
+        expected = {each.pid for each in self.processes.values()}
         return [str(child) for child in self.runner.children(recursive=True) if child.pid not in expected]
 
 
@@ -205,9 +215,12 @@ async def living(folder: Path, given: Mapping[str, str]) -> AsyncIterator[Site]:
             await world.until_serving(1)
             runner = psutil.Process(started.pid)
             server, worker = (_child(runner, word) for word in ("ebbflow.services.runner.server", "worker"))
+            client = _child(runner, POLLER)
+            # It is forked as soon as its server answers, before anybody takes a run.
+            poller = min(server.children(), key=psutil.Process.create_time)
             private = Path(server.cmdline()[-1]).parent
             folders = (home, temporary, runs_in, private)
-            yield Site(world, runner, server, worker, world.processes(), folders, log)
+            yield Site(world, runner, server, worker, poller, client, world.processes(), folders, log)
             await prefect(environment, folder, "work-pool", "pause", pool)
 
 
@@ -255,7 +268,7 @@ async def holds(site: Site, turns: float, tells: Callable[[str, Mapping[str, int
     assert site.files() - files == set()
     assert site.left_over() == []
     # Prefect's own worker is not ours to mend: what it holds is told, and bounds nothing.
-    for name in ("turn server", "runner"):
+    for name in site.processes.keys() - {"Prefect worker"}:
         first, last = sizes[name]
         assert last.files == first.files, f"open files of the {name}: {first.files} at first, {last.files} at last"
         assert last.kilobytes - first.kilobytes <= MOST_GROWN_KILOBYTES, f"the {name}: {first} at first, {last} at last"
