@@ -17,6 +17,7 @@ from ebbflow.cli.check import read
 from ebbflow.cli.check_past import past_seconds
 from ebbflow.cli.folders import PREFECT_FILE, inside
 from ebbflow.cli.speaking import FINE, NOT_RIGHT, REFUSED, USAGE, answer, console, end, run, say
+from ebbflow.core.text import counted
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -232,7 +233,7 @@ def _show(told: "AdviceTold") -> None:
     from ebbflow.turn.moments import moment
 
     out = console()
-    span = f"{moment(told.since_at)} to {moment(told.until_at)}, {told.records} turns"
+    span = f"{moment(told.since_at)} to {moment(told.until_at)}, {counted(told.records, 'turn')}"
     out.print(f"[bold]{escape(told.fleet)}[/bold], {span}\n\n{escape(verdict(told))}", soft_wrap=True)
     for question, sentences in answers(told):
         out.print(f"\n[bold]{question}[/bold]")

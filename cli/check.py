@@ -12,7 +12,7 @@ from rich.markup import escape
 from ebbflow.cli.check_past import FAIL_ABOVE_PERCENT, meanwhile, past_seconds, past_shown, past_verdict
 from ebbflow.cli.folders import SERVICES_FILE, inside
 from ebbflow.cli.speaking import FINE, NOT_RIGHT, USAGE, answer, console, end, run
-from ebbflow.core.text import one_line
+from ebbflow.core.text import counted, one_line
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
@@ -208,7 +208,7 @@ def _blocks_rows(path: Path) -> tuple[list[Row], frozenset[str]]:
         written = frozenset(block.reference for block in blocks_of(read(path), path.parent.resolve()))
     except FleetError as error:
         return [("wrong", str(path), one_line(error, 1000), None)], frozenset()
-    return [("fine", str(path), f"its {len(written)} blocks are written as they should be", None)], written
+    return [("fine", str(path), f"{counted(len(written), 'block')}, written as they should be", None)], written
 
 
 async def _missing_row(service: "Service") -> Row:

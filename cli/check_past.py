@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ebbflow.cli.speaking import USAGE, end
+from ebbflow.core.text import counted
 from ebbflow.turn.moments import age_of, moment
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def past_verdict(told: "PastTold") -> str:
 
 def past_shown(told: "PastTold") -> Iterator[RenderableType]:
     """The comparison, as a person reads it."""
-    span = f"{(told.until_at - told.since_at) / 3600:.2f} h, {told.records} records"
+    span = f"{(told.until_at - told.since_at) / 3600:.2f} h, {counted(told.records, 'record')}"
     yield f"\n[bold]{escape(told.fleet)}[/bold] from {moment(told.since_at)} to {moment(told.until_at)} ({span})"
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
     table.add_column("  ")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
 
     from ebbflow.cli.local import Local
+    from ebbflow.fleet.model import Fleet
 
 
 def down(
@@ -32,13 +33,14 @@ def down(
     `ebbflow up --start` begins anew. What `ebbflow up` has started in the background of this folder is ended last, once
     no fleet of its server lives any more.
     """
-    # The turns are taken in this process, and what they log is in their runs.
+    # The turns are taken in this process, and what they log is in their runs; what a person has to know is said here.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     with only_one(Path.cwd()):
         run(
             lambda: _down(fleet, force=force),
-            interrupted="nothing is lost, and the fleet goes on ending: call `ebbflow down` again, until it says that "
-            "nothing is left",
+            interrupted="nothing is lost, and what has begun goes on by the fleet's own turns: `ebbflow status` shows "
+            "how far it is, and `ebbflow down`, called again, goes on until nothing is left",
         )
 
 
@@ -55,10 +57,11 @@ async def _down(asked: str | None, *, force: bool) -> None:
         say("nothing of this folder runs: what `ebbflow up` started was ended, or never started")
         return
     async with connected() as client:
-        code = await _end_fleet(client, asked, force=force, may_be_none=local.background.was_used)
+        code = await _end_fleet(client, asked, local, force=force)
         living = await living_on(client, local) if local.background.was_used else ()
     if living:
-        say(f"what runs in the background stays, for {', '.join(living)} lives there: `ebbflow down {living[0]}`")
+        lives = "lives" if len(living) == 1 else "live"
+        say(f"what runs in the background stays, for {', '.join(living)} {lives} there: `ebbflow down {living[0]}`")
     elif local.background.was_used:
         await local.end()
     if code != FINE:
@@ -95,14 +98,14 @@ async def _make_sure(local: "Local", *, force: bool) -> None:
         end(NOT_RIGHT, f"{error}\n{hint}")
 
 
-async def _end_fleet(client: "PrefectClient", asked: str | None, *, force: bool, may_be_none: bool) -> int:
+async def _end_fleet(client: "PrefectClient", asked: str | None, local: "Local", *, force: bool) -> int:
     from ebbflow.flows.alerts import remove_alerts
     from ebbflow.flows.ending import fleet_to_end, wind_down
     from ebbflow.flows.standings import standings
     from ebbflow.turn.standing import chosen
 
     names = [each.name for each in await standings(client)]
-    if may_be_none and asked is None and not names:
+    if local.background.was_used and asked is None and not names:
         say("no fleet was deployed here")
         return FINE
     try:
@@ -114,10 +117,39 @@ async def _end_fleet(client: "PrefectClient", asked: str | None, *, force: bool,
     left = await wind_down(client, fleet, force=force, tell=lambda left: say(f"{name}: {left}"))
     for alert in await remove_alerts(client, name):
         say(f"alert {alert!r} is removed")
+    if stays := await _what_stays(client, fleet, is_kept_here=local.has_the_server):
+        say(stays)
     if not left.is_nothing:
         warn(f"no worker of {name!r} exists any more; what {fleet.master} has of it is known once it answers")
         return NOT_RIGHT
     return FINE
+
+
+async def _what_stays(client: "PrefectClient", fleet: "Fleet", *, is_kept_here: bool) -> str:
+    """What the server keeps of a fleet that has ended, and how a person removes it; empty: no deployment of it.
+
+    Args:
+        client: of the server.
+        fleet: which.
+        is_kept_here: the server is the folder's own, and ends with its fleets.
+    """
+    from ebbflow.flows.standings import deployed_fleets
+
+    deployed = (await deployed_fleets(client)).get(fleet.name, ())
+    names = [f"{each.flow.replace('_', '-')}/{each.response.name}" for each in deployed]
+    if not names:
+        return ""
+    blocks = dict.fromkeys([fleet.master, *(entry.block for entry in fleet.providers)])
+    pools = sorted({each.response.work_pool_name for each in deployed if each.response.work_pool_name})
+    kept = f"deployments {', '.join(names)}; blocks {', '.join(blocks)}; work pool {', '.join(pools) or 'none'}"
+    if is_kept_here:
+        return (
+            f"what stays, for a later `ebbflow up --start`: {kept}; all of it is in {KEPT}, and goes with that folder"
+        )
+    return (
+        f"what stays, for a later `ebbflow up --start`: {kept}; `prefect deployment delete NAME`, `prefect block "
+        "delete NAME` and `prefect work-pool delete NAME` remove what no other fleet needs"
+    )
 
 
 def _fleet_here(names: Sequence[str]) -> str | None:
@@ -134,10 +166,8 @@ def _fleet_here(names: Sequence[str]) -> str | None:
 
 async def living_on(client: "PrefectClient", local: "Local") -> tuple[str, ...]:
     """Fleets whose turns come by themselves, and by what a folder runs: by its Prefect server, or in its work pool."""
-    from ebbflow.cli.services import SERVER
     from ebbflow.flows.standings import deployed_fleets
 
-    is_its_server = any(service.name == SERVER for service in local.servers)
     pools = {local.asked.prefect_worker} - {None}
     fleets = await deployed_fleets(client)
     return tuple(
@@ -147,7 +177,7 @@ async def living_on(client: "PrefectClient", local: "Local") -> tuple[str, ...]:
             if any(
                 schedule.active
                 for each in deployed
-                if is_its_server or each.response.work_pool_name in pools
+                if local.has_the_server or each.response.work_pool_name in pools
                 for schedule in each.response.schedules
             )
         )

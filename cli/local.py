@@ -42,6 +42,11 @@ class Local:
 
         return tuple(services.servers(self.asked, self.folder, api_url=get_current_settings().api.url))
 
+    @property
+    def has_the_server(self) -> bool:
+        """Whether the Prefect server that settings name is the folder's own."""
+        return any(service.name == services.SERVER for service in self.servers)
+
     async def make_sure_of_servers(self) -> None:
         """Start those that do not answer, and say where each is.
 

@@ -151,4 +151,10 @@ async def _asked(fleet: str | None, flow: str, parameters: dict[str, Any]) -> "A
     from ebbflow.flows.asking import ask_deployment
 
     async with connected() as client:
-        return await ask_deployment(client, fleet, flow, parameters, wait_seconds=WAIT_SECONDS)
+        try:
+            return await ask_deployment(client, fleet, flow, parameters, wait_seconds=WAIT_SECONDS)
+        except ValueError as error:
+            # What a person meant is told plainly; a kind of its own is somebody else's error.
+            if type(error) is not ValueError:
+                raise
+            end(USAGE, str(error))

@@ -3,8 +3,11 @@
 import asyncio
 import json
 import os
+import signal
 import sys
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, NoReturn, TypeVar
 
 import typer
@@ -78,28 +81,55 @@ def run(make: Callable[[], Coroutine[Any, Any, T]], *, interrupted: str = "") ->
 
     Args:
         make: makes the coroutine. Any: what asyncio says of coroutines.
-        interrupted: what a person who presses Ctrl-C has to know of what was begun.
+        interrupted: what a person who presses Ctrl-C, or who sends SIGTERM, has to know of what was begun.
     """
     try:
-        return asyncio.run(make())
+        with _terminated_as_interrupted():
+            return asyncio.run(make())
     except FleetError as error:
         end(REFUSED, str(error))
     except KeyboardInterrupt:
-        end(NOT_RIGHT, f"interrupted{f'; {interrupted}' if interrupted else ''}")
+        _end_interrupted(interrupted)
     except Exception as error:
         code = _code_of(error)
         if code is None:
             raise
         end(code, f"{type(error).__name__}: {one_line(error)}")
+    except BaseException as error:
+        # While a flow runs here, SIGTERM is Prefect's.
+        if "prefect.exceptions.TerminationSignal" not in _kinds(error):
+            raise
+        _end_interrupted(interrupted)
+
+
+def _end_interrupted(told: str) -> NoReturn:
+    end(NOT_RIGHT, f"interrupted{f'; {told}' if told else ''}")
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM be what Ctrl-C is, unless whoever has started this wants it otherwise."""
+    is_ours = threading.current_thread() is threading.main_thread()
+    if not is_ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    # Not by way of SIGINT, which a shell lets its background jobs ignore.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _code_of(error: Exception) -> int | None:
-    """How the command ends where its server went away or refused it; None: that is a mistake of ours.
-
-    Looked up, not imported: whoever asks no server has loaded neither.
-    """
-    kinds = {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}
+    """How the command ends where its server went away or refused it; None: that is a mistake of ours."""
+    kinds = _kinds(error)
     if "httpx.TransportError" in kinds:
         return NO_SERVER
     refused = {"prefect.exceptions.PrefectHTTPStatusError", "prefect.exceptions.ObjectNotFound", "builtins.OSError"}
     return NOT_RIGHT if kinds & refused else None
+
+
+def _kinds(error: BaseException) -> set[str]:
+    """Its classes by name: looked up, not imported, as whoever asks no server has loaded neither httpx nor Prefect."""
+    return {f"{kind.__module__}.{kind.__name__}" for kind in type(error).__mro__}

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ebbflow.cli.speaking import USAGE, answer, console, end, run, say
+from ebbflow.core.text import counted
 
 if TYPE_CHECKING:
     from ebbflow.turn.standing import OverrideStanding, ProviderStanding, Standing, WorkerStanding
@@ -121,7 +122,7 @@ def _provider(provider: "ProviderStanding") -> str:
     rests = ""
     if provider.failures and provider.seconds_since_failure is not None:
         ago = lasting(provider.seconds_since_failure)
-        rests = f"; {provider.failures} failures in a row, the last {ago} ago: {provider.detail}"
+        rests = f"; {counted(provider.failures, 'failure')} in a row, the last {ago} ago: {provider.detail}"
     return f"{provider.block}: {provider.workers} of at most {provider.max_workers}{rests}"
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ebbflow.cli.recalling import At, FleetName, Json, Run, Since, check_options, reading, recorded
 from ebbflow.cli.speaking import FINE, NOT_RIGHT, answer, console, end, run
+from ebbflow.core.text import counted
 from ebbflow.turn.moments import moment
 
 if TYPE_CHECKING:
@@ -139,7 +140,11 @@ def _life(life: "LifeTold") -> Iterator[RenderableType]:
 def _row(event: "LifeEvent") -> Iterator[str]:
     yield f"  {moment(event.at_seconds)}"
     yield str(event.record)
-    again = "" if event.until_seconds is None else f", in {event.turns} turns until {moment(event.until_seconds)}"
+    again = (
+        ""
+        if event.until_seconds is None
+        else f", in {counted(event.turns, 'turn')} until {moment(event.until_seconds)}"
+    )
     yield escape(f"{event.what}{again}")
     yield escape(event.why)
     yield escape(event.came)

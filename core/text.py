@@ -19,9 +19,15 @@ def one_line(text: object, most: int = MOST_CHARACTERS) -> str:
     return shown if len(shown) <= most else f"{shown[: most - 1]}\u2026"
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 worker`, `2 workers`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+_BY_ONE = {"are": "is", "have": "has", "were": "was"}
+
+
+def counted(count: int, noun: str, does: str = "") -> str:
+    """`1 worker`, `2 launches`; with what they do, by its plural: `1 worker stays`, `2 runs are`."""
+    if count == 1:
+        return f"1 {noun} {_BY_ONE.get(does, f'{does}s')}" if does else f"1 {noun}"
+    many = f"{count} {noun}{'es' if noun.endswith('ch') else 's'}"
+    return f"{many} {does}" if does else many
 
 
 def markdown(text: str) -> str:

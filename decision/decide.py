@@ -14,6 +14,7 @@ from ebbflow.core.memory import Override, OverrideKind
 from ebbflow.core.observation import Observation, ScaleRequest
 from ebbflow.core.plan import Decision, Reason
 from ebbflow.core.ports import Policy
+from ebbflow.core.text import counted
 from ebbflow.core.worker import Worker
 from ebbflow.decision.guard import ask
 from ebbflow.decision.limits import Bounded, apply, unchanged
@@ -198,7 +199,7 @@ def _beside_the_masters(decision: Decision, kind: str, observation: Observation)
     desired = observation.demand.desired
     if desired is None or kind == MASTERS_OWN:
         return decision
-    text = f"its master would want {sum(want.count for want in desired)} workers"
+    text = f"its master would want {counted(sum(want.count for want in desired), 'worker')}"
     return replace(decision, reasons=(*decision.reasons, Reason("policy.master", text)))
 
 

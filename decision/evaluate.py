@@ -14,6 +14,7 @@ from ebbflow.core.member import PushMemberList
 from ebbflow.core.memory import Memory, OverrideKind, ProviderMemory
 from ebbflow.core.observation import Inputs, Observation, Spare
 from ebbflow.core.plan import Action, Plan, Reason, Verb
+from ebbflow.core.text import counted
 from ebbflow.core.worker import Mark, Worker
 from ebbflow.decision.decide import Circumstances, Decided, decide, is_wound_down
 from ebbflow.decision.giving_up import give_up
@@ -182,10 +183,8 @@ def _stuck(inputs: Inputs, in_vain_seconds: float | None) -> tuple[Reason, ...]:
     """Demand that does not fall though nobody works on it. Source: SwarmUI counts requests whose client has left."""
     if in_vain_seconds is None or in_vain_seconds < STUCK_SECONDS:
         return ()
-    text = (
-        f"{inputs.demand.queued} requests have waited for {in_vain_seconds / 60:.0f} min while every worker is idle: "
-        "nobody of them can do that work, or whoever asked for it has left"
-    )
+    waited = f"{counted(inputs.demand.queued, 'request', 'have')} waited for {in_vain_seconds / 60:.0f} min"
+    text = f"{waited} while every worker is idle: nobody of them can do that work, or whoever asked for it has left"
     return (Reason("demand.stuck", text, "demand_stuck"),)
 
 
@@ -320,7 +319,7 @@ def _check_fingerprints(memory: Memory, inputs: Inputs) -> None:
         alive = sum(worker.provider == look.provider and worker.may_exist for worker in memory.workers)
         if known is not None and known.fingerprint != look.caps.fingerprint and alive:
             raise ConfigError(
-                f"block {look.provider} now points to {look.caps.fingerprint}, but {alive} workers of fleet "
+                f"block {look.provider} now points to {look.caps.fingerprint}, but {counted(alive, 'worker')} of fleet "
                 f"{inputs.fleet!r} may live at {known.fingerprint}: point it back until they are gone, "
                 "or save the new place as a block of another name"
             )

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ebbflow.core.instance import Failure
 from ebbflow.core.lifecycle import JOINING, WorkerState, move
+from ebbflow.core.text import counted
 from ebbflow.core.worker import Mark, Worker
 
 SILENT_SECONDS = 60.0
@@ -98,9 +99,8 @@ def _never_ready(worker: Worker, timeout: float, retries: int) -> str:
     """Why a worker that is on its way is not waited for any longer; empty while it is."""
     allowed = retries if worker.retries is None else worker.retries
     if worker.attempts > allowed:
-        return (
-            f"announced {worker.url}, but nobody answered as a worker in {worker.attempts} attempts (retries {allowed})"
-        )
+        tried = counted(worker.attempts, "attempt")
+        return f"announced {worker.url}, but nobody answered as a worker in {tried} (retries {allowed})"
     is_tried = worker.url is None or worker.register_turns or worker.registered
     if worker.joining_seconds < timeout or not is_tried:
         return ""

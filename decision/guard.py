@@ -14,6 +14,7 @@ from ebbflow.core.errors import ConfigError
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, PolicyMemory, Reason, Want
 from ebbflow.core.ports import Policy
+from ebbflow.core.text import counted
 from ebbflow.policies.formulas.needs import carried
 
 ABSURD = 1_000_000
@@ -71,7 +72,7 @@ def checked(kind: str, decision: Decision, observation: Observation) -> Decision
 
 def _held(kind: str, what: str, observation: Observation) -> FailedDecision:
     failure = f"policy {kind} {_short(what)}"
-    text = f"{failure}; that is no opinion, not zero: {observation.supply} workers stay"
+    text = f"{failure}; that is no opinion, not zero: {counted(observation.supply, 'worker', 'stay')}"
     reasons = (Reason(f"policy.{kind}", text),)
     return FailedDecision(None, f"policy {kind} failed", reasons, carried(observation), failure=failure)
 

@@ -55,11 +55,7 @@ def last_one(
         going,
         key=lambda each: (each.instance not in SAYS_IT_ENDS, each.busy is not None, bool(each.busy), each.worker_id),
     )
-    count = (
-        f"{counted(demand.queued, 'request')} {'waits' if demand.queued == 1 else 'wait'}"
-        if demand.complete
-        else "nobody knows what waits"
-    )
+    count = counted(demand.queued, "request", "wait") if demand.complete else "nobody knows what waits"
     why = f"it is the last that serves, and {count}"
     if last.instance in SAYS_IT_ENDS:
         return LastOne(last.worker_id, stays=False, why=f"{why}; its provider ends it, and what waits will fail")

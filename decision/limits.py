@@ -15,6 +15,7 @@ from ebbflow.core.errors import OverrideRefused
 from ebbflow.core.memory import Override, OverrideKind
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.text import counted
 from ebbflow.decision.coverage import first_of, is_typed, missing, total
 from ebbflow.decision.schedule import Floor
 
@@ -243,7 +244,7 @@ def _launches(missing: int, observation: Observation, limits: Limits, listings_c
     # A launch that starts a warm instance adds nothing to what exists; placement sees to those that would.
     existing = observation.existing - observation.warm
     room = max(0, limits.max_workers - existing)
-    why = f"{existing} workers may exist, max_workers is {limits.max_workers}"
+    why = f"{counted(existing, 'worker')} may exist, max_workers is {limits.max_workers}"
     bound = bound.at_most(room, "limits.max_workers", f"launches: {why}", "max_workers")
     return _spaced(bound, observation.seconds_since_start, limits.min_seconds_between_starts, "starts")
 
@@ -266,11 +267,11 @@ def check_request(target: int, limits: Limits, *, asked: str) -> None:
     """
     if target > limits.max_workers:
         raise OverrideRefused(
-            f"{asked} means {target} workers, above limits.max_workers {limits.max_workers}; "
+            f"{asked} means {counted(target, 'worker')}, above limits.max_workers {limits.max_workers}; "
             "ask for fewer, or raise the limit in the fleet and deploy it"
         )
     if target < limits.min_workers:
         raise OverrideRefused(
-            f"{asked} means {target} workers, below limits.min_workers {limits.min_workers}; "
+            f"{asked} means {counted(target, 'worker')}, below limits.min_workers {limits.min_workers}; "
             "ask for fewer to go, or lower the limit in the fleet and deploy it"
         )

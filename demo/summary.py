@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ebbflow.core.plan import Verb
+from ebbflow.core.text import counted
 from ebbflow.demo.fixed_fleet import FixedFleet
 from ebbflow.demo.history import History, went_up_and_down
 from ebbflow.demo.load import Tally
@@ -38,9 +39,10 @@ class Summary:
             sizes = ", ".join(map(str, self.history.sizes))
             yield f"the fleet did not go from {self.least} to {SEVERAL} or more and back; it served with {sizes}"
         if self.tally.losses:
-            yield f"{len(self.tally.losses)} requests were lost: {'; '.join(sorted(set(self.tally.losses)))}"
+            why = "; ".join(sorted(set(self.tally.losses)))
+            yield f"{counted(len(self.tally.losses), 'request', 'were')} lost: {why}"
         if unanswered := self.tally.sent - self.tally.served - len(self.tally.losses):
-            yield f"{unanswered} requests were sent and never answered"
+            yield f"{counted(unanswered, 'request', 'were')} sent and never answered"
         if (self.master.served, self.master.lost) != (self.tally.served, len(self.tally.losses)):
             yield f"the master counts {self.master.served} served and {self.master.lost} lost requests"
         if self.still_alive:

@@ -202,11 +202,13 @@ def _notes(past: FleetPast, fleet: Fleet, judged: Sequence[Judged], asked: Asked
     if past.records < FEW_RECORDS:
         notes.insert(
             0,
-            f"{counted(past.records, 'turn')} are a short past: they show what advice is, not how the fleet is used",
+            f"{counted(past.records, 'turn', 'are')} a short past: that shows what advice is, not how the fleet is "
+            "used",
         )
     if fell := counters_that_fell(past.played):
         notes.append(
-            f"the master's counters fell {fell} times, as where it is started anew: they were counted on from there"
+            f"the master's counters fell {counted(fell, 'time')}, as where it is started anew: they were counted on "
+            "from there"
         )
     if own.faults.failed:
         notes.append(f"as it is, its policy gave {one_line(own.faults, 300)}")

@@ -48,13 +48,11 @@ async def ask_deployment(
         wait_seconds: for the run to be over.
 
     Raises:
-        ConfigError: there is no such fleet, or no deployment of that flow for it.
+        ConfigError: the fleet has no deployment of that flow.
+        ValueError: there is no such fleet, or none or several to choose from; says which there are.
     """
     deployed = await deployed_fleets(client)
-    try:
-        name = chosen(sorted(deployed), fleet)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    name = chosen(sorted(deployed), fleet)
     ways = sorted(
         (each.response.name for each in deployed[name] if each.flow == flow), key=lambda way: (way != name, way)
     )

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.ports import Policy
+from ebbflow.core.text import counted
 from ebbflow.simulation.contest import Contest, verdicts
 from ebbflow.simulation.league import Row
 from ebbflow.simulation.report import cost_against_wait, over_time
@@ -45,7 +46,8 @@ async def leave_comparison(fleet: str, contest: Contest, rows: Sequence[Row], no
     said = verdicts(ordered)
     trace = contest.trace
     about = (
-        f"Trace {trace.name}: {len(trace.at_seconds)} requests, {trace.work_hours:.2f} h of work ({trace.digest})",
+        f"Trace {trace.name}: {counted(len(trace.at_seconds), 'request')}, {trace.work_hours:.2f} h of work "
+        f"({trace.digest})",
         "J_k is paid GPU-hours and k times the hours that users waited, here over that of a clairvoyant who never lets "
         f"anybody wait ({ordered[0].opt0_hours:.2f} h); less is better",
         *notes,

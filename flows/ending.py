@@ -13,7 +13,7 @@ from ebbflow.core.member import PushMemberList, RoomState
 from ebbflow.core.memory import Override, OverrideKind
 from ebbflow.core.observation import Inputs
 from ebbflow.core.record import Record
-from ebbflow.core.text import one_line
+from ebbflow.core.text import counted, one_line
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.autoscale import autoscale
 from ebbflow.flows.deploying import switch_schedules
@@ -87,7 +87,7 @@ async def wind_down(client: PrefectClient, fleet: Fleet, *, force: bool, tell: C
         client: of the server.
         fleet: it.
         force: also end who works, at the drain deadline.
-        tell: takes what is left, after each turn.
+        tell: takes what is left, after each turn, and before the first one that the fleet is held down already.
 
     Returns:
         What is left: nothing, or by force what a master that does not answer may still have.
@@ -95,19 +95,15 @@ async def wind_down(client: PrefectClient, fleet: Fleet, *, force: bool, tell: C
     Raises:
         FleetError: a turn was refused, or failed.
     """
-    if await _is_wound_down(client, fleet, force=force):
-        await _taken(autoscale(fleet, return_state=True))
-    else:
-        await _held_down(fleet, force=force)
+    if held := await _winding(client, fleet):
+        tell(_in_force(held[-1], force=force))
+    await _one_turn(client, fleet, force=force)
     while not (left := await what_is_left(client, fleet)).is_over(fleet.master, force=force):
         tell(str(left))
         # A turn that comes sooner after another is skipped.
         await asyncio.sleep(fleet.least_apart_seconds + 1)
         try:
-            if await _is_wound_down(client, fleet, force=force):
-                await _taken(autoscale(fleet, return_state=True))
-            else:
-                await _held_down(fleet, force=force)
+            await _one_turn(client, fleet, force=force)
         except FleetError as error:
             # Its workers leave all the same, and a later turn goes on.
             tell(f"a turn failed: {error}")
@@ -119,7 +115,18 @@ async def wind_down(client: PrefectClient, fleet: Fleet, *, force: bool, tell: C
     return left
 
 
-async def _held_down(fleet: Fleet, *, force: bool) -> None:
+def _in_force(held: Override, *, force: bool) -> str:
+    """What a person is told who is not the first to end a fleet."""
+    if held.force is force:
+        return f"{held.short} is in force already, and no second one is recorded"
+    return f"{held.short} is in force already, {'without' if force else 'with'} --force; from now on this one counts"
+
+
+async def _one_turn(client: PrefectClient, fleet: Fleet, *, force: bool) -> None:
+    """One that holds the fleet down, unless it is held down so already."""
+    if await _is_wound_down(client, fleet, force=force):
+        await _taken(autoscale(fleet, return_state=True))
+        return
     await _taken(
         override(
             kind="wind_down",
@@ -179,7 +186,7 @@ def left_of(record: Record, inputs: Inputs | None, *, master: str) -> Left:
     workers = tuple(f"{worker.worker_id} ({worker.state.value})" for worker in record.memory.workers)
     remembered = sum(worker.may_exist for worker in record.memory.workers)
     others = record.plan.existing - remembered
-    kept = (f"{others} instances beside them",) if others > 0 else ()
+    kept = (f"{counted(others, 'instance')} beside them",) if others > 0 else ()
     entries = tuple(f"entry {entry.master_ref} of the master, half made" for entry in record.memory.unfinished)
     entries += ("the entry of its waiting room",) if _has_room(inputs) else ()
     why = tuple(reason.text for reason in record.plan.reasons if reason.rule == "upkeep.last")

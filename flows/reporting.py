@@ -14,7 +14,7 @@ from prefect.states import Completed
 from ebbflow.blocks.client import going_on
 from ebbflow.core.plan import Outcome, Result
 from ebbflow.core.record import Record
-from ebbflow.core.text import markdown, one_line
+from ebbflow.core.text import counted, markdown, one_line
 from ebbflow.decision.evaluate import Evaluation
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.fleet_page import show_fleet
@@ -59,7 +59,8 @@ async def _report_actions(client: PrefectClient, fleet: Fleet, acted: Acted) -> 
         await _leave_table(fleet, acted.record, acted.evaluation, acted.outcomes)
     await show_fleet(client, acted.record, acted.evaluation, acted.outcomes, name, get_run_logger())
     failed = [outcome for outcome in acted.outcomes if outcome.result not in (Result.DONE, Result.WAITING)]
-    message = f"{name}{f'; {len(failed)} of {len(acted.outcomes)} actions did not go through' if failed else ''}"
+    asked = counted(len(acted.outcomes), "action")
+    message = f"{name}{f'; {len(failed)} of {asked} did not go through' if failed else ''}"
     return Completed(name="Acted", message=message)
 
 

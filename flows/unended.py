@@ -4,6 +4,7 @@ from prefect.events import emit_event
 
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.plan import Action, Outcome, Result, Verb
+from ebbflow.core.text import counted
 from ebbflow.turn.calls import Acting
 
 NOT_ENDED = "ebbflow.worker.not-ended"
@@ -22,7 +23,8 @@ def why_not_ended(acting: Acting, action: Action, outcome: Outcome) -> str:
         return outcome.detail or outcome.result.value
     for worker in acting.evaluation.memory.workers:
         if worker.worker_id == action.worker_id and worker.state in LEAVING and worker.state_seconds > LONG_SECONDS:
-            return f"its end was asked for {worker.state_seconds / 60:.0f} minutes ago, and its provider still lists it"
+            ago = counted(round(worker.state_seconds / 60), "minute")
+            return f"its end was asked for {ago} ago, and its provider still lists it"
     return ""
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.text import counted
 from ebbflow.policies.formulas.averages import latest, rise_at_once
 from ebbflow.policies.formulas.needs import demand_unknown, seconds_since_seen
 
@@ -95,11 +96,11 @@ class BusyRatioPolicy(BaseModel):
         hot = self._followed(float(wanted), remembered.get("hot"), observation)
         reserve = max(0, total_wanted(hot, share=self.hot_share) - wanted)
         text = (
-            f"{now:g} workers' worth of load, {busy:.1f} on average, over {supply} workers, busy share to be "
-            f"{self.lower_busy_ratio:g} to {self.upper_busy_ratio:g}: {target} would do, {wanted} wanted with at most "
-            f"{self.actions_per_turn} actions; {reserve} warm for a hot share of {self.hot_share:g}"
+            f"{now:g} workers' worth of load, {busy:.1f} on average, over {counted(supply, 'worker')}, busy share to "
+            f"be {self.lower_busy_ratio:g} to {self.upper_busy_ratio:g}: {target} would do, {wanted} wanted with at "
+            f"most {counted(self.actions_per_turn, 'action')}; {reserve} warm for a hot share of {self.hot_share:g}"
         )
-        headline = f"load {now:g}, {supply} workers" if wanted == supply else f"load {now:g}: {wanted} workers"
+        headline = f"load {now:g}{',' if wanted == supply else ':'} {counted(wanted, 'worker')}"
         remembers = {"busy": (round(busy, 3),), "hot": (round(hot, 3),)}
         reasons = (Reason(f"policy.{self.kind}", text),)
         return Decision((Want(count=wanted),), headline, reasons, remembers, reserve)

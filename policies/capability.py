@@ -18,6 +18,7 @@ from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.member import Demand, Shape
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.text import counted
 from ebbflow.policies.formulas import opengris_1_15, opengris_2_9
 from ebbflow.policies.formulas.averages import latest
 from ebbflow.policies.formulas.bands import check_band
@@ -102,9 +103,7 @@ class CapabilityPolicy(BaseModel):
         wanted = _together(least, wanted) if least else wanted
         total, supply = sum(want.count for want in wanted), observation.supply
         unfinished_tasks = observation.demand.total
-        headline = f"queue {unfinished_tasks}, {supply} workers"
-        if total != supply:
-            headline = f"queue {unfinished_tasks}: {total} workers"
+        headline = f"queue {unfinished_tasks}{',' if total == supply else ':'} {counted(total, 'worker')}"
         unplaced = unplaced_reasons(self.kind, packed, "this fleet")
         # Only while something is missing: a fleet at rest remembers nothing.
         remembers = {"supply": (float(supply),), "stuck_seconds": (stuck,)} if total > supply else {}

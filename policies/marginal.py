@@ -35,6 +35,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ebbflow.core.observation import Counted, Observation
 from ebbflow.core.plan import Decision, PolicyMemory, Reason
 from ebbflow.core.ports import Course
+from ebbflow.core.text import counted
 from ebbflow.policies.formulas.imagined_holds import TIMES, Circumstances
 from ebbflow.policies.formulas.marginal_memory import Learned
 from ebbflow.policies.formulas.marginal_staffing import backlog, cautious_rate, margin, most_useful, tuned_to
@@ -208,7 +209,9 @@ def _explained(observation: Observation, wanted: int, weighed: _Weighed) -> str:
         said.append(f"{weighed.backlog:+.1f} for {queued} queued after a boot of {weighed.lead_seconds:.0f} s")
     target = min(weighed.asked, weighed.most)
     if weighed.asked > weighed.most:
-        said.append(f"not more than {weighed.most}, as at most {weighed.peak:g} requests were there at once")
+        said.append(
+            f"not more than {weighed.most}, as at most {counted(round(weighed.peak), 'request', 'were')} there at once"
+        )
     if wanted > target:
         said.append(_kept(queued, supply, wanted, target, weighed))
     return f"{wanted} wanted, {supply} there: {', '.join(said)}"

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason
+from ebbflow.core.text import counted
 from ebbflow.policies.formulas.needs import demand_unknown
 from ebbflow.policies.vanilla import VanillaPolicy
 
@@ -29,12 +30,15 @@ class MasterPolicy(BaseModel):
             return demand_unknown(self.kind, observation)
         if demand.desired is None:
             why = demand.detail or "it gave no number"
-            text = f"its master has no opinion ({why}), which is not zero: {observation.supply} workers stay"
+            text = (
+                f"its master has no opinion ({why}), which is not zero: {counted(observation.supply, 'worker', 'stay')}"
+            )
             return Decision(None, "its master has no opinion", (Reason(f"policy.{self.kind}", text),))
         wanted = sum(want.count for want in demand.desired)
         ours = VanillaPolicy().decide(observation).total
         text = (
-            f"its master wants {wanted} workers for {demand.total} tasks, {observation.supply} serve or start; "
-            f"vanilla would want {ours}" + (f"; {demand.detail}" if demand.detail else "")
+            f"its master wants {counted(wanted, 'worker')} for {counted(demand.total, 'task')}, "
+            f"{observation.supply} serve or start; vanilla would want {ours}"
+            + (f"; {demand.detail}" if demand.detail else "")
         )
         return Decision(demand.desired, f"its master wants {wanted}", (Reason(f"policy.{self.kind}", text),))

@@ -22,5 +22,5 @@ class NoPolicy(BaseModel):
 
     def decide(self, observation: Observation) -> Decision:
         """Keep what exists."""
-        text = f"policy no has no opinion; {observation.supply} workers serve or start"
+        text = f"policy no has no opinion; {observation.supply} serve or start"
         return Decision(None, "no policy", (Reason("policy.no", text),))

@@ -14,6 +14,7 @@ from ebbflow.core.capabilities import amounts, capability_set
 from ebbflow.core.lifecycle import WorkerState
 from ebbflow.core.observation import CanLaunch, Observation, Offer
 from ebbflow.core.plan import Decision, Reason
+from ebbflow.core.text import counted
 from ebbflow.core.worker import Worker
 from ebbflow.policies.formulas.needs import MOST, demand_unknown, queued_shapes, spelt, wants
 from ebbflow.policies.formulas.packing import DEVICES, Packed, pack, unplaced_reasons
@@ -93,8 +94,8 @@ class PendingTasksPolicy(BaseModel):
     def _explain(self, queued: int, supply: int, free: int, surplus: int, packed: Packed) -> tuple[Reason, ...]:
         rule = f"policy.{self.kind}"
         text = (
-            f"{queued} tasks wait, {free} of {supply} workers are free or start: {len(packed.new)} more are needed, "
-            f"{surplus} idle for {self.idle_seconds:g} s or not begun are not"
+            f"{counted(queued, 'task', 'wait')}, {free} of {counted(supply, 'worker')} free or starting; "
+            f"needed: {len(packed.new)} more; not needed: {surplus}, idle for {self.idle_seconds:g} s or not begun"
         )
         offer = spelt(self.worker_capabilities) if self.worker_capabilities else "this fleet"
         return Reason(rule, text), *unplaced_reasons(self.kind, packed, offer)

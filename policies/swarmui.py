@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ebbflow.core.observation import Counted, Observation
 from ebbflow.core.plan import Decision, PolicyMemory, Reason
 from ebbflow.core.ports import Course
+from ebbflow.core.text import counted
 from ebbflow.policies.formulas.courses import Forgetful
 from ebbflow.policies.formulas.needs import any_workers
 
@@ -48,7 +49,8 @@ class SwarmUIPolicy(BaseModel):
         """One step up, one step down, or none."""
         demand, supply = observation.demand, observation.supply
         if not demand.complete:
-            text = f"demand is unknown ({demand.detail or 'no answer'}), which is not zero: {supply} workers stay"
+            stay = counted(supply, "worker", "stay")
+            text = f"demand is unknown ({demand.detail or 'no answer'}), which is not zero: {stay}"
             return Decision(None, "demand unknown", (Reason("policy.swarmui", text),))
         wanted = self._counted(observation)
         headline, text = "unsaid", ""
@@ -75,7 +77,9 @@ class SwarmUIPolicy(BaseModel):
             text = f"{waiting} wait and {running} run, at least {enough}: one more than {supply}"
             return f"queue {load} >= {enough}", text
         if step < 0:
-            text = f"nobody waits and {idle} of {supply} workers are idle: one fewer, once one is idle long enough"
+            text = (
+                f"nobody waits and {idle} of {counted(supply, 'worker')} idle: one fewer, once one is idle long enough"
+            )
             return f"queue {load}, {idle} idle", text
         text = f"{waiting} wait and {running} run, one more is launched from {enough} on: {supply} stay"
         return f"queue {load} < {enough}" if waiting else f"queue {load}, nobody waits", text

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ebbflow.core.member import Demand
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, PolicyMemory, Reason, Want
+from ebbflow.core.text import counted
 from ebbflow.policies.formulas.averages import latest, rise_at_once
 from ebbflow.policies.formulas.needs import MOST, demand_unknown, seconds_since_seen
 
@@ -95,11 +96,11 @@ class TargetQueueTimePolicy(BaseModel):
         waits = f", {wanted} until {self.inactivity_timeout_seconds:g} s without requests" if wanted > needed else ""
         text = (
             f"{load.text}; / target_util {self.target_util:g} = {_shown(active)} units/s wanted, "
-            f"{_shown(mean)} per worker: {needed} workers{waits}; {reserve} warm beside them"
+            f"{_shown(mean)} per worker: {counted(needed, 'worker')}{waits}; {reserve} warm beside them"
         )
         remembers = {**load.remembers, "idle_seconds": (round(idle, 3),), "speed": (mean,)}
         return Decision(
-            (Want(count=wanted),), f"load {_shown(load.per_second)}/s: {wanted} workers",
+            (Want(count=wanted),), f"load {_shown(load.per_second)}/s: {counted(wanted, 'worker')}",
             (Reason(f"policy.{self.kind}", text),), remembers, reserve,
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, Reason, Want
+from ebbflow.core.text import counted
 from ebbflow.policies.formulas.corrections import Corrections, told
 from ebbflow.policies.formulas.needs import MOST, demand_unknown, spelt, unfinished
 from ebbflow.policies.formulas.opengris_2_9 import targets
@@ -48,8 +49,7 @@ class WaterfallPolicy(BaseModel):
         wanted, reasons = told(self.kind, self.uncorrected, CORRECTIONS, rule, is_starting=False)
         total, supply, tasks = sum(want.count for want in wanted), observation.supply, observation.demand.total
         sets = ", ".join(f"{want.count} x {spelt(want.capabilities)}" for want in wanted) or "none"
-        text = (
-            f"{tasks} tasks, one worker per {self.upper_task_ratio:g} of each kind: {sets} wanted, {supply} are there"
-        )
-        headline = f"queue {tasks}, {supply} workers" if total == supply else f"queue {tasks}: {total} workers"
+        each = f"one worker per {self.upper_task_ratio:g} of each kind"
+        text = f"{counted(tasks, 'task')}, {each}: {sets} wanted, {supply} there"
+        headline = f"queue {tasks}{',' if total == supply else ':'} {counted(total, 'worker')}"
         return Decision(wanted, headline, (Reason(f"policy.{self.kind}", text), *reasons))

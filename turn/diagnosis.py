@@ -82,7 +82,7 @@ def database_found(kind: str | None, living: Sequence[str]) -> Diagnosis:
         kind: `sqlite` or `postgresql`; None: the server does not tell.
         living: names of fleets whose schedules are on.
     """
-    what, fleets = "database", f"{counted(len(living), 'fleet')} whose schedule is on"
+    what, fleets = "database", f"{counted(len(living), 'fleet') if living else 'no fleet'} whose schedule is on"
     load = (
         f"on SQLite a Prefect server refuses requests (503) when {SQLITE_REFUSES} turns come at once, and may stand "
         f"still for a minute at {SQLITE_STALLS}"
@@ -130,7 +130,8 @@ def claims_found(claims: Claims) -> Diagnosis:
     if not claims.is_deployed and claims.newest_age_seconds > FORGOTTEN_SECONDS:
         days = claims.newest_age_seconds / 86_400
         text = (
-            f"{claims.count} Variables ebbflow_{name}_N are left of a fleet that had its last turn {days:.0f} days ago"
+            f"{counted(claims.count, 'Variable')} ebbflow_{name}_N left of a fleet that had its last turn "
+            f"{counted(round(days), 'day')} ago"
         )
         if claims.workers is None:
             return Diagnosis(
@@ -143,7 +144,9 @@ def claims_found(claims: Claims) -> Diagnosis:
             "delete them once its records are of no use: they lead to them",
         )
     if claims.old > MOST_OLD_CLAIMS:
-        text = f"{claims.old} of its {claims.count} Variables ebbflow_{name}_N are older than turns leave them"
+        text = (
+            f"{claims.old} of its {counted(claims.count, 'Variable')} ebbflow_{name}_N are older than turns leave them"
+        )
         cure = "none, while turns come: each clears away ten" if claims.is_deployed else ""
         return Diagnosis(Grade.LOOK, what, text, cure)
     return Diagnosis(Grade.OK, what, f"{claims.count}, as turns leave them")

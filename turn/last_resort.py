@@ -37,9 +37,9 @@ async def keep_alive_all_the_same(fleet: Fleet, around: Surroundings) -> str:
     if not silent:
         given = "was given its" if len(workers) == 1 else "were given their"
         return f"the {counted(len(workers), 'worker')} of record {found.record.number} {given} sign of life"
-    minutes = max(0.0, limit_seconds - found.claim.age_seconds) / 60
+    minutes = counted(round(max(0.0, limit_seconds - found.claim.age_seconds) / 60), "minute")
     names = ", ".join(silent)
-    return f"no sign of life could be given to {names}: without one they end in {minutes:.0f} minutes or less"
+    return f"no sign of life could be given to {names}: without one they end in {minutes} or less"
 
 
 async def _fleets(reader: ChainReader, found: Claimed, fleet: Fleet) -> Sequence[Fleet]:

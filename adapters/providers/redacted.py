@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ebbflow.adapters.redaction import Redaction
+from ebbflow.core.addresses import url_problem
 from ebbflow.core.instance import Instance, InstanceList, LaunchRequest, ProviderCaps
 from ebbflow.core.ports import Provider
 
@@ -60,8 +61,11 @@ class RedactedProvider:
             await self._provider.aclose()
 
     def _row(self, row: Instance) -> Instance:
-        hide = self._redact
-        return replace(row, detail=hide(row.detail), ends_soon=hide(row.ends_soon), warning=hide(row.warning))
+        hide, url = self._redact, row.url
+        if url is not None and url_problem(url):
+            # Nobody asks it, as where it has a user or a query. Any other is what is asked and registered: it stays.
+            url = hide(url)
+        return replace(row, url=url, detail=hide(row.detail), ends_soon=hide(row.ends_soon), warning=hide(row.warning))
 
     @contextmanager
     def _clean_errors(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from functools import partial
 from ebbflow.core.capabilities import fits
 from ebbflow.core.observation import CanLaunch, Observation, Offer, Spare
 from ebbflow.core.plan import Reason, Want
+from ebbflow.core.text import counted
 from ebbflow.core.worker import Worker
 from ebbflow.decision.coverage import total
 from ebbflow.decision.limits import Limits
@@ -66,7 +67,7 @@ def place_launches(
             if binds is not None and most is None:
                 reasons[binds] = None
     if len(launches) < total(wants):
-        text = f"{total(wants) - len(launches)} of {total(wants)} launches found no provider with room"
+        text = f"{total(wants) - len(launches)} of {counted(total(wants), 'launch')} found no provider with room"
         reasons[Reason("placement.full", text, "full")] = None
     return tuple(launches), tuple(reasons)
 
@@ -209,7 +210,7 @@ def _rests(share: ProviderShare, seconds: float) -> Reason:
 
 
 def _full(share: ProviderShare, existing: int) -> Reason:
-    text = f"{share.provider}: {existing} of {share.max_workers} workers exist"
+    text = f"{share.provider}: {existing} of {counted(share.max_workers, 'worker', 'exist')}"
     return Reason("placement.max_workers", text, "max_workers")
 
 
@@ -221,7 +222,8 @@ def _fitting(share: ProviderShare, budget_seconds: float) -> int:
 
 def _rate(share: ProviderShare, fitting: int) -> Reason:
     spacing = share.caps.seconds_between_launches
-    text = f"{share.provider}: {fitting} launches fit into a turn, {spacing:g} s apart; the rest is the next turn's"
+    fit = f"{counted(fitting, 'launch', 'fit')} into a turn, {spacing:g} s apart"
+    text = f"{share.provider}: {fit}; the rest is the next turn's"
     return Reason("placement.rate", text, "rate")
 
 

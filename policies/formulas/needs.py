@@ -8,6 +8,7 @@ from ebbflow.core.capabilities import amounts
 from ebbflow.core.member import Demand, Shape
 from ebbflow.core.observation import Observation
 from ebbflow.core.plan import Decision, PolicyMemory, Reason, Want
+from ebbflow.core.text import counted
 
 MOST = 10_000
 """Workers of one kind that a policy asks for at most; no fleet may hold more."""
@@ -80,7 +81,7 @@ def _names(words: tuple[str, ...]) -> frozenset[str]:
 def demand_unknown(kind: str, observation: Observation) -> Decision:
     """The one answer to unknown demand: everything stays, what is remembered too."""
     detail = observation.demand.detail or "no answer"
-    text = f"demand is unknown ({detail}), which is not zero: {observation.supply} workers stay"
+    text = f"demand is unknown ({detail}), which is not zero: {counted(observation.supply, 'worker', 'stay')}"
     return Decision(None, "demand unknown", (Reason(f"policy.{kind}", text),), carried(observation))
 
 

@@ -10,12 +10,14 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from ebbflow.adapters.http import base_url
+from ebbflow.adapters.redaction import is_plain
 from ebbflow.core.errors import ConfigError
 
 HYPHA_TOKEN, RAY_TOKEN = "EBBFLOW_HYPHA_TOKEN", "RAY_AUTH_TOKEN"
 PREFECT_KEY, PREFECT_LOGIN = "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"
 KINDS = ("user", "email", "workspace")
 _WHO = re.compile(rf"(?:{'|'.join(KINDS)}):[!-~]{{1,200}}")
+_ADDRESS = re.compile(r"(?:[a-z]{1,15}:)?[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _WORD = r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$"
 _TOKEN = re.compile(r"[!-~]+")
 RAY_KEYS = ("config", "conda", "env_vars", "image_uri", "pip", "py_modules", "uv", "working_dir")
@@ -24,7 +26,9 @@ RAY_KEYS = ("config", "conda", "env_vars", "image_uri", "pip", "py_modules", "uv
 
 def _who(text: str) -> str:
     if not _WHO.fullmatch(text):
-        raise ValueError("expected user:ID, email:ADDRESS or workspace:NAME")
+        # Only what can be no secret is quoted: what somebody put into the wrong field may be one.
+        shown = f", not {text!r}" if is_plain(text) or _ADDRESS.fullmatch(text) else ""
+        raise ValueError(f"expected user:ID, email:ADDRESS or workspace:NAME{shown}")
     return text
 
 

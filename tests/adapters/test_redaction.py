@@ -1,6 +1,7 @@
 """What must never be shown is taken out of texts, rows, logs and chains of errors, and the rest is still to be read."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr, ValidationError
@@ -214,6 +215,31 @@ async def test_rows_logs_and_details_of_a_provider_hold_no_secret() -> None:
     assert CANARY not in str(said)
     assert str(said).count("***") == 5
     assert provider.caps == ProviderCaps("quoting")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"http://w:7801?token={CANARY}", "http://w:7801?token=***"),
+        (f"http://ada:{CANARY}@w:7801", "http://ada:***@w:7801"),
+        # What workers are asked at cannot be changed.
+        (f"http://w:7801/{CANARY}", f"http://w:7801/{CANARY}"),
+        ("http://w:7801", "http://w:7801"),
+        (None, None),
+    ],
+)
+async def test_regression_an_address_that_nobody_asks_told_the_secret_in_it(url: str | None, shown: str | None) -> None:
+    class Listing(Quoting):
+        """Lists one that serves."""
+
+        async def list_instances(self, fleet: str) -> InstanceList:
+            """It alone."""
+            return InstanceList((replace(ROW, url=url),))
+
+    redact = Redaction(Plain(environment={"API_KEY": CANARY}))
+    (row,) = (await RedactedProvider(Listing(), redact).list_instances("sdxl")).instances
+    assert row.url == shown
 
 
 @pytest.mark.anyio

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,49 @@ def test_a_demand_that_stands_in_a_record_that_is_gone_is_told_as_that_and_not_l
     decision = DecisionStanding("queue 1", 1, 1, 1, (), (), ())
     Console(width=200).print(shown(Standing("demo", turns, 1, decision=decision)))
     assert "demand     cannot be read: the earlier record that holds it is gone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["status", "nobody"], ["scale", "+1", "-f", "nobody"], ["resume", "-f", "nobody"]])
+def test_regression_an_unknown_fleet_was_another_code_for_each_command(
+    prefect_server: str, prefect_environment: dict[str, str], words: list[str]
+) -> None:
+    said = run(*words, **prefect_environment)
+    assert (said.returncode, "there is no fleet 'nobody'; there are: " in said.stderr) == (2, True), said
+
+
+WAITS = """
+import sys
+import anyio
+from ebbflow.cli.speaking import Ended, run
+
+async def waits():
+    print("it waits", flush=True)
+    await anyio.sleep_forever()
+
+async def in_a_turn():
+    from prefect import flow
+    await flow(waits)()
+
+try:
+    run({"waits": waits, "in_a_turn": in_a_turn}[sys.argv[1]], interrupted="the fleet goes on ending")
+except Ended as ended:
+    sys.exit(ended.exit_code)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("where", ["waits", "in_a_turn"])
+def test_regression_sigterm_while_a_turn_was_taken_was_a_traceback_and_else_said_nothing(
+    prefect_server: str, prefect_environment: dict[str, str], where: str, number: int
+) -> None:
+    quiet = {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+    environment = {**os.environ, **prefect_environment, **quiet}
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITS, where], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        while "it waits" not in (line := process.stdout.readline()):
+            assert line, process.communicate()
+        process.send_signal(number)
+        said = process.communicate(timeout=60)
+    assert (process.returncode, *said) == (1, "", "interrupted; the fleet goes on ending\n")

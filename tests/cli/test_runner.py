@@ -1,7 +1,9 @@
 """`ebbflow runner` and `ebbflow up --runner`: whose runs go through it, and what is refused."""
 
+import signal
 import subprocess
 import sys
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -77,3 +79,23 @@ def test_what_is_started_for_every_turn_imports_nothing_that_takes_long() -> Non
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_regression_a_misspelt_pool_was_made_without_a_word(
+    prefect_server: str, prefect_environment: dict[str, str]
+) -> None:
+    pool, words = f"misspelt-{uuid4().hex[:6]}", [sys.executable, "-m", "ebbflow.cli", "runner", "--pool"]
+    for is_there in (False, True):
+        with subprocess.Popen(
+            [*words, pool], env=prefect_environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            said = ""
+            while "started" not in said:
+                line = process.stdout.readline()
+                assert line, said
+                said += line
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=60)
+        assert (f"there is no work pool '{pool}' on this server yet" in said) is not is_there, said
+        assert ("`ebbflow up` makes the pool of a fleet" in said) is not is_there, said

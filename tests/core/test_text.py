@@ -2,7 +2,7 @@
 
 import pytest
 
-from ebbflow.core.text import markdown, one_line, without_markdown
+from ebbflow.core.text import counted, markdown, one_line, without_markdown
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,20 @@ def test_names_and_comparisons_are_left_as_they_are() -> None:
 )
 def test_what_was_made_fit_for_markdown_can_be_told_as_it_stood(text: str) -> None:
     assert without_markdown(markdown(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "does", "said"),
+    [
+        (1, "minute", "", "1 minute"),
+        (0, "worker", "", "0 workers"),
+        (2, "launch", "fit", "2 launches fit"),
+        (1, "worker", "stay", "1 worker stays"),
+        (0, "worker", "stay", "0 workers stay"),
+        (1, "run", "are", "1 run is"),
+        (1, "request", "have", "1 request has"),
+        (1, "request", "were", "1 request was"),
+    ],
+)
+def test_regression_one_was_told_as_several(count: int, noun: str, does: str, said: str) -> None:
+    assert counted(count, noun, does) == said

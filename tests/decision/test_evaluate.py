@@ -359,9 +359,7 @@ def test_regression_a_renamed_deployment_locked_its_fleet_out_for_ever(silent_se
 
 def test_a_block_that_points_elsewhere_is_refused_while_workers_may_live_there() -> None:
     moved = (ProviderLook("local/a", changed(CAPS, fingerprint="there"), InstanceList()),)
-    with pytest.raises(
-        ConfigError, match="local/a now points to there, but 1 workers of fleet 'demo' may live at here"
-    ):
+    with pytest.raises(ConfigError, match="local/a now points to there, but 1 worker of fleet 'demo' may live at here"):
         evaluate(changed(serving(1), providers=moved), RULES)
     nobody = changed(serving(0), providers=moved)
     assert evaluate(nobody, RULES).memory.providers[0].fingerprint == "there"

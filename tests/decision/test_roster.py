@@ -543,7 +543,7 @@ def test_a_worker_that_never_announced_itself_needs_no_attempts() -> None:
     ("asked", "attempts", "words"),
     [
         (None, 2, "in 2 attempts (retries 1)"),
-        (0, 1, "in 1 attempts (retries 0)"),
+        (0, 1, "in 1 attempt (retries 0)"),
         (3, 4, "in 4 attempts (retries 3)"),
     ],
     ids=["as the fleet says", "its script wants one attempt", "its script wants more"],

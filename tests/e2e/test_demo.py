@@ -63,8 +63,8 @@ def test_a_percentile_is_one_of_the_values(values: list[float], share: float, fo
 @pytest.mark.parametrize(
     ("tally", "master", "still_alive", "said"),
     [
-        (Tally(3, 2, ["no backend"]), MasterState(0, 0, 2, 1), 0, "1 requests were lost: no backend"),
-        (Tally(3, 2), MasterState(0, 0, 2, 0), 0, "1 requests were sent and never answered"),
+        (Tally(3, 2, ["no backend"]), MasterState(0, 0, 2, 1), 0, "1 request was lost: no backend"),
+        (Tally(3, 2), MasterState(0, 0, 2, 0), 0, "1 request was sent and never answered"),
         (Tally(2, 2), MasterState(0, 0, 3, 1), 0, "the master counts 3 served and 1 lost"),
         (Tally(2, 2), MasterState(0, 0, 2, 0), 2, "2 GPU workers were still alive"),
         (Tally(2, 2), MasterState(0, 0, 2, 0), 0, "did not go from 1 to 3 or more and back"),

@@ -184,6 +184,7 @@ async def test_the_command_is_a_persons_word_over_a_deployed_fleet_and_tells_wha
     refused = await ebbflow(site, "scale", "+60", "--fleet", world.name, code=4)
     assert "max_workers" in refused
     assert "there is no fleet 'nobody'" in await ebbflow(site, "status", "nobody", code=2)
+    assert "there is no fleet 'nobody'" in await ebbflow(site, "scale", "+1", "--fleet", "nobody", code=2)
     checked = json.loads(await ebbflow(site, "check", str(folder), "--json", "--turn"))
     assert {finding["level"] for finding in checked["findings"]} == {"fine"}, checked
     assert any("answers, version" in finding["text"] for finding in checked["findings"])
@@ -196,12 +197,13 @@ async def test_the_command_is_a_persons_word_over_a_deployed_fleet_and_tells_wha
     assert "is off" not in (await status(site, world.name))["turns"]["text"]
     assert "the schedule of autoscale" in await ebbflow(site, "up", str(folder)), "what is on stays on"
     ended = await ebbflow(site, "down", world.name)
-    *_, left_over, failed, silent, stuck = ended.splitlines()
+    *_, left_over, failed, silent, stuck, stays = ended.splitlines()
     assert left_over == f"{world.name}: nothing is left"
     assert [line.endswith("is removed") for line in (failed, silent, stuck)] == [True] * 3
     assert (world.processes(), await world.members()) == ({}, set())
     again = await ebbflow(site, "down", world.name)
-    assert again.splitlines()[-1] == f"{world.name}: nothing is left", "and stays so"
+    assert again.splitlines()[-2:] == [f"{world.name}: nothing is left", stays], "and stays so"
+    assert f"work pool {POOL}; `prefect deployment delete NAME`" in stays
     off = (await status(site, world.name))["turns"]["text"]
     assert "is off" in off
 

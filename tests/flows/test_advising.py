@@ -219,7 +219,7 @@ async def test_counters_that_fell_are_told() -> None:
         for place, look in enumerate(looks)
     )
     told = await advise_on_past(replace(past, played=replace(past.played, looks=restarted)), WIDE, QUICK, say=silent)
-    assert any(note.startswith("the master's counters fell 1 times, as where it") for note in told.notes)
+    assert any(note.startswith("the master's counters fell 1 time, as where it") for note in told.notes)
 
 
 async def test_a_record_that_was_edited_is_missing_and_the_rest_is_played() -> None:

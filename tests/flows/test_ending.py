@@ -1,8 +1,9 @@
-"""What is left of a fleet that ends, as the newest record and what its turn saw have it."""
+"""The end of a fleet: what is left of it, as the newest record and what its turn saw have it, and an end twice."""
 
 from dataclasses import replace
 
 import pytest
+from prefect.client.orchestration import get_client
 
 from ebbflow.core.instance import InstanceList, ProviderCaps
 from ebbflow.core.lifecycle import WorkerState
@@ -12,7 +13,8 @@ from ebbflow.core.observation import Inputs, ProviderLook
 from ebbflow.core.plan import Plan
 from ebbflow.core.record import Record, make_record
 from ebbflow.core.worker import Worker
-from ebbflow.flows.ending import left_of
+from ebbflow.flows.ending import left_of, wind_down
+from tests.e2e.world import PrefectWorld
 from tests.making import inputs_of
 
 WORKER = Worker("demo-3f9c-1-0", "local/a", WorkerState.TERMINATING)
@@ -73,3 +75,19 @@ def test_regression_by_force_the_end_waited_for_a_dead_head_although_no_worker_w
     assert left_of(record_of(silent, gone), silent, master=MASTER).is_over(MASTER, force=True)
     blind = replace(silent, providers=(replace(LOOK, listing=InstanceList((), complete=False)),))
     assert not left_of(record_of(blind, gone), blind, master=MASTER).is_over(MASTER, force=True), "nobody knows"
+
+
+@pytest.mark.anyio
+async def test_regression_a_second_down_did_not_say_that_the_fleet_was_held_down_already(
+    prefect_world: PrefectWorld,
+) -> None:
+    fleet = prefect_world.fleet()
+    told: list[str] = []
+    async with get_client() as client:
+        for force in (False, False, True):
+            assert (await wind_down(client, fleet, force=force, tell=told.append)).is_nothing
+            await prefect_world.pass_time(60.0)
+    assert told[0] == "nothing is left"
+    assert "is in force already, and no second one is recorded" in told[1]
+    assert "is in force already, without --force; from now on this one counts" in told[3]
+    assert (told[2], told[4]) == ("nothing is left", "nothing is left")

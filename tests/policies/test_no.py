@@ -17,7 +17,7 @@ def test_it_has_no_opinion(tasks: int, workers: int) -> None:
     assert decision.wanted is None
     assert decision.total is None
     assert decision.headline == "no policy"
-    text = f"policy no has no opinion; {workers} workers serve or start"
+    text = f"policy no has no opinion; {workers} serve or start"
     assert decision.reasons == (Reason("policy.no", text),)
 
 

@@ -77,7 +77,7 @@ def test_work_that_no_worker_can_do_is_not_counted_and_is_said() -> None:
     assert decision.reasons == (
         Reason(
             "policy.pending_tasks",
-            "9 tasks wait, 0 of 1 workers are free or start: 2 more are needed, 0 idle for 60 s or not begun are not",
+            "9 tasks wait, 0 of 1 worker free or starting; needed: 2 more; not needed: 0, idle for 60 s or not begun",
         ),
         Reason("policy.pending_tasks.unsatisfiable", "no worker of {gpu=4} can do 4 x {cpu}: not counted"),
     )

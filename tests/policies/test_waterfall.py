@@ -36,7 +36,7 @@ def test_each_kind_is_wanted_by_itself_and_each_task_once() -> None:
     decision = WaterfallPolicy().decide(observed(MIXED, 1))
     assert decision.wanted == (Want((), 3), Want(GPU, 2))
     assert decision.headline == "queue 45: 5 workers"
-    text = "45 tasks, one worker per 10 of each kind: 3 x {}, 2 x {gpu} wanted, 1 are there"
+    text = "45 tasks, one worker per 10 of each kind: 3 x {}, 2 x {gpu} wanted, 1 there"
     correction = "the library's rule, without this correction, would want 7"
     assert decision.reasons == (
         Reason("policy.waterfall", text),

@@ -44,6 +44,7 @@ def test_a_clock_that_is_off_is_told_with_which_way(ahead: float, grade: Grade, 
     [
         ("sqlite", 0, OK, "more need PostgreSQL: on SQLite a Prefect server refuses requests"),
         ("sqlite", 1, OK, "for 1 fleet whose schedule is on"),
+        ("sqlite", 0, OK, "SQLite, for no fleet whose schedule is on"),
         ("sqlite", 2, LOOK, "for 2 fleets whose schedule is on: on SQLite"),
         ("sqlite", 4, WRONG, "may stand still for a minute at 4"),
         ("postgresql", 9, OK, "has postgresql, for 9 fleets"),

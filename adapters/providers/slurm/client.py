@@ -17,6 +17,7 @@ from ebbflow.adapters.providers.slurm.script import batch_script
 from ebbflow.adapters.providers.slurm.settings import SlurmSettings
 from ebbflow.core.errors import ProviderUnavailable
 from ebbflow.core.instance import LaunchRequest
+from ebbflow.core.text import counted
 
 NEVER = "now+8760hours"
 EXCLUDE = re.compile(r"--exclude?=")
@@ -176,7 +177,7 @@ class SlurmClient:
             answer = await self._commands(words, seconds=seconds)
             # 1: nothing found. 2: some file cannot be read, as that of a job that only starts.
             if answer.code not in (0, 1, 2):
-                raise ProviderUnavailable(f"reading the output of {len(some)} jobs: {answer}")
+                raise ProviderUnavailable(f"reading the output of {counted(len(some), 'job')}: {answer}")
             for line in answer.stdout.split(b"\n"):
                 path, _, text = line.partition(b"\0")
                 if job_id := paths.get(os.fsdecode(path)):

@@ -13,6 +13,7 @@ from ebbflow.adapters.launch_output import Failed, Refused, Said, Url, read_laun
 from ebbflow.core.errors import ProviderUnavailable
 from ebbflow.core.ids import FLEET_NAME
 from ebbflow.core.instance import Failure, InstanceState
+from ebbflow.core.text import counted
 
 FIELD_END = "\x1f"
 RECORD_END = "\x1e"
@@ -338,7 +339,7 @@ def _judge_pending(job: Job, now: float) -> JobVerdict:
     if job.starts_at is not None and job.starts_at - (job.submitted_at or 0.0) > FAR_AWAY_SECONDS:
         return JobVerdict(InstanceState.TERMINATING, "being ended before it starts")
     if job.restarts:
-        detail = f"requeued by Slurm ({job.restarts} times): ended, as it would come back late and elsewhere"
+        detail = f"requeued by Slurm ({counted(job.restarts, 'time')}): ended, as it would come back late and elsewhere"
         return JobVerdict(InstanceState.FAILED, detail, Failure.CAPACITY)
     # Some releases write blanks, some underscores.
     reason = job.reason.replace("_", " ")

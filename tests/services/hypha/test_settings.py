@@ -21,7 +21,16 @@ def test_paths_are_meant_from_where_the_file_lies(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (LEAST.replace("email:ada@example.org", "ada"), "allow.0: expected user:ID, email:ADDRESS or workspace:NAME"),
+        (
+            LEAST.replace("email:ada@example.org", "email:ada@example.org, ada"),
+            "allow.1: expected user:ID, email:ADDRESS or workspace:NAME, not 'ada'",
+        ),
+        (LEAST.replace("email:", ""), "or workspace:NAME, not 'ada@example.org'"),
+        (LEAST.replace("email:", "mail:"), "or workspace:NAME, not 'mail:ada@example.org'"),
+        (
+            LEAST.replace("email:ada@example.org", "secret-4Uq9"),
+            "allow.0: expected user:ID, email:ADDRESS or workspace",
+        ),
         (LEAST.replace("[email:ada@example.org]", "[]"), "allow: nobody may submit anything"),
         (LEAST + "runtime_env: [shell]\n", "runtime_env.0: expected one of config, conda"),
         (LEAST + "limits: {most_running: 0}\n", "limits.most_running: Input should be greater than"),
