@@ -31,6 +31,7 @@ from ebbflow.core.plan import Outcome, Plan, Result, Verb
 from ebbflow.core.ports import Ledger
 from ebbflow.core.record import Record, make_record
 
+IDLE = Demand()
 INTERVAL_SECONDS = 60.0
 CLOCK_SLACK_SECONDS = 3.0
 """A clock may be read to the second below, and lag a little."""
@@ -64,7 +65,7 @@ class LedgerWorld(Protocol):
         ...
 
 
-def record_of(fleet: str, number: int, *, headline: str = "") -> Record:
+def record_of(fleet: str, number: int, *, headline: str = "", demand: Demand = IDLE) -> Record:
     """A record that holds; different headlines make different records of one number."""
     inputs = Inputs(
         fleet,
@@ -72,7 +73,7 @@ def record_of(fleet: str, number: int, *, headline: str = "") -> Record:
         "3f9c",
         number,
         TurnFacts(0.0, 0.8 * INTERVAL_SECONDS),
-        Demand(),
+        demand,
         MemberList(),
         MasterLook(MasterCaps()),
         (ProviderLook("local-provider/x", ProviderCaps("here"), InstanceList()),),

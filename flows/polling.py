@@ -23,7 +23,7 @@ from ebbflow.decision.sooner import can_change, waits
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.following import ask_after, written
 from ebbflow.flows.ledger import PrefectLedger
-from ebbflow.flows.standings import deployed_fleets, is_on
+from ebbflow.flows.standings import deployed_fleets, inputs_of, is_on
 from ebbflow.turn.chain_reader import ChainReader
 
 ROUND_SECONDS = 60.0
@@ -63,8 +63,10 @@ class QueuePoller:
     ) -> None:
         self._client, self._pool, self._log = client, pool, log
         self._clock, self._sleep = clock, sleep
-        self._saw_wait: set[UUID] = set()
-        """Deployments in whose last poll work waited, so that the turns since then know of it."""
+        self._told: set[UUID] = set()
+        """Deployments whose turns know of the work that waits, or can do nothing for it."""
+        self._asked_after: dict[UUID, int] = {}
+        """The record after which a turn of a deployment was asked for last."""
         self._unknown: dict[UUID, str] = {}
         """Why the last poll told nothing; said once."""
 
@@ -76,11 +78,19 @@ class QueuePoller:
         with going_on(self._log, NOT_LOOKED):
             if found := await self._polled():
                 home = await PrefectLedger(self._client).home(create=False)
+        self._forget_others(found)
         async with anyio.create_task_group() as group:
             for each in found:
                 group.start_soon(self._poll_until, each, home, ends_at)
         if (left := ends_at - self._clock()) > 0:
             await self._sleep(left)
+
+    def _forget_others(self, found: Sequence[Polled]) -> None:
+        ids = {each.deployment.id for each in found}
+        self._told &= ids
+        for kept in (self._asked_after, self._unknown):
+            for gone in kept.keys() - ids:
+                del kept[gone]
 
     async def _polled(self) -> Sequence[Polled]:
         """The fleets of this pool whose turns come by a schedule, and that want polls."""
@@ -116,11 +126,11 @@ class QueuePoller:
         if not demand.complete:
             return
         if not waits(demand):
-            self._saw_wait.discard(name)
-        elif name not in self._saw_wait:
+            self._told.discard(name)
+        elif name not in self._told:
             with going_on(self._log, NOT_ASKED):
-                await self._ask(polled, demand)
-                self._saw_wait.add(name)
+                if await self._is_told(polled, demand):
+                    self._told.add(name)
 
     def _tell_unknown(self, polled: Polled, why: str) -> None:
         before = self._unknown.pop(polled.deployment.id, "")
@@ -129,18 +139,24 @@ class QueuePoller:
         if why and not before:
             self._log.warning("a poll of %s tells nothing: %s", polled.fleet.master, why)
 
-    async def _ask(self, polled: Polled, demand: Demand) -> None:
-        """Ask for a turn after the newest one, unless none can do anything, or a person has changed its deployment."""
-        fleet, ledger = polled.fleet, PrefectLedger(self._client)
-        head = await ChainReader(ledger).head(fleet.name)
-        if head is None or head.record is None:
-            return
-        memory = head.record.memory
-        deployment = await self._client.read_deployment(polled.deployment.id)
+    async def _is_told(self, polled: Polled, demand: Demand) -> bool:
+        """Whether turns know of work that waits, or need not; else one was asked for, if any can do anything.
+
+        Whoever asks in the middle of a turn cannot know what that one has seen: only its record tells.
+        """
+        fleet, ledger, name = polled.fleet, PrefectLedger(self._client), polled.deployment.id
+        reader = ChainReader(ledger)
+        head = await reader.head(fleet.name)
+        seen = await inputs_of(reader, head)
+        if head is None or head.record is None or (seen is not None and waits(seen.demand)):
+            return True
+        number, memory = head.claim.number, head.record.memory
+        if self._asked_after.get(name) == number:
+            return False
+        deployment = await self._client.read_deployment(name)
         is_as_polled = written(deployment) == written(polled.deployment) and is_on(deployment)
         if not is_as_polled or not can_change(fleet, memory.workers, memory.overrides):
-            return
-        count, number = demand.waiting or demand.queued, head.claim.number
+            return True
         soonest_seconds = (fleet.waiting_interval_seconds or 0.0) - head.claim.age_seconds
         await ask_after(
             self._client,
@@ -149,6 +165,8 @@ class QueuePoller:
             chain=head.record.chain,
             number=number,
             at_seconds=await ledger.now() + max(0.0, soonest_seconds),
-            why=f"a poll after turn {number} saw work wait at {fleet.master}: {count}",
+            why=f"a poll after turn {number} saw work wait at {fleet.master}: {demand.waiting or demand.queued}",
         )
+        self._asked_after[name] = number
         self._log.info("work waits at %s: a turn of %s comes sooner", fleet.master, fleet.name)
+        return False

@@ -23,6 +23,7 @@ from starlette.routing import Route
 
 from ebbflow.blocks import ScalerMaster, SwarmUIMaster
 from ebbflow.contracts.ledger import claim_once, record_of
+from ebbflow.core.member import Demand
 from ebbflow.core.memory import Memory, Override, OverrideKind
 from ebbflow.fleet.model import Fleet
 from ebbflow.flows.autoscale import autoscale
@@ -97,9 +98,10 @@ class Site:
         await QueuePoller(self.client, pool or self.pool, LOG, clock=lambda: times.now, sleep=times.sleep).round()
         return self.queue.asked
 
-    async def turn(self, number: int) -> None:
-        """A turn that saw nobody wait, just now."""
-        assert await claim_once(PrefectLedger(self.client), record_of(self.fleet.name, number))
+    async def turn(self, number: int, *, queued: int = 0) -> None:
+        """A turn that saw so much wait, just now."""
+        record = record_of(self.fleet.name, number, demand=Demand(queued=queued))
+        assert await claim_once(PrefectLedger(self.client), record)
 
     async def runs(self) -> list[FlowRun]:
         """What was asked for, the oldest first."""
@@ -185,15 +187,16 @@ async def test_soon_after_a_turn_it_waits_until_another_one_may_come(site: Site)
     assert seconds_of(run) == pytest.approx(claimed_at + SOON_SECONDS, abs=3)
 
 
-async def test_what_goes_on_waiting_is_known_to_the_turns_and_brings_no_more(site: Site) -> None:
+@pytest.mark.parametrize(("saw", "brings"), [(1, 1), (0, 2)], ids=["saw it", "had looked before it came"])
+async def test_what_goes_on_waiting_brings_no_more_once_a_turn_has_seen_it(site: Site, saw: int, brings: int) -> None:
     site.pass_time(40)
 
     async def turn() -> None:
-        await site.turn(2)
+        await site.turn(2, queued=saw)
         site.pass_time(40)
 
     await site.round(1, at_20=turn)
-    assert len(await site.runs()) == 1
+    assert len(await site.runs()) == brings
 
 
 async def test_a_master_that_does_not_answer_changes_nothing_and_is_told_of_once(
