@@ -19,6 +19,8 @@ def runner(
 ) -> None:
     """Run Prefect's own process worker, and beside it a server that has everything imported and forks for each turn.
 
+    It polls the queues of fleets that have `poll_interval_seconds` too, between their turns.
+
     In the place of `prefect worker start`. A deployment goes through the server where its command is
     `ebbflow run-turn ENTRYPOINT`, as `ebbflow up --runner` sets it; every other run is as ever.
     """

@@ -28,6 +28,8 @@ from ebbflow.turn.chain_reader import ChainReader
 
 ROUND_SECONDS = 60.0
 """Between two looks at what is deployed, and the life of a master's adapter."""
+AGAIN_SECONDS = 10.0
+"""The same where a fleet is gone: whoever deploys it anew switches its schedule off for some seconds."""
 NOT_LOOKED = "nobody polls for a minute"
 NOT_ASKED = "no turn could be asked for; the next poll tries again"
 
@@ -63,34 +65,43 @@ class QueuePoller:
     ) -> None:
         self._client, self._pool, self._log = client, pool, log
         self._clock, self._sleep = clock, sleep
+        self._polls_for: dict[UUID, str] = {}
+        """By deployment, in words."""
         self._told: set[UUID] = set()
-        """Deployments whose turns know of the work that waits, or can do nothing for it."""
+        """Deployments whose turns know of the work that waits."""
         self._asked_after: dict[UUID, int] = {}
-        """The record after which a turn of a deployment was asked for last."""
+        """The record after which a turn of a deployment was asked for last, or could do nothing."""
         self._unknown: dict[UUID, str] = {}
         """Why the last poll told nothing; said once."""
 
     async def round(self) -> None:
         """Look at what is deployed, and poll for those fleets for a minute."""
-        ends_at = self._clock() + ROUND_SECONDS
+        began_at = self._clock()
         found: Sequence[Polled] = ()
         home = ""
         with going_on(self._log, NOT_LOOKED):
             if found := await self._polled():
                 home = await PrefectLedger(self._client).home(create=False)
-        self._forget_others(found)
+        is_one_gone = self._take_over(found)
+        ends_at = began_at + (AGAIN_SECONDS if is_one_gone else ROUND_SECONDS)
         async with anyio.create_task_group() as group:
             for each in found:
                 group.start_soon(self._poll_until, each, home, ends_at)
         if (left := ends_at - self._clock()) > 0:
             await self._sleep(left)
 
-    def _forget_others(self, found: Sequence[Polled]) -> None:
-        ids = {each.deployment.id for each in found}
-        self._told &= ids
-        for kept in (self._asked_after, self._unknown):
-            for gone in kept.keys() - ids:
-                del kept[gone]
+    def _take_over(self, found: Sequence[Polled]) -> bool:
+        """Poll for these fleets from now on, and forget the others; whether one is gone."""
+        now = {each.deployment.id: f"{each.fleet.name} every {each.every_seconds:g} s" for each in found}
+        if now != self._polls_for:
+            self._log.info("polls between turns: %s", ", ".join(sorted(now.values())) or "of no fleet")
+        gone = self._polls_for.keys() - now.keys()
+        self._polls_for = now
+        self._told -= gone
+        for name in gone:
+            self._asked_after.pop(name, None)
+            self._unknown.pop(name, None)
+        return bool(gone)
 
     async def _polled(self) -> Sequence[Polled]:
         """The fleets of this pool whose turns come by a schedule, and that want polls."""
@@ -140,7 +151,7 @@ class QueuePoller:
             self._log.warning("a poll of %s tells nothing: %s", polled.fleet.master, why)
 
     async def _is_told(self, polled: Polled, demand: Demand) -> bool:
-        """Whether turns know of work that waits, or need not; else one was asked for, if any can do anything.
+        """Whether turns know of the work that waits; else one was asked for, where any can do anything.
 
         Whoever asks in the middle of a turn cannot know what that one has seen: only its record tells.
         """
@@ -148,15 +159,18 @@ class QueuePoller:
         reader = ChainReader(ledger)
         head = await reader.head(fleet.name)
         seen = await inputs_of(reader, head)
-        if head is None or head.record is None or (seen is not None and waits(seen.demand)):
+        if seen is not None and waits(seen.demand):
             return True
+        if head is None or head.record is None or self._asked_after.get(name) == head.claim.number:
+            return False
         number, memory = head.claim.number, head.record.memory
-        if self._asked_after.get(name) == number:
+        if not can_change(fleet, memory.workers, memory.overrides):
+            self._asked_after[name] = number
             return False
         deployment = await self._client.read_deployment(name)
-        is_as_polled = written(deployment) == written(polled.deployment) and is_on(deployment)
-        if not is_as_polled or not can_change(fleet, memory.workers, memory.overrides):
-            return True
+        if written(deployment) != written(polled.deployment) or not is_on(deployment):
+            # The next round knows what it is now.
+            return False
         soonest_seconds = (fleet.waiting_interval_seconds or 0.0) - head.claim.age_seconds
         await ask_after(
             self._client,
@@ -165,7 +179,7 @@ class QueuePoller:
             chain=head.record.chain,
             number=number,
             at_seconds=await ledger.now() + max(0.0, soonest_seconds),
-            why=f"a poll after turn {number} saw work wait at {fleet.master}: {demand.waiting or demand.queued}",
+            why=f"a poll after turn {number} saw work wait at {fleet.master} (queue {demand.total})",
         )
         self._asked_after[name] = number
         self._log.info("work waits at %s: a turn of %s comes sooner", fleet.master, fleet.name)

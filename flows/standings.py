@@ -152,7 +152,8 @@ async def _schedule(client: PrefectClient, deployed: tuple[Deployed, ...]) -> Sc
     waiting, late, ended, pool = await asyncio.gather(
         client.read_flow_runs(
             deployment_filter=wanted,
-            flow_run_filter=FlowRunFilter(state=_in_states(StateType.SCHEDULED)),
+            # A worker takes a run some seconds before it is due, and has it pending.
+            flow_run_filter=FlowRunFilter(state=_in_states(StateType.SCHEDULED, StateType.PENDING)),
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
             limit=1,
         ),

@@ -322,7 +322,7 @@ def _whether_turns_come(
 
 def _polled(fleet: Fleet) -> str:
     poll_seconds = fleet.poll_interval_seconds
-    return "" if poll_seconds is None else f", its queue polled every {poll_seconds:g} s by a runner"
+    return "" if poll_seconds is None else f", polls of its queue every {poll_seconds:g} s where `ebbflow runner` runs"
 
 
 def chosen(names: Sequence[str], asked: str | None) -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ebbflow.core.chain import Claim, Head
+from ebbflow.core.chain import ROUNDED_SECONDS, Claim, Head
 from ebbflow.core.errors import ConfigError
 from ebbflow.core.memory import Memory, RecentClaim
 from ebbflow.core.observation import Inputs, MasterLook, ScaleRequest, TurnFacts
@@ -224,7 +224,9 @@ async def _call_sooner(fleet: Fleet, evaluation: Evaluation, around: Surrounding
     if soon_seconds is None or not waits(inputs.demand) or not can_change(fleet, memory.workers, memory.overrides):
         return
     around.log.info("work waits: another turn comes %g s after this one", soon_seconds)
-    await around.call_sooner(inputs, inputs.turn.at_seconds + soon_seconds)
+    # Our claim is only just made, and whoever finds it too young is skipped.
+    soonest_seconds = await around.ledger.now() + fleet.least_apart_seconds + ROUNDED_SECONDS
+    await around.call_sooner(inputs, max(inputs.turn.at_seconds + soon_seconds, soonest_seconds))
 
 
 async def _note(around: Surroundings, record: Record, claimed: Claim, outcomes: Sequence[Outcome]) -> None:

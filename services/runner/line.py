@@ -21,6 +21,8 @@ POLLER = "ebbflow.services.runner.poller"
 """What is run in the place of a flow where the runner polls between turns."""
 POOL = "EBBFLOW_POOL"
 """The variable that names the work pool for whose fleets it polls."""
+RUNNER = "EBBFLOW_RUNNER"
+"""The variable that names the runner's process: nobody polls without one."""
 MOST_PATH_BYTES = 107
 """Of a socket's path, by the kernel."""
 MOST_BYTES = 4 * 1024 * 1024

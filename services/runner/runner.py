@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import Process
 
-from ebbflow.services.runner.line import MOST_PATH_BYTES, POLLER, POOL, SOCKET
+from ebbflow.services.runner.line import MOST_PATH_BYTES, POLLER, POOL, RUNNER, SOCKET
 from ebbflow.services.runner.server import OLD
 
 END_SECONDS = 30.0
@@ -38,7 +38,7 @@ async def run(pool: str, worker_words: Sequence[str]) -> int:
     # What is ignored here stays so in what is started, and Prefect's worker could not be ended: as after `nohup ... &`.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with _private_folder() as folder:
-        environment = _environment(folder / "turns") | {POOL: pool}
+        environment = _environment(folder / "turns") | {POOL: pool, RUNNER: str(os.getpid())}
         async with anyio.create_task_group() as group:
             group.start_soon(_keep_server, folder / "turns", environment)
             words = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
@@ -71,6 +71,8 @@ async def _keep_server(path: Path, environment: Mapping[str, str]) -> None:
     """One turn server after the other; without one every run is a Python of its own."""
     words = [sys.executable, "-m", "ebbflow.services.runner.server", str(path)]
     while True:
+        # Of one that was killed: nobody shall take it for a server that answers.
+        await anyio.Path(path).unlink(missing_ok=True)
         # As above: the worker's runs go on until it has ended.
         async with _started(words, environment) as server, anyio.create_task_group() as group:
             # It is of the same code as its server, and ends with it.

@@ -30,7 +30,7 @@ from ebbflow.flows.autoscale import autoscale
 from ebbflow.flows.deploying import switch_schedules
 from ebbflow.flows.following import TAG
 from ebbflow.flows.ledger import PrefectLedger
-from ebbflow.flows.polling import ROUND_SECONDS, QueuePoller
+from ebbflow.flows.polling import AGAIN_SECONDS, ROUND_SECONDS, QueuePoller
 from ebbflow.standins.http import serve
 from ebbflow.standins.process import free_port
 from tests.e2e.prefect_house import pass_time
@@ -173,7 +173,7 @@ async def test_work_that_begins_to_wait_brings_one_turn_at_once_however_often_an
     (run,) = await site.runs()
     assert seconds_of(run) == pytest.approx(now, abs=15)
     assert run.state is not None
-    assert run.state.message == f"a poll after turn 1 saw work wait at {site.fleet.master}: 3"
+    assert run.state.message == f"a poll after turn 1 saw work wait at {site.fleet.master} (queue 3)"
     await site.turn(2)
     site.pass_time(40)
     await site.round(0, 1)
@@ -229,6 +229,34 @@ async def test_nobody_asks_for_a_turn_of_another_pool_or_that_a_person_has_stopp
     asked = await site.round(0, 0, 1, pool=pool, **({"at_6": change} if meanwhile else {}))
     assert asked == (POLLS if meanwhile else 0)
     assert await site.runs() == []
+
+
+async def test_regression_after_a_deploy_polls_did_nothing_until_the_queue_had_been_empty_once(site: Site) -> None:
+    """While a file is deployed its schedules are off for some seconds, and then its fleet is another one."""
+    site.pass_time(40)
+    site.queue.waiting = (1,)
+    times, anew = Times(), site.fleet.model_dump(mode="json") | {"interval_seconds": 50.0}
+
+    async def deploy() -> None:
+        await site.client.update_deployment(site.deployment.id, DeploymentUpdate(parameters={"fleet": anew}))
+
+    poller = QueuePoller(site.client, site.pool, LOG, clock=lambda: times.now, sleep=times.sleep)
+    await site.client.pause_deployment(site.deployment.id)
+    await poller.round()
+    assert times.now == ROUND_SECONDS, "there was none before"
+    await site.client.resume_deployment(site.deployment.id)
+    site.queue.waiting = (0, 0, 1)
+    site.queue.asked = 0
+    times.then = {times.now + POLL_SECONDS + 1: deploy}
+    await poller.round()
+    assert await site.runs() == [], "nobody knows yet what it is now"
+    await site.client.pause_deployment(site.deployment.id)
+    began_at = times.now
+    await poller.round()
+    assert times.now == began_at + AGAIN_SECONDS
+    await site.client.resume_deployment(site.deployment.id)
+    await poller.round()
+    assert len(await site.runs()) == 1
 
 
 async def test_nobody_asks_for_a_turn_of_a_fleet_that_a_person_holds(site: Site) -> None:

@@ -118,9 +118,8 @@ def test_a_fleet_whose_turns_follow_soon_while_work_waits_says_how_soon() -> Non
     assert shown.turns.text == "every 60 s (15 s while work waits), the last 14 s ago, the next in 46 s"
     polled = sooner.model_copy(update={"poll_interval_seconds": 5.0})
     shown = standing_of(Seen("demo", head(), polled, inputs_of(demand=Demand()), ON))
-    assert shown.turns.text.startswith(
-        "every 60 s (15 s while work waits, its queue polled every 5 s by a runner), the "
-    )
+    polls = "polls of its queue every 5 s where `ebbflow runner` runs"
+    assert shown.turns.text.startswith(f"every 60 s (15 s while work waits, {polls}), the last 14 s ago")
 
 
 def test_a_fleet_without_a_record_says_so_and_one_whose_record_is_broken_says_why() -> None:

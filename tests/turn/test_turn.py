@@ -134,6 +134,20 @@ async def test_a_turn_that_sees_work_wait_asks_for_another_one_by_the_ledgers_cl
     assert outside.clock.now < began_at + 12.0
 
 
+async def test_regression_a_turn_asked_for_by_one_that_looked_for_long_found_its_claim_too_young() -> None:
+    outside, asked = Outside(), Asked()
+    outside.queue.waiting = 3
+    look_seconds = 5.0
+
+    def slowly(inputs: Inputs, fleet: Fleet) -> Evaluation:
+        outside.clock.now += look_seconds
+        return evaluate(inputs, fleet)
+
+    await turn(outside, SOONER, call_sooner=asked, decide=slowly)
+    ((_, at),) = asked.at
+    assert at >= outside.clock.now + SOONER.least_apart_seconds
+
+
 async def test_it_asks_before_it_acts_so_that_who_is_slow_to_come_delays_nothing() -> None:
     outside, asked = Outside(), Asked()
     outside.queue.waiting = 3

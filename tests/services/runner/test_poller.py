@@ -13,7 +13,7 @@ import anyio
 import pytest
 from prefect.client.orchestration import get_client
 
-from ebbflow.services.runner.line import POLLER, POOL, SOCKET
+from ebbflow.services.runner.line import POLLER, POOL, RUNNER, SOCKET
 from tests.flows.test_polling import Queue, deployed
 from tests.services.runner.test_turn_server import served
 
@@ -53,7 +53,7 @@ async def test_it_sees_work_begin_to_wait_asks_for_a_turn_and_ends_with_its_clie
         get_client() as client,
         deployed(client, queue, prefect_environment, poll_interval_seconds=POLL_SECONDS) as site,
     ):
-        given = {**os.environ, **prefect_environment, SOCKET: place, POOL: site.pool}
+        given = {**os.environ, **prefect_environment, SOCKET: place, POOL: site.pool, RUNNER: str(os.getpid())}
         words = [sys.executable, "-m", "ebbflow.services.runner.client", POLLER]
         with started(words, given) as process:
             await until(lambda: queue.asked >= 2, "it polls")
