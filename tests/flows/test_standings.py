@@ -19,8 +19,8 @@ async def test_regression_a_run_that_its_worker_has_taken_was_not_the_next_one(
 ) -> None:
     """A worker takes a run ten seconds before it is due, and has it pending until then."""
     async with get_client() as client, deployed(client, Queue(), prefect_environment) as site:
-        soon = Scheduled(scheduled_time=datetime.now(UTC) + timedelta(seconds=SOON_SECONDS))
-        run = await client.create_flow_run_from_deployment(site.deployment.id, state=soon)
+        due_at = datetime.now(UTC) + timedelta(seconds=SOON_SECONDS)
+        run = await client.create_flow_run_from_deployment(site.deployment.id, state=Scheduled(scheduled_time=due_at))
         await client.set_flow_run_state(run.id, Pending())
         found = await deployed_fleets(client, flow="autoscale")
         shown = await standing(client, site.fleet.name, found[site.fleet.name])
