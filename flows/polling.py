@@ -15,7 +15,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 
 from ebbflow.blocks.client import going_on
 from ebbflow.blocks.opening import open_master
-from ebbflow.core.errors import FleetError
+from ebbflow.core.errors import ConfigError, FleetError
 from ebbflow.core.member import Demand
 from ebbflow.core.ports import Master
 from ebbflow.core.text import one_line
@@ -67,6 +67,8 @@ class QueuePoller:
         self._clock, self._sleep = clock, sleep
         self._polls_for: dict[UUID, str] = {}
         """By deployment, in words."""
+        self._next_at: dict[UUID, float] = {}
+        """When the next poll of a deployment is due, by the clock."""
         self._told: set[UUID] = set()
         """Deployments whose turns know of the work that waits."""
         self._asked_after: dict[UUID, int] = {}
@@ -79,9 +81,13 @@ class QueuePoller:
         began_at = self._clock()
         found: Sequence[Polled] = ()
         home = ""
-        with going_on(self._log, NOT_LOOKED):
-            if found := await self._polled():
-                home = await PrefectLedger(self._client).home(create=False)
+        try:
+            with going_on(self._log, NOT_LOOKED):
+                if found := await self._polled():
+                    home = await PrefectLedger(self._client).home(create=False)
+        except ConfigError as error:
+            found = ()
+            self._log.warning("%s: %s", NOT_LOOKED, error)
         is_one_gone = self._take_over(found)
         ends_at = began_at + (AGAIN_SECONDS if is_one_gone else ROUND_SECONDS)
         async with anyio.create_task_group() as group:
@@ -99,6 +105,7 @@ class QueuePoller:
         self._polls_for = now
         self._told -= gone
         for name in gone:
+            self._next_at.pop(name, None)
             self._asked_after.pop(name, None)
             self._unknown.pop(name, None)
         return bool(gone)
@@ -117,13 +124,18 @@ class QueuePoller:
         ]
 
     async def _poll_until(self, polled: Polled, home: str, ends_at: float) -> None:
-        what = f"fleet {polled.fleet.name} is not polled for a minute"
+        """Poll when it is due, which may be in a later round."""
+        what, name = f"fleet {polled.fleet.name} is not polled for a minute", polled.deployment.id
+        if self._next_at.get(name, 0.0) >= ends_at:
+            return
         try:
             with going_on(self._log, what):
                 async with open_master(self._client, polled.fleet, home) as master:
-                    while master.caps.takes_polls and self._clock() < ends_at:
+                    while master.caps.takes_polls and (at := self._next_at.get(name, self._clock())) < ends_at:
+                        if (left := at - self._clock()) > 0:
+                            await self._sleep(left)
                         await self._poll(polled, master)
-                        await self._sleep(polled.every_seconds)
+                        self._next_at[name] = self._clock() + polled.every_seconds
         except FleetError as error:
             self._log.warning("%s: %s", what, one_line(error))
         except Exception:

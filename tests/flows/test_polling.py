@@ -118,7 +118,7 @@ class Site:
 
 @asynccontextmanager
 async def deployed(
-    client: PrefectClient, queue: Queue, environment: dict[str, str], **given: Any
+    client: PrefectClient, queue: Queue, environment: dict[str, str], *, pool: str = "", **given: Any
 ) -> AsyncIterator[Site]:
     name = f"polled-{token_hex(3)}"
     async with serve(Starlette(routes=queue.routes())) as url:
@@ -127,7 +127,8 @@ async def deployed(
         fleet = fleet_of(
             ("local-provider/a", 2), **{"name": name, "master": f"swarmui-master/{name}", **usual, **given}
         )
-        await client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+        if not pool:
+            await client.create_work_pool(WorkPoolCreate(name=name, type="process"))
         schedule = DeploymentScheduleCreate(schedule=IntervalSchedule(interval=timedelta(days=9)), active=True)
         deployment = await client.create_deployment(
             await client.create_flow(autoscale),
@@ -135,13 +136,14 @@ async def deployed(
             entrypoint="ebbflow.flows.autoscale.autoscale",
             schedules=[schedule],
             parameters={"fleet": fleet.model_dump(mode="json")},
-            work_pool_name=name,
+            work_pool_name=pool or name,
         )
-        site = Site(client, fleet, name, await client.read_deployment(deployment), queue, environment)
+        site = Site(client, fleet, pool or name, await client.read_deployment(deployment), queue, environment)
         await site.turn(1)
         yield site
         await client.delete_deployment(site.deployment.id)
-        await client.delete_work_pool(name)
+        if not pool:
+            await client.delete_work_pool(name)
 
 
 @pytest.fixture
@@ -257,6 +259,21 @@ async def test_regression_after_a_deploy_polls_did_nothing_until_the_queue_had_b
     await site.client.resume_deployment(site.deployment.id)
     await poller.round()
     assert len(await site.runs()) == 1
+
+
+async def test_a_fleet_that_is_polled_seldom_keeps_nobody_from_polling_the_others(
+    site: Site, prefect_environment: dict[str, str]
+) -> None:
+    times, seldom = Times(), Queue()
+    async with deployed(
+        site.client, seldom, prefect_environment, interval_seconds=600, poll_interval_seconds=150, pool=site.pool
+    ):
+        poller = QueuePoller(site.client, site.pool, LOG, clock=lambda: times.now, sleep=times.sleep)
+        for _ in range(4):
+            await poller.round()
+    # Both move the one clock, so that some polls of the first fall together.
+    assert (times.now, seldom.asked) == (4 * ROUND_SECONDS, 2)
+    assert site.queue.asked > 3 * POLLS
 
 
 async def test_nobody_asks_for_a_turn_of_a_fleet_that_a_person_holds(site: Site) -> None:
