@@ -30,7 +30,7 @@ ROUND_SECONDS = 60.0
 """Between two looks at what is deployed, and the life of a master's adapter."""
 AGAIN_SECONDS = 10.0
 """The same where a fleet is gone: whoever deploys it anew switches its schedule off for some seconds."""
-NOT_LOOKED = "nobody polls for a minute"
+NOT_LOOKED = "nobody polls until the next look at what is deployed"
 NOT_ASKED = "no turn could be asked for; the next poll tries again"
 
 
@@ -125,7 +125,10 @@ class QueuePoller:
 
     async def _poll_until(self, polled: Polled, home: str, ends_at: float) -> None:
         """Poll when it is due, which may be in a later round."""
-        what, name = f"fleet {polled.fleet.name} is not polled for a minute", polled.deployment.id
+        what, name = (
+            f"fleet {polled.fleet.name} is not polled until the next look at what is deployed",
+            polled.deployment.id,
+        )
         if self._next_at.get(name, 0.0) >= ends_at:
             return
         try:

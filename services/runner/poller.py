@@ -8,6 +8,7 @@ import os
 import anyio
 from prefect.client.orchestration import get_client
 from prefect.logging import get_logger
+from prefect.settings import get_current_settings
 
 from ebbflow.flows.polling import QueuePoller
 from ebbflow.services.runner.line import POOL, RUNNER
@@ -35,7 +36,11 @@ def _is_there(process: int) -> bool:
 
 
 def main() -> int:
-    """Poll until SIGTERM or SIGINT, or until the runner is gone."""
+    """Poll until SIGTERM or SIGINT, or until the runner is gone; not at all where no Prefect server is named."""
+    # Prefect would start a server of its own for this process, and keep it.
+    if not get_current_settings().api.url:
+        print("nobody polls between turns: no Prefect server is named (PREFECT_API_URL)", flush=True)
+        return 0
     try:
         anyio.run(poll, os.environ[POOL], int(os.environ[RUNNER]))
     except KeyboardInterrupt:

@@ -85,7 +85,7 @@ async def _keep_server(path: Path, environment: Mapping[str, str]) -> None:
 
 
 async def _keep_poller(path: Path, environment: Mapping[str, str]) -> None:
-    """One poller after the other; without one, turns come as they are due."""
+    """One poller after the other, unless one has nobody to ask; without one, turns come as they are due."""
     for _ in range(LOOKS_FOR_SERVER):
         if await anyio.Path(path).exists():
             break
@@ -94,6 +94,8 @@ async def _keep_poller(path: Path, environment: Mapping[str, str]) -> None:
         words = [sys.executable, "-m", "ebbflow.services.runner.client", POLLER]
         async with _started(words, environment) as poller:
             code = await poller.wait()
+        if code == 0:
+            return
         print(f"the poller ended with code {code}: nobody looks between turns until it is back", flush=True)
         await anyio.sleep(AGAIN_SECONDS)
 

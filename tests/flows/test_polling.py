@@ -299,7 +299,7 @@ async def test_a_fleet_that_asks_for_no_polls_or_whose_master_takes_none_is_left
         async with deployed(client, Queue(), prefect_environment, master="scaler-master/nobody") as site:
             assert await site.round(1) == 0
             assert [line.partition(": ")[0] for line in said()] == [
-                f"fleet {site.fleet.name} is not polled for a minute"
+                f"fleet {site.fleet.name} is not polled until the next look at what is deployed"
             ]
 
 
@@ -308,4 +308,4 @@ async def test_a_server_that_is_away_costs_a_minute_of_polls(said: Callable[[], 
     async with PrefectClient(f"http://127.0.0.1:{free_port()}/api") as away:
         await QueuePoller(away, "pool", LOG, clock=lambda: times.now, sleep=times.sleep).round()
     assert times.now == ROUND_SECONDS
-    assert [line.partition(": ")[0] for line in said()] == ["nobody polls for a minute"]
+    assert [line.partition(": ")[0] for line in said()] == ["nobody polls until the next look at what is deployed"]

@@ -70,6 +70,14 @@ async def test_it_sees_work_begin_to_wait_asks_for_a_turn_and_ends_with_its_clie
             assert queue.asked <= before + 1, "its child has ended too"
 
 
+def test_it_starts_no_server_of_its_own_where_none_is_named(tmp_path: Path) -> None:
+    home = {"PREFECT_HOME": str(tmp_path), "HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    given = {**home, POOL: "a-pool", RUNNER: str(os.getpid())}
+    words = [sys.executable, "-m", POLLER]
+    done = subprocess.run(words, env=given, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "no Prefect server is named" in done.stdout) == (0, True), done.stderr
+
+
 @contextmanager
 def started(words: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is gone afterwards."""
